@@ -1,0 +1,92 @@
+/* file.h - files through a vtable (SQLite's VFS idea), and the calls that the rest of the code uses.
+ *
+ * The vtable speaks in negative errno values and may do less than asked (short reads and writes,
+ * EINTR); the elm_file_* functions loop, check and write the message, so no other file of the project
+ * handles errno. Paths are UTF-8 as the system takes them. A handle is used by one thread at a time,
+ * but for pread on a file opened for reading. */
+#ifndef ELM_BASE_FILE_H
+#define ELM_BASE_FILE_H
+
+#include "base/arena.h"
+#include "base/span.h"
+#include "base/status.h"
+
+typedef enum elm_open_mode {
+    ELM_OPEN_READ,   /* must exist */
+    ELM_OPEN_CREATE, /* created or emptied, read and write */
+    ELM_OPEN_UPDATE, /* must exist, read and write, kept as it is */
+} elm_open_mode;
+
+typedef enum elm_map_advice { ELM_MAP_NORMAL, ELM_MAP_RANDOM, ELM_MAP_WILLNEED } elm_map_advice;
+
+typedef enum elm_path_kind { ELM_PATH_NONE, ELM_PATH_FILE, ELM_PATH_FOLDER } elm_path_kind;
+
+/* Every slot is required. int results: 0 or a negative errno; int64 results: a count or that. */
+typedef struct elm_io {
+    void *self;
+    int (*open)(void *self, const char *path, elm_open_mode mode, void **out_handle);
+    void (*close)(void *self, void *handle);
+    int64_t (*size)(void *self, void *handle);
+    int64_t (*read_at)(void *self, void *handle, uint64_t offset, void *data, size_t size);
+    int64_t (*write_at)(void *self, void *handle, uint64_t offset, const void *data, size_t size);
+    int (*sync)(void *self, void *handle);                     /* fdatasync */
+    int (*truncate)(void *self, void *handle, uint64_t size);  /* grows with zeros or cuts */
+    int (*map)(void *self, void *handle, uint64_t size, const void **out); /* whole file, read only */
+    void (*unmap)(void *self, const void *data, uint64_t size);
+    void (*advise)(void *self, const void *data, uint64_t size, elm_map_advice advice); /* a hint */
+    int (*lock)(void *self, void *handle);                     /* exclusive, not waiting; -EAGAIN */
+    int (*rename)(void *self, const char *from, const char *to);
+    int (*remove)(void *self, const char *path);
+    int (*sync_folder)(void *self, const char *path);          /* the folder that holds `path` */
+    int64_t (*free_space)(void *self, const char *path);       /* bytes left where `path` would be */
+    int (*kind)(void *self, const char *path, elm_path_kind *out);
+} elm_io;
+
+const elm_io *elm_io_posix(void);
+
+typedef struct elm_file {
+    const elm_io *io;
+    void *handle; /* NULL = closed */
+    char *path;   /* owned copy, for messages */
+    const elm_allocator *alloc;
+} elm_file;
+
+struct elm_platform;
+
+elm_status elm_file_open(const struct elm_platform *p, const char *path, elm_open_mode mode,
+                         elm_file *out, elm_error *err) ELM_MUST_CHECK;
+void elm_file_close(elm_file *file); /* a closed or zeroed file is fine */
+elm_status elm_file_size(const elm_file *file, uint64_t *out, elm_error *err) ELM_MUST_CHECK;
+/* Exactly `size` bytes or a failure; a file that ends too early is ELM_MALFORMED. */
+elm_status elm_file_read_at(const elm_file *file, uint64_t offset, void *data, size_t size,
+                            elm_error *err) ELM_MUST_CHECK;
+elm_status elm_file_write_at(const elm_file *file, uint64_t offset, const void *data, size_t size,
+                             elm_error *err) ELM_MUST_CHECK;
+elm_status elm_file_sync(const elm_file *file, elm_error *err) ELM_MUST_CHECK;
+elm_status elm_file_truncate(const elm_file *file, uint64_t size, elm_error *err) ELM_MUST_CHECK;
+elm_status elm_file_lock(const elm_file *file, elm_error *err) ELM_MUST_CHECK;
+
+/* Maps the whole file read only. An empty file gives an empty span. Unmap before closing. */
+elm_status elm_file_map(const elm_file *file, elm_span *out, elm_error *err) ELM_MUST_CHECK;
+void elm_file_unmap(const elm_file *file, elm_span span);
+
+elm_status elm_path_kind_of(const struct elm_platform *p, const char *path, elm_path_kind *out,
+                            elm_error *err) ELM_MUST_CHECK;
+elm_status elm_path_rename(const struct elm_platform *p, const char *from, const char *to,
+                           elm_error *err) ELM_MUST_CHECK;
+/* Removing what is not there is fine. */
+elm_status elm_path_remove(const struct elm_platform *p, const char *path, elm_error *err)
+    ELM_MUST_CHECK;
+elm_status elm_path_sync_folder(const struct elm_platform *p, const char *path, elm_error *err)
+    ELM_MUST_CHECK;
+elm_status elm_path_free_space(const struct elm_platform *p, const char *path, uint64_t *out,
+                               elm_error *err) ELM_MUST_CHECK;
+
+/* Reads a whole file of at most `max_bytes` into the arena. A NUL byte follows the span's end. */
+elm_status elm_file_slurp(const struct elm_platform *p, const char *path, uint64_t max_bytes,
+                          elm_arena *arena, elm_span *out, elm_error *err) ELM_MUST_CHECK;
+
+/* "folder/name" in the arena; NULL when memory runs out. */
+char *elm_path_join(elm_arena *arena, const char *folder, const char *name);
+
+#endif
