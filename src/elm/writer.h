@@ -1,0 +1,46 @@
+/* writer.h - writing an .elm file in one pass, to PATH.part, with a rename at the end.
+ *
+ * Sections are written one after the other; their checksums and hashes are computed as the bytes pass. The
+ * file under PATH appears whole or not at all: header last, fdatasync before the rename, then the folder. */
+#ifndef ELM_ELM_WRITER_H
+#define ELM_ELM_WRITER_H
+
+#include "base/platform.h"
+#include "elm/format.h"
+#include "ir/dtype.h"
+
+typedef struct elm_writer elm_writer;
+
+/* Creates PATH.part (a stale one is replaced). expected_bytes > 0: ELM_IO before anything is written when the
+ * medium has less free space, with both numbers in the message. */
+elm_status elm_writer_open(const elm_platform *platform, const char *path, uint64_t expected_bytes,
+                           elm_writer **out, elm_error *err) ELM_MUST_CHECK;
+
+/* Starts a section; chunk_bytes a power of two in [ELM_MIN_CHUNK_BYTES, ELM_MAX_CHUNK_BYTES]; name only for products, else NULL. */
+elm_status elm_writer_begin(elm_writer *w, elm_section_type type, uint32_t chunk_bytes,
+                            const char *name, elm_error *err) ELM_MUST_CHECK;
+elm_status elm_writer_write(elm_writer *w, const void *data, size_t size, elm_error *err)
+    ELM_MUST_CHECK;
+/* Zeros up to a multiple of `align` from the section's start. */
+elm_status elm_writer_align(elm_writer *w, size_t align, elm_error *err) ELM_MUST_CHECK;
+uint64_t elm_writer_tell(const elm_writer *w); /* bytes in the current section so far */
+elm_status elm_writer_end(elm_writer *w, elm_error *err) ELM_MUST_CHECK;
+
+/* A whole small section (chunks of 4 KiB). */
+elm_status elm_writer_section(elm_writer *w, elm_section_type type, elm_span content,
+                              elm_error *err) ELM_MUST_CHECK;
+
+/* One tensor into the current WEIGHTS section: planes aligned as format.h says, and its record kept for
+ * elm_writer_tensors. The tensor's codes/scales/zeros pointers are read now. */
+elm_status elm_writer_tensor(elm_writer *w, const elm_tensor *tensor, elm_error *err) ELM_MUST_CHECK;
+
+/* The TENSORS section from the records so far. */
+elm_status elm_writer_tensors(elm_writer *w, elm_error *err) ELM_MUST_CHECK;
+
+/* Writes the TOC and both slots, syncs, renames PATH.part to PATH. The writer is gone afterwards, whatever
+ * the result; on failure PATH.part is removed and PATH is what it was. */
+elm_status elm_writer_finish(elm_writer *w, elm_error *err) ELM_MUST_CHECK;
+/* Gives up: closes and removes PATH.part. NULL is fine. */
+void elm_writer_abort(elm_writer *w);
+
+#endif
