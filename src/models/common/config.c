@@ -1,0 +1,70 @@
+/* config.c - typed access to a model's config, with messages that name the key; models/common. */
+#include "models/common/model_builder.h"
+
+elm_status elm_mb_int(const elm_model_builder *mb, const char *key, int64_t max, uint32_t *out,
+                      elm_error *err) {
+    int64_t value = 0;
+    if (!elm_json_find(mb->config, key)) {
+        return elm_fail(err, ELM_MALFORMED, "%s has no '%s'", mb->where, key);
+    }
+    ELM_TRY(elm_json_int(mb->config, key, 1, max, mb->where, &value, err));
+    *out = (uint32_t)value;
+    return ELM_OK;
+}
+
+elm_status elm_mb_optional_int(const elm_model_builder *mb, const char *key, int64_t max,
+                               uint32_t *out, elm_error *err) {
+    int64_t value = *out;
+    ELM_TRY(elm_json_int(mb->config, key, 0, max, mb->where, &value, err));
+    *out = (uint32_t)value;
+    return ELM_OK;
+}
+
+elm_status elm_mb_optional_float(const elm_model_builder *mb, const char *key, float *out,
+                                 elm_error *err) {
+    double value = (double)*out;
+    ELM_TRY(elm_json_double(mb->config, key, mb->where, &value, err));
+    *out = (float)value;
+    return ELM_OK;
+}
+
+elm_status elm_mb_optional_bool(const elm_model_builder *mb, const char *key, bool *out,
+                                elm_error *err) {
+    return elm_json_bool(mb->config, key, mb->where, out, err);
+}
+
+elm_status elm_mb_activation(const elm_model_builder *mb, const char *key, const char *def,
+                             int32_t *out, elm_error *err) {
+    static const struct {
+        const char *name;
+        int32_t activation;
+    } known[] = {
+        {"silu", ELM_SILU},
+        {"swish", ELM_SILU},
+        {"gelu_pytorch_tanh", ELM_GELU_TANH},
+        {"gelu_new", ELM_GELU_TANH},
+        {"gelu", ELM_GELU_ERF},
+    };
+    elm_span name = elm_span_str(def);
+    ELM_TRY(elm_json_string(mb->config, key, mb->where, &name, err));
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (elm_span_equal(name, elm_span_str(known[i].name))) {
+            *out = known[i].activation;
+            return ELM_OK;
+        }
+    }
+    return elm_fail(err, ELM_UNSUPPORTED, "%s: activation '%.*s' is not known (silu, gelu_pytorch_tanh, gelu)",
+                    mb->where, (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
+}
+
+elm_status elm_mb_check_heads(const elm_model_builder *mb, uint32_t n_heads, uint32_t n_kv_heads,
+                              uint32_t head_dim, elm_error *err) {
+    if (n_kv_heads == 0 || head_dim == 0 || n_heads % n_kv_heads != 0) {
+        return elm_fail(err, ELM_MALFORMED, "%s: %u attention heads do not share %u key-value heads evenly",
+                        mb->where, n_heads, n_kv_heads);
+    }
+    if ((uint64_t)n_heads * head_dim * 3 > ELM_MAX_DIM) {
+        return elm_fail(err, ELM_MALFORMED, "%s: %u heads of %u are too wide", mb->where, n_heads, head_dim);
+    }
+    return ELM_OK;
+}

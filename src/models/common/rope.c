@@ -1,0 +1,165 @@
+/* rope.c - RoPE parameters of both config styles to a table of frequencies; models/common.
+ *
+ * The arithmetic follows transformers in order and precision: theta^(-2i/R) in float32 of a double power's
+ * result, then the scaling in float32. */
+#include "models/common/rope.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MAX_FREQUENCIES = 4096 };
+
+typedef struct rope_config {
+    double theta;
+    elm_span type;
+    const elm_json *params; /* where the scaling's numbers are; NULL for default */
+} rope_config;
+
+static elm_status read_config(const elm_model_builder *mb, const char *layer_type,
+                              const char *theta_key, bool scaled, rope_config *out, elm_error *err) {
+    out->type = elm_span_str("default");
+    const elm_json *params = elm_json_find(mb->config, "rope_parameters");
+    if (params && layer_type && elm_json_find(params, layer_type)) {
+        params = elm_json_find(params, layer_type);
+    }
+    if (!params) {
+        ELM_TRY(elm_json_double(mb->config, theta_key, mb->where, &out->theta, err));
+        params = scaled ? elm_json_find(mb->config, "rope_scaling") : NULL;
+        if (!params) return ELM_OK;
+    }
+    if (params->type != ELM_JSON_OBJECT) {
+        return elm_fail(err, ELM_MALFORMED, "%s: rope parameters are not an object", mb->where);
+    }
+    ELM_TRY(elm_json_double(params, "rope_theta", mb->where, &out->theta, err));
+    ELM_TRY(elm_json_string(params, "type", mb->where, &out->type, err)); /* the older key */
+    ELM_TRY(elm_json_string(params, "rope_type", mb->where, &out->type, err));
+    out->params = params;
+    return ELM_OK;
+}
+
+static elm_status number(const elm_model_builder *mb, const rope_config *c, const char *key,
+                         double *out, elm_error *err) {
+    if (!elm_json_find(c->params, key)) {
+        return elm_fail(err, ELM_MALFORMED, "%s: rope type '%.*s' needs '%s'", mb->where,
+                        (int)c->type.size, (const char *)c->type.data, key);
+    }
+    ELM_TRY(elm_json_double(c->params, key, mb->where, out, err));
+    if (!(*out > 0.0)) {
+        return elm_fail(err, ELM_MALFORMED, "%s: rope '%s' must be above 0", mb->where, key);
+    }
+    return ELM_OK;
+}
+
+/* Long wavelengths are divided by the factor, short ones kept, those between are blended. */
+static elm_status scale_llama3(const elm_model_builder *mb, const rope_config *c, float *freq,
+                               uint32_t n, elm_error *err) {
+    double factor, low, high, original;
+    ELM_TRY(number(mb, c, "factor", &factor, err));
+    ELM_TRY(number(mb, c, "low_freq_factor", &low, err));
+    ELM_TRY(number(mb, c, "high_freq_factor", &high, err));
+    ELM_TRY(number(mb, c, "original_max_position_embeddings", &original, err));
+    const float two_pi = 6.2831853071795864769f;
+    for (uint32_t i = 0; i < n; i++) {
+        float wavelength = two_pi / freq[i];
+        if (wavelength > (float)(original / low)) {
+            freq[i] = freq[i] / (float)factor;
+        } else if (wavelength >= (float)(original / high)) {
+            float smooth = ((float)original / wavelength - (float)low) / (float)(high - low);
+            freq[i] = (1.0f - smooth) * freq[i] / (float)factor + smooth * freq[i];
+        }
+    }
+    return ELM_OK;
+}
+
+static double yarn_correction(double rotations, double dims, double theta, double original) {
+    return dims * log(original / (rotations * 2.0 * 3.14159265358979323846)) / (2.0 * log(theta));
+}
+
+/* YaRN (arXiv 2309.00071): high frequencies kept, low ones divided, a linear ramp between. */
+static elm_status scale_yarn(const elm_model_builder *mb, const rope_config *c, float *freq,
+                             uint32_t n, float *attention, elm_error *err) {
+    double factor, original = 0, beta_fast = 32, beta_slow = 1, mscale = 0, mscale_all = 0;
+    double attention_factor = 0;
+    bool truncate = true;
+    ELM_TRY(number(mb, c, "factor", &factor, err));
+    ELM_TRY(elm_json_double(mb->config, "max_position_embeddings", mb->where, &original, err));
+    ELM_TRY(elm_json_double(c->params, "original_max_position_embeddings", mb->where, &original, err));
+    ELM_TRY(elm_json_double(c->params, "beta_fast", mb->where, &beta_fast, err));
+    ELM_TRY(elm_json_double(c->params, "beta_slow", mb->where, &beta_slow, err));
+    ELM_TRY(elm_json_double(c->params, "mscale", mb->where, &mscale, err));
+    ELM_TRY(elm_json_double(c->params, "mscale_all_dim", mb->where, &mscale_all, err));
+    ELM_TRY(elm_json_double(c->params, "attention_factor", mb->where, &attention_factor, err));
+    ELM_TRY(elm_json_bool(c->params, "truncate", mb->where, &truncate, err));
+    if (!(original > 0.0)) {
+        return elm_fail(err, ELM_MALFORMED, "%s: yarn needs original_max_position_embeddings", mb->where);
+    }
+    double dims = 2.0 * n;
+    double low = yarn_correction(beta_fast, dims, c->theta, original);
+    double high = yarn_correction(beta_slow, dims, c->theta, original);
+    if (truncate) low = floor(low), high = ceil(high);
+    if (low < 0.0) low = 0.0;
+    if (high > dims - 1.0) high = dims - 1.0;
+    if (low == high) high += 0.001;
+    for (uint32_t i = 0; i < n; i++) {
+        float ramp = (float)(((double)i - low) / (high - low));
+        ramp = ramp < 0.0f ? 0.0f : ramp > 1.0f ? 1.0f : ramp;
+        float keep = 1.0f - ramp;
+        freq[i] = freq[i] / (float)factor * (1.0f - keep) + freq[i] * keep;
+    }
+    double scale = factor <= 1.0 ? 1.0 : 0.1 * log(factor) + 1.0;
+    if (mscale > 0.0 && mscale_all > 0.0) {
+        scale = (0.1 * mscale * log(factor) + 1.0) / (0.1 * mscale_all * log(factor) + 1.0);
+    }
+    *attention = (float)(attention_factor > 0.0 ? attention_factor : scale);
+    return ELM_OK;
+}
+
+static elm_status apply_scaling(const elm_model_builder *mb, const rope_config *c, float *freq,
+                                uint32_t n, float *attention, elm_error *err) {
+    if (elm_span_equal(c->type, elm_span_str("default"))) return ELM_OK;
+    if (elm_span_equal(c->type, elm_span_str("linear"))) {
+        double factor;
+        ELM_TRY(number(mb, c, "factor", &factor, err));
+        for (uint32_t i = 0; i < n; i++) freq[i] /= (float)factor;
+        return ELM_OK;
+    }
+    if (elm_span_equal(c->type, elm_span_str("llama3"))) return scale_llama3(mb, c, freq, n, err);
+    if (elm_span_equal(c->type, elm_span_str("yarn"))) {
+        return scale_yarn(mb, c, freq, n, attention, err);
+    }
+    return elm_fail(err, ELM_UNSUPPORTED, "%s: rope type '%.*s' is not known (default, linear, llama3, yarn)",
+                    mb->where, (int)(c->type.size < 64 ? c->type.size : 64),
+                    (const char *)c->type.data);
+}
+
+elm_status elm_mb_rope(elm_model_builder *mb, const char *layer_type, const char *theta_key,
+                       double default_theta, bool scaled, uint32_t rotated, const char *name, elm_rope *out,
+                       elm_error *err) {
+    rope_config c = {.theta = default_theta};
+    float freq[MAX_FREQUENCIES];
+    uint32_t n = rotated / 2;
+    if (rotated % 2 != 0 || n == 0 || n > MAX_FREQUENCIES) {
+        return elm_fail(err, ELM_UNSUPPORTED, "%s: cannot rotate %u dimensions (even, at most %d)",
+                        mb->where, rotated, 2 * MAX_FREQUENCIES);
+    }
+    ELM_TRY(read_config(mb, layer_type, theta_key, scaled, &c, err));
+    if (!(c.theta > 0.0)) {
+        return elm_fail(err, ELM_MALFORMED, "%s: rope_theta must be above 0", mb->where);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        freq[i] = 1.0f / (float)pow(c.theta, (double)((float)(2 * i) / (float)rotated));
+    }
+    out->scale = 1.0f;
+    if (scaled && mb->rope_factors) {
+        if (mb->n_rope_factors != n) {
+            return elm_fail(err, ELM_MALFORMED, "rope_freqs has %u factors; %u frequencies need as many",
+                            mb->n_rope_factors, n);
+        }
+        for (uint32_t i = 0; i < n; i++) freq[i] /= mb->rope_factors[i];
+    } else {
+        ELM_TRY(apply_scaling(mb, &c, freq, n, &out->scale, err));
+    }
+    out->inv_freq = elm_mb_table(mb, name, freq, n);
+    out->pair_stride = (int32_t)n;
+    return ELM_OK;
+}
