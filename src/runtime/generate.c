@@ -1,0 +1,140 @@
+/* generate.c - the decode loop: sample, decode text, look for an end, run the token; runtime.
+ *
+ * Text goes out as whole code points. Where it could be the beginning of a stop string it is held back until
+ * that is decided. */
+#include "runtime/session.h"
+
+#include <string.h>
+
+typedef struct generation {
+    elm_session *session;
+    const elm_generate_options *options;
+    elm_detokenizer detokenizer;
+    size_t longest_stop;
+} generation;
+
+static bool is_eos(const elm_meta *meta, int32_t id) {
+    for (uint32_t i = 0; i < meta->n_eos_ids; i++) {
+        if (meta->eos_ids[i] == id) return true;
+    }
+    return false;
+}
+
+static elm_span stop_string(const generation *g, uint32_t i) {
+    return elm_span_str(g->options->stop_strings[i]);
+}
+
+/* Where the first stop string begins in the held text; size when there is none. */
+static size_t find_stop(const generation *g, elm_span text) {
+    size_t first = text.size;
+    for (uint32_t i = 0; i < g->options->n_stop_strings; i++) {
+        elm_span stop = stop_string(g, i);
+        if (stop.size == 0) continue;
+        for (size_t at = 0; at + stop.size <= text.size && at < first; at++) {
+            if (memcmp(text.data + at, stop.data, stop.size) == 0) first = at;
+        }
+    }
+    return first;
+}
+
+/* Bytes at the end of the text that could begin a stop string. */
+static size_t undecided(const generation *g, elm_span text) {
+    size_t longest = 0;
+    for (uint32_t i = 0; i < g->options->n_stop_strings; i++) {
+        elm_span stop = stop_string(g, i);
+        size_t n = stop.size > 0 ? stop.size - 1 : 0;
+        for (n = n < text.size ? n : text.size; n > longest; n--) {
+            if (memcmp(text.data + text.size - n, stop.data, n) == 0) longest = n;
+        }
+    }
+    return longest;
+}
+
+static bool emit(generation *g, size_t n) {
+    elm_buf *text = &g->session->text;
+    bool go_on = true;
+    if (n > 0 && g->options->on_text) {
+        go_on = g->options->on_text(g->options->context, (const char *)text->data, n);
+    }
+    memmove(text->data, text->data + n, text->size - n);
+    text->size -= n;
+    return go_on;
+}
+
+/* Sends out what is decided. `final`: nothing follows. */
+static elm_stop_reason flush(generation *g, bool final) {
+    elm_span text = elm_buf_span(&g->session->text);
+    size_t stop = find_stop(g, text);
+    if (stop < text.size) {
+        bool go_on = emit(g, stop);
+        g->session->text.size = 0;
+        return go_on ? ELM_STOP_STRING : ELM_STOP_CALLBACK;
+    }
+    return emit(g, text.size - (final ? 0 : undecided(g, text))) ? ELM_STOP_NONE : ELM_STOP_CALLBACK;
+}
+
+/* One sampled token: counts it, tells the callbacks, and says whether it ends the text. */
+static elm_stop_reason take(generation *g, int32_t id, elm_generate_result *out) {
+    elm_session *s = g->session;
+    bool end = is_eos(&s->model->meta, id) && !g->options->ignore_eos;
+    if (g->options->on_token && !g->options->on_token(g->options->context, id)) {
+        return ELM_STOP_CALLBACK;
+    }
+    if (end) return ELM_STOP_EOS;
+    s->tokens[s->n_tokens++] = id;
+    elm_sampler_saw(&s->sampler, id, true);
+    out->n_tokens++;
+    elm_detokenizer_push(s->model->tokenizer, &g->detokenizer, id, !g->options->show_special, &s->text);
+    elm_stop_reason reason = flush(g, false);
+    if (reason != ELM_STOP_NONE) return reason;
+    if (g->options->max_tokens && out->n_tokens >= g->options->max_tokens) return ELM_STOP_LENGTH;
+    return s->n_tokens < s->n_context ? ELM_STOP_NONE : ELM_STOP_CONTEXT;
+}
+
+static elm_status loop(generation *g, elm_generate_result *out, elm_error *err) {
+    elm_session *s = g->session;
+    const elm_platform *platform = &s->model->platform;
+    ELM_TRY(elm_session_run_pending(s, err));
+    if (!s->logits) { /* rewound: the last token's logits are gone, so it runs again */
+        s->n_run = s->n_tokens - 1;
+        ELM_TRY(elm_session_run_pending(s, err));
+    }
+    if (s->n_tokens == s->n_context) out->reason = ELM_STOP_CONTEXT;
+    while (out->reason == ELM_STOP_NONE) {
+        int32_t id = elm_sampler_draw(&s->sampler, s->logits);
+        uint64_t now = elm_now_us(platform);
+        if (s->first_append_us != 0) s->stats.first_token_us = now - s->first_append_us;
+        s->first_append_us = 0;
+        out->reason = take(g, id, out);
+        if (out->reason != ELM_STOP_NONE) break;
+        ELM_TRY(elm_session_run_pending(s, err));
+        s->stats.decode_us += elm_now_us(platform) - now;
+        s->stats.decode_tokens++;
+    }
+    return ELM_OK;
+}
+
+elm_status elm_session_generate(elm_session *s, const elm_generate_options *options,
+                                elm_generate_result *out, elm_error *err) {
+    elm_generate_options o;
+    elm_generate_result local;
+    if (!out) out = &local;
+    memset(out, 0, sizeof *out);
+    elm_options_copy(&o, sizeof o, options);
+    if (s->n_tokens == 0) {
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "nothing to continue: append at least one token first");
+    }
+    generation g = {.session = s, .options = &o};
+    elm_buf_clear(&s->text);
+    elm_status status = loop(&g, out, err);
+    if (status == ELM_CANCELLED) out->reason = ELM_STOP_CANCELLED, status = ELM_OK;
+    if (status != ELM_OK) {
+        s->n_tokens = s->n_run;
+        return status;
+    }
+    if (out->reason != ELM_STOP_STRING && out->reason != ELM_STOP_CALLBACK) {
+        elm_detokenizer_finish(s->model->tokenizer, &g.detokenizer, &s->text);
+        flush(&g, true);
+    }
+    return elm_buf_check(&s->text, "generated text", err);
+}

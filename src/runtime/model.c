@@ -1,0 +1,211 @@
+/* model.c - opening and closing a model; runtime.
+ *
+ * Opening maps the file, checks and reads the small sections, opens devices and makes the plan. Weights are not
+ * touched: their checksums are compared at the first step (elm_model_check_weights). */
+#include "runtime/model.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_DEFAULT_THREADS = 8, CHECK_BYTES = 4 << 20 };
+
+void elm_options_copy(void *out, size_t own_bytes, const void *options) {
+    size_t given = 0;
+    memset(out, 0, own_bytes);
+    if (!options) return;
+    memcpy(&given, options, sizeof given); /* struct_size comes first in every option struct */
+    memcpy(out, options, given < own_bytes ? given : own_bytes);
+}
+
+static uint32_t default_threads(void) {
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    if (n < 1) return 1;
+    return n > MAX_DEFAULT_THREADS ? MAX_DEFAULT_THREADS : (uint32_t)n;
+}
+
+static elm_status read_text_sections(elm_model *m, elm_error *err) {
+    elm_span section;
+    ELM_TRY(elm_container_load(&m->container, ELM_SECTION_TOKENIZER, &section, err));
+    ELM_TRY(elm_tokenizer_open(m->platform.alloc, section, &m->tokenizer, err));
+    if (!elm_container_find(&m->container, ELM_SECTION_TEMPLATE)) return ELM_OK;
+    ELM_TRY(elm_container_load(&m->container, ELM_SECTION_TEMPLATE, &section, err));
+    m->template_source = elm_arena_string(&m->arena, section);
+    if (!m->template_source) return elm_fail_oom(err, section.size, "the chat template");
+    return elm_template_parse(m->platform.alloc, section, &m->chat_template, err);
+}
+
+static elm_status read_graph(elm_model *m, elm_error *err) {
+    elm_span section;
+    ELM_TRY(elm_container_load(&m->container, ELM_SECTION_META, &section, err));
+    ELM_TRY(elm_meta_read(section, &m->arena, &m->meta, err));
+    ELM_TRY(elm_container_tensors(&m->container, &m->tensors, &m->n_tensors, err));
+    ELM_TRY(elm_container_load(&m->container, ELM_SECTION_GRAPH, &section, err));
+    ELM_TRY(elm_module_read(section, &m->arena, &m->module, err));
+    ELM_TRY(elm_module_validate(m->module, m->tensors, m->n_tensors, err));
+    m->graph = elm_module_graph(m->module, "text");
+    if (!m->graph) return elm_fail(err, ELM_MALFORMED, "the file has no graph 'text'");
+    const elm_value *out = &m->graph->values[m->graph->output];
+    if (out->n_dims != 2 || out->dims[0] != ELM_DIM_R || out->dims[1] != (elm_dim)m->meta.vocab_size) {
+        return elm_fail(err, ELM_MALFORMED, "the graph's output is not [R][%u], as meta says",
+                        m->meta.vocab_size);
+    }
+    return ELM_OK;
+}
+
+static void describe(elm_model *m) {
+    char text[120] = "";
+    const elm_device *d = &m->devices[0];
+    d->backend->describe(d->handle, text, sizeof text);
+    snprintf(m->backend_text, sizeof m->backend_text, "%s (%s)", d->backend->name, text);
+}
+
+elm_status elm_model_make_plan(elm_model *m, uint32_t max_tokens, uint32_t max_rows,
+                               const elm_model_hooks *hooks, elm_plan *out, elm_error *err) {
+    elm_plan_options options = {
+        .devices = m->devices,
+        .n_devices = m->n_devices,
+        .max_tokens = max_tokens,
+        .max_rows = max_rows,
+        .max_threads = m->n_threads,
+        .refuse = hooks ? hooks->refuse : NULL,
+        .refuse_context = hooks ? hooks->refuse_context : NULL,
+    };
+    return elm_plan_make(&m->platform, m->module, m->graph, m->tensors, &options, out, err);
+}
+
+static elm_status open_all(elm_model *m, const char *path, const elm_model_options *o,
+                           const elm_model_hooks *hooks, elm_error *err) {
+    uint64_t start = elm_now_us(&m->platform);
+    ELM_TRY(elm_container_open(&m->platform, path, &m->container, err));
+    ELM_TRY(read_graph(m, err));
+    ELM_TRY(read_text_sections(m, err));
+    m->n_threads = o->n_threads ? o->n_threads : default_threads();
+    if (m->n_threads > ELM_MAX_THREADS) {
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "%u threads; at most %d", m->n_threads, ELM_MAX_THREADS);
+    }
+    m->max_batch_tokens = o->max_batch_tokens ? o->max_batch_tokens : ELM_DEFAULT_BATCH_TOKENS;
+    if (m->max_batch_tokens > ELM_MAX_BATCH_TOKENS) {
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "a batch of %u tokens; at most %d", m->max_batch_tokens,
+                        ELM_MAX_BATCH_TOKENS);
+    }
+    ELM_TRY(elm_thread_pool_create(m->platform.alloc, m->n_threads, &m->pool, err));
+    ELM_TRY(elm_model_open_devices(m, o->backends, o->cpu_mask, err));
+    ELM_TRY(elm_model_make_plan(m, m->max_batch_tokens, ELM_DECODE_ROWS, hooks, &m->plan, err));
+    m->skip_checks = o->skip_checks;
+    describe(m);
+    m->load_us = elm_now_us(&m->platform) - start;
+    return ELM_OK;
+}
+
+elm_status elm_model_open_with(elm_model **out, const char *path, const elm_model_options *options,
+                               const elm_model_hooks *hooks, elm_error *err) {
+    elm_model_options o;
+    elm_options_copy(&o, sizeof o, options);
+    const elm_platform *platform =
+        hooks && hooks->platform ? hooks->platform : elm_platform_default();
+    const elm_allocator *parent = o.allocator ? o.allocator : platform->alloc;
+    elm_model *m = NULL;
+    *out = NULL;
+    ELM_TRY(elm_alloc(parent, sizeof *m, "a model", &m, err));
+    elm_capped_allocator_init(&m->capped, parent, o.memory_limit_bytes);
+    m->platform = *platform;
+    m->platform.alloc = &m->capped.interface;
+    elm_arena_init(&m->arena, m->platform.alloc, 0);
+    pthread_mutex_init(&m->check_lock, NULL);
+    elm_status status = open_all(m, path, &o, hooks, err);
+    if (status != ELM_OK) {
+        elm_model_close(m);
+        return status;
+    }
+    *out = m;
+    return ELM_OK;
+}
+
+elm_status elm_model_open(elm_model **out, const char *path, const elm_model_options *options,
+                          elm_error *err) {
+    return elm_model_open_with(out, path, options, NULL, err);
+}
+
+void elm_model_close(elm_model *m) {
+    if (!m) return;
+    elm_plan_free(&m->plan);
+    for (uint32_t d = 0; d < m->n_devices; d++) m->devices[d].backend->close(m->devices[d].handle);
+    elm_thread_pool_free(m->pool);
+    elm_template_free(m->chat_template);
+    elm_tokenizer_close(m->tokenizer);
+    elm_arena_free(&m->arena);
+    elm_container_close(&m->container);
+    pthread_mutex_destroy(&m->check_lock);
+    elm_free(m->capped.parent, m, sizeof *m);
+}
+
+/* ---- weight checks ---- */
+
+typedef struct check_job {
+    elm_model *model;
+    const elm_section *section;
+    atomic_uint_fast64_t next;
+    atomic_int status;
+    pthread_mutex_t lock;
+    elm_error *err;
+} check_job;
+
+static void check_step(void *context, uint32_t thread, uint32_t n_threads) {
+    check_job *job = context;
+    elm_error message;
+    (void)thread, (void)n_threads;
+    while (atomic_load(&job->status) == ELM_OK) {
+        uint64_t at = atomic_fetch_add(&job->next, CHECK_BYTES);
+        if (at >= job->section->size) return;
+        uint64_t left = job->section->size - at;
+        elm_status status = elm_container_check(&job->model->container, job->section, at,
+                                                left < CHECK_BYTES ? left : CHECK_BYTES, &message);
+        if (status == ELM_OK) continue;
+        pthread_mutex_lock(&job->lock);
+        if (atomic_load(&job->status) == ELM_OK && job->err) *job->err = message;
+        atomic_store(&job->status, (int)status);
+        pthread_mutex_unlock(&job->lock);
+    }
+}
+
+elm_status elm_model_check_weights(elm_model *m, elm_error *err) {
+    if (m->skip_checks || atomic_load(&m->weights_checked)) return ELM_OK;
+    const elm_section *section = elm_container_find(&m->container, ELM_SECTION_WEIGHTS);
+    check_job job = {.model = m, .section = section, .err = err};
+    elm_status status = ELM_OK;
+    pthread_mutex_lock(&m->check_lock);
+    if (section && !atomic_load(&m->weights_checked)) {
+        pthread_mutex_init(&job.lock, NULL);
+        elm_thread_pool_run(m->pool, check_step, &job);
+        pthread_mutex_destroy(&job.lock);
+        status = (elm_status)atomic_load(&job.status);
+        if (status == ELM_OK) atomic_store(&m->weights_checked, true);
+    }
+    pthread_mutex_unlock(&m->check_lock);
+    return status;
+}
+
+/* ---- what it is ---- */
+
+void elm_model_get_info(const elm_model *m, elm_model_info *out) {
+    memset(out, 0, sizeof *out);
+    out->architecture = m->meta.architecture;
+    out->name = m->meta.name;
+    out->vocab_size = m->meta.vocab_size;
+    out->n_real_tokens = m->meta.n_real_tokens;
+    out->context_length = m->meta.context_length;
+    out->hidden_size = m->meta.hidden_size;
+    out->n_layers = m->meta.n_layers;
+    out->n_parameters = m->meta.n_parameters;
+    out->file_bytes = m->container.map.size;
+    out->bos_id = m->meta.bos_id;
+    out->add_bos = m->meta.add_bos;
+    out->raw_needs_bos = m->meta.raw_needs_bos;
+    out->eos_ids = m->meta.eos_ids;
+    out->n_eos_ids = m->meta.n_eos_ids;
+    out->chat_template = m->template_source;
+    out->sampling = m->meta.sampling;
+    out->n_threads = m->n_threads;
+    out->backend = m->backend_text;
+}
