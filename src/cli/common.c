@@ -1,0 +1,186 @@
+/* common.c - streams, errors and option conversion for all sub-commands; cli. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { MAX_INPUT_BYTES = 256 << 20, USUAL_CONTEXT = 4096, USUAL_ANSWER = 1024 };
+
+int cli_error(const elm_error *err) {
+    fflush(stdout);
+    fprintf(stderr, "edge-llm: %s\n", err->message);
+    return elm_status_exit_code(err->code);
+}
+
+int cli_fail(elm_status status, const char *fmt, ...) {
+    elm_error err = {.code = status};
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(err.message, sizeof err.message, fmt, args);
+    va_end(args);
+    return cli_error(&err);
+}
+
+static elm_status read_stream(FILE *in, const char *name, char **out, size_t *n_out, elm_error *err) {
+    size_t size = 0, capacity = 65536;
+    char *data = malloc(capacity + 1);
+    while (data) {
+        size_t n = fread(data + size, 1, capacity - size, in);
+        size += n;
+        if (n == 0) break;
+        if (size < capacity) continue;
+        if (capacity >= MAX_INPUT_BYTES) {
+            free(data);
+            return elm_fail(err, ELM_LIMIT, "%s has more than %d bytes", name, MAX_INPUT_BYTES);
+        }
+        char *larger = realloc(data, capacity * 2 + 1);
+        if (!larger) free(data);
+        data = larger;
+        capacity *= 2;
+    }
+    if (!data) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory to read %s", name);
+    if (ferror(in)) {
+        free(data);
+        return elm_fail(err, ELM_NOT_FOUND, "cannot read %s: %s", name, strerror(errno));
+    }
+    data[size] = 0;
+    *out = data;
+    *n_out = size;
+    return ELM_OK;
+}
+
+elm_status cli_read(const char *path, char **out, size_t *n_out, elm_error *err) {
+    if (!path || strcmp(path, "-") == 0) return read_stream(stdin, "standard input", out, n_out, err);
+    FILE *in = fopen(path, "rb");
+    if (!in) return elm_fail(err, ELM_NOT_FOUND, "cannot open '%s': %s", path, strerror(errno));
+    elm_status status = read_stream(in, path, out, n_out, err);
+    fclose(in);
+    return status;
+}
+
+int cli_finish_output(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    if (errno == EPIPE) return 0; /* the reader had enough */
+    return cli_fail(ELM_IO, "cannot write the output: %s", strerror(errno));
+}
+
+uint32_t cli_numbers(const char *text, uint32_t max_count, uint32_t *out) {
+    uint32_t n = 0;
+    for (const char *p = text; n < max_count;) {
+        char *end;
+        unsigned long value = strtoul(p, &end, 10);
+        if (end == p || value > UINT32_MAX || *p == '-' || *p == '+') return 0;
+        out[n++] = (uint32_t)value;
+        if (*end == 0) return n;
+        if (*end != ',') return 0;
+        p = end + 1;
+    }
+    return 0;
+}
+
+static elm_status refuse_missing_features(const cli_options *o, elm_error *err) {
+    const struct {
+        const char *name;
+        bool given;
+    } missing[] = {
+        {"--draft", o->draft != NULL},
+        {"--save", o->save != NULL},
+        {"--load", o->load != NULL},
+    };
+    for (size_t i = 0; i < sizeof missing / sizeof missing[0]; i++) {
+        if (missing[i].given) {
+            return elm_fail(err, ELM_UNSUPPORTED, "%s is not in this version of edge-llm", missing[i].name);
+        }
+    }
+    return ELM_OK;
+}
+
+elm_status cli_model_options(const cli_options *o, elm_model_options *out, elm_error *err) {
+    memset(out, 0, sizeof *out);
+    out->struct_size = sizeof *out;
+    ELM_TRY(refuse_missing_features(o, err));
+    uint32_t threads[64];
+    if (o->threads) {
+        if (cli_numbers(o->threads, 64, threads) == 0 || threads[0] == 0) {
+            return elm_fail(err, ELM_INVALID_ARGUMENT, "--threads takes a number from 1, not '%s'", o->threads);
+        }
+        out->n_threads = threads[0];
+    }
+    if (o->cpu_mask) {
+        char *end;
+        out->cpu_mask = (uint32_t)strtoul(o->cpu_mask, &end, 16);
+        if (*end || out->cpu_mask == 0) {
+            return elm_fail(err, ELM_INVALID_ARGUMENT, "--cpu-mask takes a hexadecimal number above 0, not '%s'",
+                            o->cpu_mask);
+        }
+    }
+    if (o->memory_mb != CLI_NO_INT) {
+        if (o->memory_mb < 1) return elm_fail(err, ELM_INVALID_ARGUMENT, "--memory takes megabytes, from 1");
+        out->memory_limit_bytes = (size_t)o->memory_mb << 20;
+    }
+    out->backends = o->backend;
+    return ELM_OK;
+}
+
+static elm_status kv_type(const char *text, elm_kv_type *out, elm_error *err) {
+    if (!text) return ELM_OK;
+    if (strcmp(text, "f32") == 0) *out = ELM_KV_F32;
+    else if (strcmp(text, "f16") == 0) *out = ELM_KV_F16;
+    else if (strcmp(text, "int8") == 0) *out = ELM_KV_I8;
+    else return elm_fail(err, ELM_INVALID_ARGUMENT, "--kv takes f32, f16 or int8, not '%s'", text);
+    return ELM_OK;
+}
+
+elm_status cli_session_options(const cli_options *o, const elm_model_info *info,
+                               elm_session_options *out, elm_error *err) {
+    memset(out, 0, sizeof *out);
+    out->struct_size = sizeof *out;
+    ELM_TRY(kv_type(o->kv, &out->kv, err));
+    if (o->ctx != CLI_NO_INT) {
+        if (o->ctx < 1 || o->ctx > UINT32_MAX) {
+            return elm_fail(err, ELM_INVALID_ARGUMENT, "--ctx takes a number of positions from 1");
+        }
+        out->n_context = (uint32_t)o->ctx;
+    }
+    elm_sampling *s = &out->sampling;
+    *s = info->sampling;
+    s->struct_size = sizeof *s;
+    if (o->temp != CLI_NO_NUMBER) s->temperature = (float)o->temp;
+    if (o->top_k != CLI_NO_INT) s->top_k = (int32_t)(o->top_k < 0 || o->top_k > INT32_MAX ? -1 : o->top_k);
+    if (o->top_p != CLI_NO_NUMBER) s->top_p = (float)o->top_p;
+    if (o->min_p != CLI_NO_NUMBER) s->min_p = (float)o->min_p;
+    if (o->repeat_penalty != CLI_NO_NUMBER) s->repetition_penalty = (float)o->repeat_penalty;
+    if (o->presence_penalty != CLI_NO_NUMBER) s->presence_penalty = (float)o->presence_penalty;
+    if (o->frequency_penalty != CLI_NO_NUMBER) s->frequency_penalty = (float)o->frequency_penalty;
+    s->seed = o->seed != CLI_NO_INT ? (uint64_t)o->seed : 0;
+    return ELM_OK;
+}
+
+void cli_fit_context(const cli_options *o, const elm_model_info *info, size_t n_prompt,
+                     elm_session_options *session) {
+    size_t answer = o->n != CLI_NO_INT && o->n > 0 ? (size_t)o->n : USUAL_ANSWER;
+    size_t need = n_prompt + answer;
+    if (session->n_context != 0 || need <= USUAL_CONTEXT) return;
+    session->n_context = need < info->context_length ? (uint32_t)need : info->context_length;
+}
+
+void cli_buf(elm_buf *buf) { elm_buf_init(buf, elm_allocator_default(), (size_t)1 << 30); }
+
+void cli_print_buf(const elm_buf *buf) { fwrite(buf->data, 1, buf->size, stdout); }
+
+cli_memory cli_memory_now(void) {
+    cli_memory memory = {0};
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0) memory.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
+    FILE *in = fopen("/proc/self/status", "r");
+    char line[128];
+    while (in && fgets(line, sizeof line, in)) {
+        if (strncmp(line, "RssFile:", 8) == 0) memory.file_bytes = strtoull(line + 8, NULL, 10) * 1024;
+        if (strncmp(line, "RssAnon:", 8) == 0) memory.anonymous_bytes = strtoull(line + 8, NULL, 10) * 1024;
+    }
+    if (in) fclose(in);
+    return memory;
+}
