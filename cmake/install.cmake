@@ -1,0 +1,17 @@
+# make install: headers, both libraries, the program, pkg-config and a CMake package.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+install(FILES include/edge_llm.h include/edge_llm_types.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS edge_llm_static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+if(TARGET edge_llm)
+  install(TARGETS edge_llm LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endif()
+if(TARGET edge-llm)
+  install(TARGETS edge-llm RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+configure_file(cmake/edge_llm.pc.in edge_llm.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/edge_llm.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+configure_file(cmake/edge_llm-config.cmake.in edge_llm-config.cmake @ONLY)
+write_basic_package_version_file(edge_llm-config-version.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_BINARY_DIR}/edge_llm-config.cmake ${CMAKE_BINARY_DIR}/edge_llm-config-version.cmake
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/edge_llm)
