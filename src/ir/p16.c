@@ -1,0 +1,68 @@
+/* p16.c - sizes of P16 planes and exact access to single elements; ir. */
+#include "ir/p16.h"
+
+#include "base/f16.h"
+
+#include <math.h>
+#include <string.h>
+
+bool elm_p16_shape_of(elm_dtype dtype, uint64_t n_rows, uint64_t n_cols, uint32_t group, elm_p16_shape *out) {
+    const elm_dtype_info *info = elm_dtype_get(dtype);
+    memset(out, 0, sizeof *out);
+    if (!info || (!info->is_float && !info->has_scales)) return false;
+    if (n_rows == 0 || n_cols == 0 || n_rows > ELM_MAX_DIM || n_cols > ELM_MAX_DIM) return false;
+    uint64_t k = n_cols, groups = 0;
+    if (info->has_scales) {
+        bool fixed = group == 32 || group == 64 || group == 128;
+        if (!fixed && (group % 32 != 0 || group < n_cols || group > ELM_MAX_DIM)) return false;
+        groups = (n_cols + group - 1) / group;
+        k = groups * group;
+    } else if (group != 0) {
+        return false;
+    }
+    uint64_t panels = (n_rows + ELM_P16_ROWS - 1) / ELM_P16_ROWS, elements;
+    if (!elm_mul_u64(panels * ELM_P16_ROWS, k, &elements) || elements > UINT64_MAX / 64) return false;
+    out->n_panels = (uint32_t)panels;
+    out->k_padded = (uint32_t)k;
+    out->n_groups = (uint32_t)groups;
+    out->codes_bytes = elements * info->bits / 8;
+    out->scales_bytes = info->has_scales ? panels * groups * ELM_P16_ROWS * 2 : 0;
+    out->zeros_bytes = info->has_zeros ? panels * groups * ELM_P16_ROWS : 0;
+    return true;
+}
+
+static float float_at(const elm_tensor *t, size_t index) {
+    const uint8_t *p = t->codes;
+    uint16_t half;
+    float value;
+    if (t->dtype == ELM_F32) {
+        memcpy(&value, p + index * 4, 4);
+        return value;
+    }
+    memcpy(&half, p + index * 2, 2);
+    return t->dtype == ELM_F16 ? elm_f32_from_f16(half) : elm_f32_from_bf16(half);
+}
+
+static uint32_t k_padded_of(const elm_tensor *t) { return (t->dims[1] + t->group - 1) / t->group * t->group; }
+
+float elm_tensor_at(const elm_tensor *t, size_t row, size_t k) {
+    const elm_dtype_info *info = elm_dtype_get(t->dtype);
+    if (t->layout == ELM_LAYOUT_ROWS) return float_at(t, row * (t->n_dims > 1 ? t->dims[1] : 0) + k);
+    if (info->is_float) return float_at(t, elm_p16_float_offset(t->dims[1], row, k));
+    const uint8_t *codes = t->codes;
+    uint32_t k_padded = k_padded_of(t), code;
+    size_t at = elm_p16_scale_offset(k_padded / t->group, t->group, row, k);
+    int32_t zero = info->bits == 4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
+    if (info->bits == 4) {
+        code = (uint32_t)codes[elm_p16_i4_offset(k_padded, row, k)] >> elm_p16_i4_shift(k) & 15u;
+    } else {
+        code = codes[elm_p16_i8_offset(k_padded, row, k)] ^ 0x80u;
+    }
+    if (t->zeros) zero = t->zeros[at];
+    float scale = ldexpf(elm_f32_from_f16(t->scales[at]), t->scale_exp);
+    return scale * (float)((int32_t)code - zero);
+}
+
+void elm_tensor_row(const elm_tensor *t, size_t row, float *out) {
+    for (uint32_t k = 0; k < t->dims[1]; k++) out[k] = elm_tensor_at(t, row, k);
+}
