@@ -57,6 +57,16 @@ elm_status elm_container_check(elm_container *c, const elm_section *s, uint64_t 
 elm_status elm_container_load(elm_container *c, elm_section_type type, elm_span *out,
                               elm_error *err) ELM_MUST_CHECK;
 
+/* The name of a section type; "unknown" for numbers that are not in the list. */
+const char *elm_section_text(uint32_t type);
+
+/* Checksums as docs/elm-format.md defines them: of a slot with its own field zero, and of a chunk with its
+ * index in front, so that swapped chunks are found. */
+uint32_t elm_slot_crc(const uint8_t slot[ELM_SLOT_BYTES]);
+uint32_t elm_chunk_crc(uint32_t index, const void *data, size_t size);
+uint32_t elm_container_expected_crc(const elm_container *c, const elm_section *s, uint32_t chunk);
+uint32_t elm_container_found_crc(const elm_container *c, const elm_section *s, uint32_t chunk);
+
 /* One finding of elm_container_verify. */
 typedef struct elm_damage {
     const char *section; /* "header", "toc", "padding", or a section's name */
