@@ -45,22 +45,24 @@ static float float_at(const elm_tensor *t, size_t index) {
 
 static uint32_t k_padded_of(const elm_tensor *t) { return (t->dims[1] + t->group - 1) / t->group * t->group; }
 
-float elm_tensor_at(const elm_tensor *t, size_t row, size_t k) {
-    const elm_dtype_info *info = elm_dtype_get(t->dtype);
-    if (t->layout == ELM_LAYOUT_ROWS) return float_at(t, row * (t->n_dims > 1 ? t->dims[1] : 0) + k);
-    if (info->is_float) return float_at(t, elm_p16_float_offset(t->dims[1], row, k));
+static size_t scale_index(const elm_tensor *t, size_t row, size_t k) {
+    return elm_p16_scale_offset(k_padded_of(t) / t->group, t->group, row, k);
+}
+
+int32_t elm_tensor_code_at(const elm_tensor *t, size_t row, size_t k) {
     const uint8_t *codes = t->codes;
-    uint32_t k_padded = k_padded_of(t), code;
-    size_t at = elm_p16_scale_offset(k_padded / t->group, t->group, row, k);
-    int32_t zero = info->bits == 4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
-    if (info->bits == 4) {
-        code = (uint32_t)codes[elm_p16_i4_offset(k_padded, row, k)] >> elm_p16_i4_shift(k) & 15u;
-    } else {
-        code = codes[elm_p16_i8_offset(k_padded, row, k)] ^ 0x80u;
-    }
-    if (t->zeros) zero = t->zeros[at];
-    float scale = ldexpf(elm_f32_from_f16(t->scales[at]), t->scale_exp);
-    return scale * (float)((int32_t)code - zero);
+    uint32_t k_padded = k_padded_of(t);
+    bool is4 = elm_dtype_get(t->dtype)->bits == 4;
+    int32_t zero = t->zeros ? t->zeros[scale_index(t, row, k)] : is4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
+    if (is4) return (codes[elm_p16_i4_offset(k_padded, row, k)] >> elm_p16_i4_shift(k) & 15) - zero;
+    return (codes[elm_p16_i8_offset(k_padded, row, k)] ^ 0x80) - zero;
+}
+
+float elm_tensor_at(const elm_tensor *t, size_t row, size_t k) {
+    if (t->layout == ELM_LAYOUT_ROWS) return float_at(t, row * (t->n_dims > 1 ? t->dims[1] : 0) + k);
+    if (elm_dtype_get(t->dtype)->is_float) return float_at(t, elm_p16_float_offset(t->dims[1], row, k));
+    float scale = ldexpf(elm_f32_from_f16(t->scales[scale_index(t, row, k)]), t->scale_exp);
+    return scale * (float)elm_tensor_code_at(t, row, k);
 }
 
 void elm_tensor_row(const elm_tensor *t, size_t row, float *out) {

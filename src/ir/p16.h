@@ -59,6 +59,9 @@ static inline size_t elm_p16_scale_offset(size_t n_groups, size_t group, size_t 
  * row < dims[0], k < dims[1] (vectors: row = 0). */
 float elm_tensor_at(const elm_tensor *t, size_t row, size_t k);
 
+/* The integer code - zero of a quantised P16 element. */
+int32_t elm_tensor_code_at(const elm_tensor *t, size_t row, size_t k);
+
 /* Row `row` of a P16 matrix as floats, out[n_cols]; scales multiply codes in float: exact products of an
  * f16 scale and a small integer. */
 void elm_tensor_row(const elm_tensor *t, size_t row, float *out);

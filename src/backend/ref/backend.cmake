@@ -1,0 +1,1 @@
+# The oracle: plain C, double accumulation, one thread. Nothing to set.

@@ -1,0 +1,70 @@
+/* ref_attention.c - kv_write and attention over what is stored; backend/ref. */
+#include "backend/kv.h"
+#include "backend/ref/ref.h"
+
+#include <math.h>
+#include <string.h>
+
+static elm_kv *state_of(const elm_ref_call *c, uint32_t input) {
+    return &c->step->states[c->info->graph->values[c->node->inputs[input]].index];
+}
+
+void elm_ref_kv_write(const elm_ref_call *c) {
+    elm_kv *kv = state_of(c, 2);
+    for (uint32_t t = 0; t < c->step->n_tokens; t++) {
+        const float *k = elm_ref_row(c, c->node->inputs[0], t), *v = elm_ref_row(c, c->node->inputs[1], t);
+        for (uint32_t h = 0; h < kv->n_heads; h++) {
+            elm_kv_store(kv, false, h, c->step->n_past + t, k + (size_t)h * kv->k_dim);
+            elm_kv_store(kv, true, h, c->step->n_past + t, v + (size_t)h * kv->v_dim);
+        }
+    }
+}
+
+static double score(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint32_t j, const float *q) {
+    double sum = 0.0, cap = (double)c->node->attrs.softcap;
+    elm_kv_load(kv, false, head, j, c->row);
+    for (uint32_t i = 0; i < kv->k_dim; i++) sum += (double)q[i] * (double)c->row[i];
+    sum *= (double)c->node->attrs.scale;
+    return cap > 0.0 ? cap * tanh(sum / cap) : sum;
+}
+
+/* Two passes over the keys: the largest score first, then the weighted sum. Scores are computed again rather than
+ * kept: the oracle needs no memory that grows with the context. */
+static void attend(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint32_t position, const float *q,
+                   float *out) {
+    uint32_t window = (uint32_t)c->node->attrs.window;
+    uint32_t first = window && position + 1 > window ? position + 1 - window : 0;
+    double top = -INFINITY, total = 0.0;
+    float *v = c->row + c->row_floats;
+    for (uint32_t j = first; j <= position; j++) {
+        double s = score(c, kv, head, j, q);
+        if (s > top) top = s;
+    }
+    for (uint32_t j = first; j <= position; j++) total += exp(score(c, kv, head, j, q) - top);
+    for (uint32_t i = 0; i < kv->v_dim; i++) out[i] = 0.0f;
+    /* Accumulate in blocks of outputs held in double. */
+    enum { BLOCK = 16 };
+    for (uint32_t begin = 0; begin < kv->v_dim; begin += BLOCK) {
+        double sums[BLOCK] = {0};
+        uint32_t n = kv->v_dim - begin < BLOCK ? kv->v_dim - begin : BLOCK;
+        for (uint32_t j = first; j <= position; j++) {
+            double p = exp(score(c, kv, head, j, q) - top) / total;
+            elm_kv_load(kv, true, head, j, v);
+            for (uint32_t i = 0; i < n; i++) sums[i] += p * (double)v[begin + i];
+        }
+        for (uint32_t i = 0; i < n; i++) out[begin + i] = (float)sums[i];
+    }
+}
+
+void elm_ref_attention(const elm_ref_call *c) {
+    const elm_kv *kv = state_of(c, 1);
+    const elm_value *q = &c->info->graph->values[c->node->inputs[0]];
+    uint32_t heads = (uint32_t)q->dims[1], dim = (uint32_t)q->dims[2];
+    for (uint32_t t = 0; t < c->step->n_tokens; t++) {
+        for (uint32_t h = 0; h < heads; h++) {
+            attend(c, kv, h / (heads / kv->n_heads), c->step->n_past + t,
+                   elm_ref_row(c, c->node->inputs[0], t) + (size_t)h * dim,
+                   elm_ref_row(c, c->node->output, t) + (size_t)h * kv->v_dim);
+        }
+    }
+}
