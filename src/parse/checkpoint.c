@@ -1,0 +1,168 @@
+/* checkpoint.c - finding and reading tensors; parse. */
+#include "parse/checkpoint.h"
+
+#include "base/checked.h"
+#include "base/f16.h"
+#include "base/hash.h"
+#include "parse/dequant.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { READ_BYTES = 1 << 16 };
+
+static const elm_source_type_info types[ELM_N_SOURCE_TYPES] = {
+#define X(name, text, elements, bytes, safetensors, gguf) [ELM_SOURCE_##name] = {text, elements, bytes, safetensors, gguf},
+#include "parse/source_type.def"
+#undef X
+};
+
+const elm_source_type_info *elm_source_type_get(elm_source_type type) { return &types[type]; }
+
+uint64_t elm_source_bytes(elm_source_type type, uint32_t n_dims, const uint64_t *dims) {
+    const elm_source_type_info *info = &types[type];
+    uint64_t elements = 1, bytes;
+    for (uint32_t d = 0; d < n_dims; d++) {
+        if (dims[d] == 0 || !elm_mul_u64(elements, dims[d], &elements)) return 0;
+    }
+    uint64_t inner = n_dims > 0 ? dims[n_dims - 1] : 1;
+    if (inner % info->block_elements != 0) return 0;
+    return elm_mul_u64(elements / info->block_elements, info->block_bytes, &bytes) ? bytes : 0;
+}
+
+void elm_checkpoint_close(elm_checkpoint *ck) {
+    for (uint32_t i = 0; i < ck->n_shards; i++) {
+        if (ck->shards[i].path) elm_file_close(&ck->shards[i]);
+    }
+    elm_arena_free(&ck->arena);
+    memset(ck, 0, sizeof *ck);
+}
+
+/* ---- index ---- */
+
+static int by_place(const void *a, const void *b) {
+    const elm_source_tensor *x = *(const elm_source_tensor *const *)a, *y = *(const elm_source_tensor *const *)b;
+    if (x->shard != y->shard) return x->shard < y->shard ? -1 : 1;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+static elm_status check_ranges(elm_checkpoint *ck, elm_error *err) {
+    const elm_source_tensor **sorted = elm_arena_array(&ck->arena, ck->n_tensors, sizeof *sorted);
+    if (!sorted) return elm_fail_oom(err, ck->n_tensors * sizeof *sorted, "the tensor index");
+    for (uint32_t i = 0; i < ck->n_tensors; i++) sorted[i] = &ck->tensors[i];
+    qsort(sorted, ck->n_tensors, sizeof *sorted, by_place);
+    for (uint32_t i = 0; i < ck->n_tensors; i++) {
+        const elm_source_tensor *t = sorted[i], *before = i > 0 ? sorted[i - 1] : NULL;
+        const char *path = ck->shards[t->shard].path;
+        uint64_t size;
+        ELM_TRY(elm_file_size(&ck->shards[t->shard], &size, err));
+        if (!elm_range_inside(t->offset, t->bytes, size)) {
+            return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%s' ends at byte %llu, the file at %llu (truncated?)", path,
+                            t->name, (unsigned long long)(t->offset + t->bytes), (unsigned long long)size);
+        }
+        if (before && before->shard == t->shard && t->offset < before->offset + before->bytes) {
+            return elm_fail(err, ELM_MALFORMED, "'%s': tensors '%s' and '%s' overlap", path, before->name, t->name);
+        }
+    }
+    return ELM_OK;
+}
+
+static uint32_t slot_of(const elm_checkpoint *ck, const char *name) {
+    uint32_t slot = (uint32_t)elm_fnv1a(name, strlen(name)) & (ck->n_slots - 1);
+    while (ck->slots[slot] && strcmp(ck->tensors[ck->slots[slot] - 1].name, name) != 0) {
+        slot = (slot + 1) & (ck->n_slots - 1);
+    }
+    return slot;
+}
+
+elm_status elm_checkpoint_index(elm_checkpoint *ck, elm_error *err) {
+    if (ck->n_tensors == 0) return elm_fail(err, ELM_MALFORMED, "'%s' holds no tensors", ck->shards[0].path);
+    ELM_TRY(check_ranges(ck, err));
+    ck->n_slots = 64;
+    while (ck->n_slots < ck->n_tensors * 2) ck->n_slots *= 2;
+    ck->slots = elm_arena_array(&ck->arena, ck->n_slots, sizeof *ck->slots);
+    if (!ck->slots) return elm_fail_oom(err, ck->n_slots * sizeof *ck->slots, "the tensor index");
+    for (uint32_t i = 0; i < ck->n_tensors; i++) {
+        uint32_t slot = slot_of(ck, ck->tensors[i].name);
+        if (ck->slots[slot]) {
+            return elm_fail(err, ELM_MALFORMED, "'%s': the tensor '%s' is there twice",
+                            ck->shards[ck->tensors[i].shard].path, ck->tensors[i].name);
+        }
+        ck->slots[slot] = i + 1;
+        ck->total_bytes += ck->tensors[i].bytes;
+    }
+    return ELM_OK;
+}
+
+const elm_source_tensor *elm_checkpoint_find(const elm_checkpoint *ck, const char *name) {
+    uint32_t number = ck->n_slots > 0 ? ck->slots[slot_of(ck, name)] : 0;
+    return number ? &ck->tensors[number - 1] : NULL;
+}
+
+/* ---- reading ---- */
+
+static uint64_t row_elements(const elm_source_tensor *t) {
+    uint64_t n = 1;
+    /* A vector is one row an element; a scalar is one row of one. */
+    for (uint32_t d = 1; d < t->n_dims; d++) n *= t->dims[d];
+    return n;
+}
+
+static uint64_t rows_of(const elm_source_tensor *t) { return t->n_dims > 0 ? t->dims[0] : 1; }
+
+/* Where output row `row` lies in a file whose heads were permuted from [2][dim/2] to [dim/2][2]. */
+static uint64_t stored_row(const elm_source_tensor *t, uint64_t row) {
+    if (t->permuted_heads == 0) return row;
+    uint64_t dim = rows_of(t) / t->permuted_heads, head = row / dim, i = row % dim;
+    return head * dim + (i % (dim / 2)) * 2 + i / (dim / 2);
+}
+
+elm_status elm_checkpoint_read_raw_rows(const elm_checkpoint *ck, const elm_source_tensor *t, uint64_t first_row,
+                                        uint64_t n_rows, void *out, elm_error *err) {
+    uint64_t row_bytes = t->bytes / rows_of(t);
+    if (!elm_range_inside(first_row, n_rows, rows_of(t))) {
+        return elm_fail(err, ELM_INTERNAL, "rows %llu.. of '%s' do not exist", (unsigned long long)first_row, t->name);
+    }
+    const elm_file *file = &ck->shards[t->shard];
+    if (t->permuted_heads == 0) {
+        return elm_file_read_at(file, t->offset + first_row * row_bytes, out, (size_t)(n_rows * row_bytes), err);
+    }
+    for (uint64_t r = 0; r < n_rows; r++) {
+        ELM_TRY(elm_file_read_at(file, t->offset + stored_row(t, first_row + r) * row_bytes,
+                                 (uint8_t *)out + r * row_bytes, (size_t)row_bytes, err));
+    }
+    return ELM_OK;
+}
+
+/* A contiguous range of bytes, converted piece by piece through a buffer on the stack. */
+static elm_status convert_range(const elm_checkpoint *ck, const elm_source_tensor *t, uint64_t offset, uint64_t bytes,
+                                float *out, elm_error *err) {
+    uint8_t piece[READ_BYTES];
+    const elm_source_type_info *info = &types[t->type];
+    size_t most = READ_BYTES / info->block_bytes * info->block_bytes;
+    while (bytes > 0) {
+        size_t n = bytes < most ? (size_t)bytes : most, blocks = n / info->block_bytes;
+        ELM_TRY(elm_file_read_at(&ck->shards[t->shard], offset, piece, n, err));
+        elm_dequantize(t->type, piece, blocks, out);
+        out += blocks * info->block_elements;
+        offset += n;
+        bytes -= n;
+    }
+    return ELM_OK;
+}
+
+elm_status elm_checkpoint_read_rows(const elm_checkpoint *ck, const elm_source_tensor *t, uint64_t first_row,
+                                    uint64_t n_rows, float *out, elm_error *err) {
+    uint64_t row_bytes = t->bytes / rows_of(t), elements = row_elements(t);
+    if (!elm_range_inside(first_row, n_rows, rows_of(t))) {
+        return elm_fail(err, ELM_INTERNAL, "rows %llu.. of '%s' do not exist", (unsigned long long)first_row, t->name);
+    }
+    if (t->permuted_heads == 0) {
+        return convert_range(ck, t, t->offset + first_row * row_bytes, n_rows * row_bytes, out, err);
+    }
+    for (uint64_t r = 0; r < n_rows; r++) {
+        ELM_TRY(convert_range(ck, t, t->offset + stored_row(t, first_row + r) * row_bytes, row_bytes, out + r * elements,
+                              err));
+    }
+    return ELM_OK;
+}

@@ -1,0 +1,71 @@
+/* checkpoint.h - one view of a source model's tensors, whatever file they lie in; parse.
+ *
+ * Names are Hugging Face's, dimensions outermost first. Bytes are read with pread, never mapped: converting needs
+ * memory for what it works on, not for the model. Reading is thread-safe. */
+#ifndef ELM_PARSE_CHECKPOINT_H
+#define ELM_PARSE_CHECKPOINT_H
+
+#include "base/platform.h"
+
+typedef enum elm_source_type {
+#define X(name, text, elements, bytes, safetensors, gguf) ELM_SOURCE_##name,
+#include "parse/source_type.def"
+#undef X
+    ELM_N_SOURCE_TYPES
+} elm_source_type;
+
+typedef struct elm_source_type_info {
+    const char *text;
+    uint32_t block_elements, block_bytes;
+    const char *safetensors; /* NULL: not in safetensors */
+    int32_t gguf;            /* -1: not in GGUF */
+} elm_source_type_info;
+
+const elm_source_type_info *elm_source_type_get(elm_source_type type);
+
+enum { ELM_SOURCE_MAX_DIMS = 4, ELM_MAX_SHARDS = 1024, ELM_MAX_SOURCE_TENSORS = 1 << 20 };
+
+typedef struct elm_source_tensor {
+    const char *name;
+    elm_source_type type;
+    uint32_t n_dims;
+    uint64_t dims[ELM_SOURCE_MAX_DIMS];
+    uint32_t shard;
+    uint64_t offset, bytes; /* in that shard's file */
+    uint32_t permuted_heads;   /* not 0: rows were permuted for interleaved RoPE, by head; reading undoes it */
+    bool norm_plus_one_folded; /* a GGUF norm that already holds w + 1 */
+} elm_source_tensor;
+
+typedef struct elm_checkpoint {
+    const elm_platform *platform;
+    elm_arena arena;
+    elm_file *shards;
+    uint32_t n_shards;
+    elm_source_tensor *tensors;
+    uint32_t n_tensors;
+    uint32_t *slots; /* hash table of tensor numbers + 1 */
+    uint32_t n_slots;
+    uint64_t total_bytes; /* of all tensors */
+} elm_checkpoint;
+
+/* Opens model.safetensors, or the shards that model.safetensors.index.json names. Close in any case. */
+elm_status elm_checkpoint_open_folder(const elm_platform *platform, const char *folder, elm_checkpoint *out,
+                                      elm_error *err) ELM_MUST_CHECK;
+void elm_checkpoint_close(elm_checkpoint *ck);
+
+const elm_source_tensor *elm_checkpoint_find(const elm_checkpoint *ck, const char *name);
+
+/* Rows of the outermost dimension as floats: out[n_rows][elements of a row], exact but for F64 and integers. */
+elm_status elm_checkpoint_read_rows(const elm_checkpoint *ck, const elm_source_tensor *t, uint64_t first_row,
+                                    uint64_t n_rows, float *out, elm_error *err) ELM_MUST_CHECK;
+
+/* The same rows in the source's own blocks: out[n_rows][bytes of a row]. */
+elm_status elm_checkpoint_read_raw_rows(const elm_checkpoint *ck, const elm_source_tensor *t, uint64_t first_row,
+                                        uint64_t n_rows, void *out, elm_error *err) ELM_MUST_CHECK;
+
+/* For the readers of the formats: bytes of a tensor of that type and shape (0 on overflow or a bad shape), and the
+ * final checks over all tensors (unique names, ranges inside their file, no overlap), which also build the index. */
+uint64_t elm_source_bytes(elm_source_type type, uint32_t n_dims, const uint64_t *dims);
+elm_status elm_checkpoint_index(elm_checkpoint *ck, elm_error *err) ELM_MUST_CHECK;
+
+#endif
