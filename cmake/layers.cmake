@@ -63,7 +63,7 @@ if(NOT CMAKE_EXE_LINKER_FLAGS MATCHES "-static")
 endif()
 
 if(EDGE_LLM_HOST)
-  elm_layer(parse FOLDERS parse DEPENDS elm_base)
+  elm_layer(parse FOLDERS parse DEPENDS elm_text)
   elm_layer(quant FOLDERS quant DEPENDS elm_parse elm_elm)
   elm_layer(models FOLDERS models models/common DEPENDS elm_quant elm_text)
   elm_layer(convert FOLDERS convert DEPENDS elm_models)

@@ -78,6 +78,7 @@ static uint32_t slot_of(const elm_checkpoint *ck, const char *name) {
 elm_status elm_checkpoint_index(elm_checkpoint *ck, elm_error *err) {
     if (ck->n_tensors == 0) return elm_fail(err, ELM_MALFORMED, "'%s' holds no tensors", ck->shards[0].path);
     ELM_TRY(check_ranges(ck, err));
+    ck->total_bytes = 0;
     ck->n_slots = 64;
     while (ck->n_slots < ck->n_tensors * 2) ck->n_slots *= 2;
     ck->slots = elm_arena_array(&ck->arena, ck->n_slots, sizeof *ck->slots);

@@ -6,6 +6,7 @@
 #ifndef ELM_MODELS_COMMON_MODEL_BUILDER_H
 #define ELM_MODELS_COMMON_MODEL_BUILDER_H
 
+#include "base/json.h"
 #include "ir/build.h"
 #include "parse/checkpoint.h"
 #include "quant/quantize.h"

@@ -1,0 +1,105 @@
+/* records.c - see records.h; convert. */
+#include "convert/records.h"
+
+#include <math.h>
+
+enum { MAX_META_BYTES = 4 << 20, MAX_QUANT_BYTES = 64 << 20 };
+
+static void put_known(elm_json_writer *w, const char *key, double value) {
+    if (!isnan(value)) elm_json_put_double(w, key, value);
+}
+
+static void write_sampling(const elm_source_sampling *s, elm_json_writer *w) {
+    elm_json_begin_object(w, "sampling");
+    if (s->greedy) elm_json_put_double(w, "temperature", 0.0);
+    else put_known(w, "temperature", s->temperature);
+    if (s->top_k >= 0) elm_json_put_int(w, "top_k", s->top_k);
+    put_known(w, "top_p", s->top_p);
+    put_known(w, "min_p", s->min_p);
+    put_known(w, "repetition_penalty", s->repetition_penalty);
+    put_known(w, "presence_penalty", s->presence_penalty);
+    elm_json_end_object(w);
+}
+
+static void write_ids(elm_json_writer *w, const char *key, const int64_t *ids, uint32_t n, uint32_t vocab) {
+    elm_json_begin_array(w, key);
+    for (uint32_t i = 0; i < n; i++) {
+        if (ids[i] < (int64_t)vocab) elm_json_put_int(w, NULL, ids[i]);
+    }
+    elm_json_end_array(w);
+}
+
+static void write_special_tokens(const elm_json *tokens, elm_json_writer *w) {
+    if (!tokens) return;
+    elm_json_begin_object(w, "special_tokens");
+    for (uint32_t i = 0; i < tokens->count; i++) {
+        const elm_json *t = &tokens->as.items[i];
+        elm_json_put_string(w, (const char *)t->key.data, t->as.string); /* keys end in NUL */
+    }
+    elm_json_end_object(w);
+}
+
+static bool all_float(const elm_model_builder *mb) {
+    for (uint32_t i = 0; i < mb->n_weights; i++) {
+        if (mb->weights[i].role != ELM_ROLE_VECTOR && mb->weights[i].scheme.dtype != ELM_F32) return false;
+    }
+    return true;
+}
+
+elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb, const char *family,
+                          uint32_t n_real_tokens, int32_t tokenizer_bos, uint64_t n_parameters, elm_buf *out,
+                          elm_error *err) {
+    elm_json_writer w;
+    int32_t bos = tokenizer_bos != ELM_NO_TOKEN ? tokenizer_bos : source->bos_id;
+    out->max_bytes = MAX_META_BYTES;
+    elm_json_writer_init(&w, out, false);
+    elm_json_begin_object(&w, NULL);
+    elm_json_put_str(&w, "architecture", family);
+    elm_json_put_str(&w, "name", source->name);
+    elm_json_put_int(&w, "vocab_size", mb->vocab_size);
+    elm_json_put_int(&w, "n_real_tokens", n_real_tokens);
+    elm_json_put_int(&w, "context_length", mb->context_length);
+    elm_json_put_int(&w, "hidden_size", mb->hidden_size);
+    elm_json_put_int(&w, "n_layers", mb->n_layers);
+    elm_json_put_int(&w, "n_parameters", (int64_t)n_parameters);
+    if (bos >= 0 && (uint32_t)bos < mb->vocab_size) elm_json_put_int(&w, "bos_id", bos);
+    elm_json_put_bool(&w, "add_bos", tokenizer_bos != ELM_NO_TOKEN);
+    elm_json_put_bool(&w, "raw_needs_bos", mb->raw_needs_bos);
+    elm_json_put_bool(&w, "float_weights", all_float(mb));
+    write_ids(&w, "eos_ids", source->eos_ids, source->n_eos, mb->vocab_size);
+    write_ids(&w, "suppress_ids", source->suppress_ids, source->n_suppress, mb->vocab_size);
+    write_sampling(&source->sampling, &w);
+    write_special_tokens(source->special_tokens, &w);
+    elm_json_put_str(&w, "source_format", source->is_gguf ? "gguf" : "safetensors");
+    elm_json_put_str(&w, "converter_version", EDGE_LLM_VERSION);
+    elm_json_end_object(&w);
+    return elm_buf_check(out, "the metadata", err);
+}
+
+void elm_quant_record_begin(elm_quant_record *q, const elm_allocator *alloc, const char *scheme) {
+    elm_buf_init(&q->text, alloc, MAX_QUANT_BYTES);
+    elm_json_writer_init(&q->w, &q->text, false);
+    elm_json_begin_object(&q->w, NULL);
+    elm_json_put_str(&q->w, "scheme", scheme);
+    elm_json_begin_array(&q->w, "tensors");
+}
+
+void elm_quant_record_add(elm_quant_record *q, const elm_convert_tensor *t) {
+    elm_json_begin_object(&q->w, NULL);
+    elm_json_put_str(&q->w, "name", t->name);
+    elm_json_put_str(&q->w, "source_type", t->source_type);
+    elm_json_put_str(&q->w, "type", t->type);
+    elm_json_put_int(&q->w, "group", t->group);
+    elm_json_put_bool(&q->w, "exact", t->exact);
+    elm_json_put_double(&q->w, "rel_rms", t->rel_rms);
+    elm_json_put_double(&q->w, "max_abs", t->max_abs);
+    elm_json_end_object(&q->w);
+}
+
+elm_status elm_quant_record_end(elm_quant_record *q, elm_error *err) {
+    elm_json_end_array(&q->w);
+    elm_json_end_object(&q->w);
+    return elm_buf_check(&q->text, "the quantisation record", err);
+}
+
+void elm_quant_record_free(elm_quant_record *q) { elm_buf_free(&q->text); }
