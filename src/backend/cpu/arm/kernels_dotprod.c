@@ -1,0 +1,164 @@
+/* kernels_dotprod.c - int8 linears with sdot (Armv8.2 dotprod). Compiled with that extension. Layer: backend/cpu.
+ *
+ * A 16-byte quarter of a cell is 4 rows x 4 k: one sdot operand as it lies. Nibbles 0..15 are valid s8. Four tokens run
+ * together from the stored codes: 16 int32 accumulators, 8 registers of activations. */
+#include "backend/cpu/arm/simd_neon.h"
+
+#include "backend/cpu/kernels_float.h"
+
+/* The quarter `i` of a cell against lanes lo and hi of the activations x (16 of the block's 32). */
+#define I4_STEP(acc, v, x, lane)                                                                      \
+    acc = vdotq_laneq_s32(acc, vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(15))), x, lane);            \
+    acc = vdotq_laneq_s32(acc, vreinterpretq_s8_u8(vshrq_n_u8(v, 4)), x, lane + 1)
+
+ELM_INLINE void i4_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4]) {
+    int8x16_t x0 = vld1q_s8(a), x1 = vld1q_s8(a + 16);
+    for (int i = 0; i < 4; i++) {
+        const uint8_t *c = cells + 16 * i;
+        int32x4_t acc = vdupq_n_s32(0);
+        uint8x16_t v0 = vld1q_u8(c), v1 = vld1q_u8(c + 64), v2 = vld1q_u8(c + 128), v3 = vld1q_u8(c + 192);
+        I4_STEP(acc, v0, x0, 0);
+        I4_STEP(acc, v1, x0, 2);
+        I4_STEP(acc, v2, x1, 0);
+        I4_STEP(acc, v3, x1, 2);
+        isum[i] = acc;
+    }
+}
+
+#define I8_STEP(acc, c, j, x, lane) \
+    acc = vdotq_laneq_s32(acc, vreinterpretq_s8_u8(vld1q_u8((c) + 64 * (j))), x, lane)
+
+ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4]) {
+    int8x16_t x0 = vld1q_s8(a), x1 = vld1q_s8(a + 16);
+    for (int i = 0; i < 4; i++) {
+        const uint8_t *c = cells + 16 * i;
+        int32x4_t acc = vdupq_n_s32(0);
+        I8_STEP(acc, c, 0, x0, 0);
+        I8_STEP(acc, c, 1, x0, 1);
+        I8_STEP(acc, c, 2, x0, 2);
+        I8_STEP(acc, c, 3, x0, 3);
+        I8_STEP(acc, c, 4, x1, 0);
+        I8_STEP(acc, c, 5, x1, 1);
+        I8_STEP(acc, c, 6, x1, 2);
+        I8_STEP(acc, c, 7, x1, 3);
+        isum[i] = acc;
+    }
+}
+
+#include "backend/cpu/arm/int_neon.h"
+
+enum { TOKENS = 4 };
+
+/* Half a block (16 k: 2 cells of int4, 4 of int8) of one quarter for four tokens. */
+#define I4_HALF(acc, cells, i, half, x)                                                               \
+    do {                                                                                              \
+        for (int c_ = 0; c_ < 2; c_++) {                                                              \
+            uint8x16_t v_ = vld1q_u8((cells) + 64 * (2 * (half) + c_) + 16 * (i));                    \
+            int8x16_t lo_ = vreinterpretq_s8_u8(vandq_u8(v_, vdupq_n_u8(15)));                        \
+            int8x16_t hi_ = vreinterpretq_s8_u8(vshrq_n_u8(v_, 4));                                   \
+            for (int t_ = 0; t_ < TOKENS; t_++) {                                                     \
+                if (c_ == 0) {                                                                        \
+                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], lo_, (x)[t_], 0);                          \
+                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], hi_, (x)[t_], 1);                          \
+                } else {                                                                              \
+                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], lo_, (x)[t_], 2);                          \
+                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], hi_, (x)[t_], 3);                          \
+                }                                                                                     \
+            }                                                                                         \
+        }                                                                                             \
+    } while (0)
+
+#define I8_HALF(acc, cells, i, half, x)                                                               \
+    do {                                                                                              \
+        const uint8_t *c_ = (cells) + 256 * (half) + 16 * (i);                                        \
+        for (int t_ = 0; t_ < TOKENS; t_++) {                                                         \
+            I8_STEP((acc)[t_], c_, 0, (x)[t_], 0);                                                    \
+            I8_STEP((acc)[t_], c_, 1, (x)[t_], 1);                                                    \
+            I8_STEP((acc)[t_], c_, 2, (x)[t_], 2);                                                    \
+            I8_STEP((acc)[t_], c_, 3, (x)[t_], 3);                                                    \
+        }                                                                                             \
+    } while (0)
+
+/* Start value of the lanes for activations that sum to 1; zeros of int8 come on top of 128. */
+ELM_INLINE void load_zeros(const elm_cpu_weight *w, size_t at, const bool i4, int32x4_t z[4]) {
+    for (int i = 0; i < 4; i++) z[i] = vdupq_n_s32(i4 ? -ELM_ZERO_I4 : 0);
+    if (!w->zeros) return;
+    uint8x16_t bytes = vld1q_u8(w->zeros + at);
+    uint16x8_t half[2] = {vmovl_u8(vget_low_u8(bytes)), vmovl_u8(vget_high_u8(bytes))};
+    for (int i = 0; i < 4; i++) {
+        uint16x4_t q = i % 2 ? vget_high_u16(half[i / 2]) : vget_low_u16(half[i / 2]);
+        z[i] = vsubq_s32(vdupq_n_s32(i4 ? 0 : ELM_ZERO_I8), vreinterpretq_s32_u32(vmovl_u16(q)));
+    }
+}
+
+/* Four tokens of one panel. i4 is a constant. */
+ELM_INLINE void panel4(const elm_cpu_linear *job, size_t panel, size_t token, const bool i4) {
+    const elm_cpu_weight *w = job->weight;
+    const elm_cpu_acts *acts = &job->acts;
+    const size_t block_bytes = i4 ? 256 : 512, bs = acts->block_stride;
+    const uint8_t *codes = (const uint8_t *)w->codes + panel * (w->k_padded / 32) * block_bytes;
+    v16 y[TOKENS], s = v_splat(0.0f);
+    int32x4_t z[4];
+    for (int t = 0; t < TOKENS; t++) y[t] = v_splat(0.0f);
+    size_t left = 0, group = 0;
+    for (size_t b = 0; b < w->n_blocks; b++, codes += block_bytes) {
+        if (left == 0) {
+            size_t at = (panel * w->n_groups + group++) * 16;
+            s = v_load_f16(w->scales + at);
+            load_zeros(w, at, i4, z);
+            left = w->group_blocks;
+        }
+        left--;
+        int8x16_t x[2][TOKENS];
+        for (size_t t = 0; t < TOKENS; t++) {
+            const int8_t *a = acts->q + (token + t) * acts->q_stride + b * 32;
+            x[0][t] = vld1q_s8(a);
+            x[1][t] = vld1q_s8(a + 16);
+        }
+        for (int i = 0; i < 4; i++) {
+            int32x4_t acc[TOKENS];
+            for (size_t t = 0; t < TOKENS; t++)
+                acc[t] = vmulq_n_s32(z[i], acts->sum[(token + t) * bs + b]);
+            if (i4) {
+                I4_HALF(acc, codes, i, 0, x[0]);
+                I4_HALF(acc, codes, i, 1, x[1]);
+            } else {
+                I8_HALF(acc, codes, i, 0, x[0]);
+                I8_HALF(acc, codes, i, 1, x[1]);
+            }
+            for (size_t t = 0; t < TOKENS; t++) {
+                float d = acts->d[(token + t) * bs + b];
+                y[t].q[i] = vfmaq_f32(y[t].q[i], vcvtq_f32_s32(acc[t]), vmulq_n_f32(s.q[i], d));
+            }
+        }
+    }
+    for (size_t t = 0; t < TOKENS; t++) linear_finish(job, panel, token + t, y[t]);
+}
+
+ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, const bool i4) {
+    size_t body = job->n_tokens / TOKENS * TOKENS;
+    for (size_t panel = begin; panel < end; panel++) {
+        for (size_t t = 0; t < body; t += TOKENS) panel4(job, panel, t, i4);
+        for (size_t t = body; t < job->n_tokens; t++) {
+            if (job->weight->zeros) int_panel(job, panel, t, i4, true);
+            else int_panel(job, panel, t, i4, false);
+        }
+    }
+}
+
+static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
+    (void)scratch;
+    if (job->n_tokens < TOKENS) linear_i4_few(job, begin, end);
+    else linear(job, begin, end, true);
+}
+
+static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
+    (void)scratch;
+    if (job->n_tokens < TOKENS) linear_i8_few(job, begin, end);
+    else linear(job, begin, end, false);
+}
+
+void elm_cpu_kernels_dotprod(elm_cpu_kernels *k) {
+    k->linear_i4 = linear_i4;
+    k->linear_i8 = linear_i8;
+}

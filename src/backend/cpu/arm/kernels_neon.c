@@ -1,0 +1,71 @@
+/* kernels_neon.c - kernels for every AArch64: widening multiplies, no dot product. Layer: backend/cpu.
+ *
+ * int4: 15 * 127 * 8 products = 15240 add up in int16. int8: two products of at most 128 * 127 fit int16, then they
+ * are added in pairs into int32. */
+#include "backend/cpu/arm/simd_neon.h"
+
+#include "backend/cpu/kernels_float.h"
+
+/* Four activations, repeated for the 4 rows of a register. */
+static inline int8x16_t repeat4(const int8_t *p) {
+    int32_t four;
+    memcpy(&four, p, 4);
+    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+
+/* Each int16x8 holds two rows x 4 k; both neighbours to one int32x4 of four rows. */
+static inline int32x4_t rows4(int16x8_t a, int16x8_t b) { return vpaddq_s32(vpaddlq_s16(a), vpaddlq_s16(b)); }
+
+ELM_INLINE void i4_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4]) {
+    int16x8_t acc[8];
+    for (int i = 0; i < 8; i++) acc[i] = vdupq_n_s16(0);
+    for (int j = 0; j < 4; j++) {
+        int8x16_t xl = repeat4(a + 8 * j), xh = repeat4(a + 8 * j + 4);
+        for (int i = 0; i < 4; i++) {
+            uint8x16_t v = vld1q_u8(cells + 64 * j + 16 * i);
+            int8x16_t lo = vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(15)));
+            int8x16_t hi = vreinterpretq_s8_u8(vshrq_n_u8(v, 4));
+            acc[2 * i] = vmlal_s8(acc[2 * i], vget_low_s8(lo), vget_low_s8(xl));
+            acc[2 * i + 1] = vmlal_high_s8(acc[2 * i + 1], lo, xl);
+            acc[2 * i] = vmlal_s8(acc[2 * i], vget_low_s8(hi), vget_low_s8(xh));
+            acc[2 * i + 1] = vmlal_high_s8(acc[2 * i + 1], hi, xh);
+        }
+    }
+    for (int i = 0; i < 4; i++) isum[i] = rows4(acc[2 * i], acc[2 * i + 1]);
+}
+
+ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4]) {
+    int32x4_t acc[8];
+    for (int i = 0; i < 8; i++) acc[i] = vdupq_n_s32(0);
+    for (int j = 0; j < 8; j += 2) {
+        int8x16_t x0 = repeat4(a + 4 * j), x1 = repeat4(a + 4 * j + 4);
+        for (int i = 0; i < 4; i++) {
+            int8x16_t w0 = vreinterpretq_s8_u8(vld1q_u8(cells + 64 * j + 16 * i));
+            int8x16_t w1 = vreinterpretq_s8_u8(vld1q_u8(cells + 64 * j + 64 + 16 * i));
+            int16x8_t lo = vmull_s8(vget_low_s8(w0), vget_low_s8(x0)), hi = vmull_high_s8(w0, x0);
+            lo = vmlal_s8(lo, vget_low_s8(w1), vget_low_s8(x1));
+            hi = vmlal_high_s8(hi, w1, x1);
+            acc[2 * i] = vpadalq_s16(acc[2 * i], lo);
+            acc[2 * i + 1] = vpadalq_s16(acc[2 * i + 1], hi);
+        }
+    }
+    for (int i = 0; i < 4; i++) isum[i] = vpaddq_s32(acc[2 * i], acc[2 * i + 1]);
+}
+
+#include "backend/cpu/arm/int_neon.h"
+
+static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
+    (void)scratch;
+    linear_i4_few(job, begin, end);
+}
+
+static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
+    (void)scratch;
+    linear_i8_few(job, begin, end);
+}
+
+void elm_cpu_kernels_neon(elm_cpu_kernels *k) {
+    fill_float_kernels(k);
+    k->linear_i4 = linear_i4;
+    k->linear_i8 = linear_i8;
+}

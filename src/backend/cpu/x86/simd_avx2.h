@@ -1,0 +1,113 @@
+/* simd_avx2.h - 16 floats in two ymm registers; see simd_c.h for the meaning. Layer: backend/cpu. */
+#ifndef ELM_BACKEND_CPU_SIMD_AVX2_H
+#define ELM_BACKEND_CPU_SIMD_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+typedef struct v16 {
+    __m256 a, b;
+} v16;
+
+static inline v16 v_make(__m256 a, __m256 b) {
+    v16 r = {a, b};
+    return r;
+}
+static inline v16 v_load(const float *p) {
+    return v_make(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8));
+}
+static inline v16 v_load_f16(const uint16_t *p) {
+    return v_make(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)),
+                  _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p + 8))));
+}
+static inline __m256 v_half_bf16(const uint16_t *p) {
+    __m256i w = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(w, 16));
+}
+static inline v16 v_load_bf16(const uint16_t *p) {
+    return v_make(v_half_bf16(p), v_half_bf16(p + 8));
+}
+static inline __m256 v_half_i8(const int8_t *p) {
+    return _mm256_cvtepi32_ps(
+        _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+}
+static inline v16 v_load_i8(const int8_t *p) { return v_make(v_half_i8(p), v_half_i8(p + 8)); }
+static inline v16 v_splat(float x) { return v_make(_mm256_set1_ps(x), _mm256_set1_ps(x)); }
+
+#define V_BOTH(op, x, y) v_make(op((x).a, (y).a), op((x).b, (y).b))
+static inline v16 v_add(v16 x, v16 y) { return V_BOTH(_mm256_add_ps, x, y); }
+static inline v16 v_sub(v16 x, v16 y) { return V_BOTH(_mm256_sub_ps, x, y); }
+static inline v16 v_mul(v16 x, v16 y) { return V_BOTH(_mm256_mul_ps, x, y); }
+static inline v16 v_div(v16 x, v16 y) { return V_BOTH(_mm256_div_ps, x, y); }
+static inline v16 v_max(v16 x, v16 y) { return V_BOTH(_mm256_max_ps, x, y); }
+static inline v16 v_min(v16 x, v16 y) { return V_BOTH(_mm256_min_ps, x, y); }
+static inline v16 v_fma(v16 x, v16 y, v16 z) {
+    return v_make(_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b));
+}
+static inline v16 v_abs(v16 x) {
+    __m256 sign = _mm256_set1_ps(-0.0f);
+    return v_make(_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b));
+}
+static inline v16 v_keep(v16 x, v16 limit, v16 v) {
+    return v_make(_mm256_and_ps(_mm256_cmp_ps(x.a, limit.a, _CMP_GE_OQ), v.a),
+                  _mm256_and_ps(_mm256_cmp_ps(x.b, limit.b, _CMP_GE_OQ), v.b));
+}
+static inline __m256 v_half_pow2(__m256 n) {
+    __m256i e = _mm256_add_epi32(_mm256_cvttps_epi32(n), _mm256_set1_epi32(127));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
+}
+static inline v16 v_pow2(v16 n) { return v_make(v_half_pow2(n.a), v_half_pow2(n.b)); }
+
+static inline void v_store(float *p, v16 x) {
+    _mm256_storeu_ps(p, x.a);
+    _mm256_storeu_ps(p + 8, x.b);
+}
+static inline void v_store_f16(uint16_t *p, v16 x) {
+    _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(x.a, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((__m128i *)(void *)(p + 8), _mm256_cvtps_ph(x.b, _MM_FROUND_TO_NEAREST_INT));
+}
+static inline void v_store_i8(int8_t *p, v16 x) {
+    __m256i w = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+    w = _mm256_permute4x64_epi64(w, 0xd8); /* packs works within 128-bit halves */
+    __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
+    _mm_storeu_si128((__m128i *)(void *)p, b);
+}
+
+static inline float v_sum(v16 x) {
+    __m256 t8 = _mm256_add_ps(x.a, x.b);
+    __m128 t4 = _mm_add_ps(_mm256_castps256_ps128(t8), _mm256_extractf128_ps(t8, 1));
+    __m128 t2 = _mm_add_ps(t4, _mm_movehl_ps(t4, t4));
+    return _mm_cvtss_f32(_mm_add_ss(t2, _mm_movehdup_ps(t2)));
+}
+static inline float v_max_of(v16 x) {
+    __m256 t8 = _mm256_max_ps(x.a, x.b);
+    __m128 t4 = _mm_max_ps(_mm256_castps256_ps128(t8), _mm256_extractf128_ps(t8, 1));
+    __m128 t2 = _mm_max_ps(t4, _mm_movehl_ps(t4, t4));
+    return _mm_cvtss_f32(_mm_max_ss(t2, _mm_movehdup_ps(t2)));
+}
+/* Four sums at once by transposing while adding: the same tree in every lane. */
+static inline void v_sum4(const v16 x[4], float out[4]) {
+    __m256 a = _mm256_add_ps(x[0].a, x[0].b), b = _mm256_add_ps(x[1].a, x[1].b);
+    __m256 c = _mm256_add_ps(x[2].a, x[2].b), d = _mm256_add_ps(x[3].a, x[3].b);
+    __m256 ab = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+    __m256 cd = _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
+    /* ab = [a0 a1 a2 a3 | b0 ..]: fold 2, 3 onto 0, 1 -> [a a c c | b b d d] */
+    __m256 t = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
+    __m128 lo = _mm256_castps256_ps128(t), hi = _mm256_extractf128_ps(t, 1);
+    __m128 even = _mm_shuffle_ps(lo, hi, 0x88), odd = _mm_shuffle_ps(lo, hi, 0xdd); /* a c b d */
+    __m128 r = _mm_add_ps(even, odd);
+    _mm_storeu_ps(out, _mm_shuffle_ps(r, r, 0xd8));
+}
+
+static inline uint32_t v_block_sums(const int8_t *q) {
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)q);
+    __m256i p = _mm256_maddubs_epi16(_mm256_set1_epi8(1), v); /* even, odd, even, odd ... */
+    __m128i s = _mm_add_epi16(_mm256_castsi256_si128(p), _mm256_extracti128_si256(p, 1));
+    s = _mm_add_epi16(s, _mm_unpackhi_epi64(s, s));
+    s = _mm_add_epi16(s, _mm_srli_epi64(s, 32));
+    return (uint32_t)_mm_cvtsi128_si32(s);
+}
+
+enum { V_DOT_KEYS = 2 };
+
+#endif
