@@ -33,14 +33,17 @@ def test_the_older_config_style_means_the_same(tmp_path, name):
                                      ("int8", "64", "--zero-point"), ("bf16", "32"), ("f16", "32")])
 @pytest.mark.parametrize("name", ["llama_odd", "qwen3", "gemma3_odd"])
 def test_cpu_equals_ref_on_the_same_file(tiny, tmp_path, name, options):
-    """Same file, same activation quantisation. The bound is argued in docs/numerics.md: a code of an activation may
-    round the other way where cpu and ref differ in the last bit, and no error is larger than a few of those."""
+    """Same file, same activation quantisation. The tight bound is a node's (tests/conform). Over a whole model one
+    activation code may round the other way where cpu and ref differ in the last bit; it moves what follows by a
+    step of 1/127 of a group (docs/numerics.md, "flips"). Rows before the first flip agree to float32."""
     quant, group, *rest = options
     model = tiny(name, "--quant", quant, "--group", group, *rest)
     ids = tiny_models.prompt(name)
     reference = logits(model, ids, tmp_path, "--backend", "ref!", "--kv", "f32")
     found = logits(model, ids, tmp_path, "--backend", "cpu!", "--kv", "f32")
-    assert relative_rms(found, reference) < (2e-3 if quant.startswith("int") else 1e-4)
+    rows = sorted(relative_rms(f, r) for f, r in zip(found, reference))
+    assert rows[4] < 1e-5
+    assert relative_rms(found, reference) < (2e-2 if quant.startswith("int") else 1e-5)
 
 
 @pytest.mark.parametrize("kv", ["f32", "f16", "int8"])
