@@ -398,7 +398,12 @@ ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t
         for (int e = 0; e < n_d; e++)
             acc[i * n_d + e] =
                 v_mul(v_load(o + (size_t)i * o_stride + d + 16 * (size_t)e), v_splat(c[i]));
-    for (size_t j = 0; j < n_v; j++) {
+    /* Columns are read a strip at a time, which no hardware prefetcher follows: ask for the same strip of the block
+     * after this one. */
+    const size_t bytes = dtype == 0 ? 4 : dtype == 1 ? 2 : 1;
+    const char *next = (const char *)v + (n_v * dim + d) * bytes;
+    for (size_t j = 0; j < n_v; j++, next += dim * bytes) {
+        for (size_t b = 0; b < 16 * (size_t)n_d * bytes; b += 64) __builtin_prefetch(next + b, 0, 2);
         v16 x[4];
 #pragma GCC unroll 4
         for (int e = 0; e < n_d; e++) x[e] = v_load_kv(v, j * dim + d + 16 * (size_t)e, dtype);
