@@ -46,48 +46,103 @@ uint32_t elm_chunk_crc(uint32_t index, const void *data, size_t size) {
     return elm_crc32c(elm_crc32c(0, prefix, 4), data, size);
 }
 
-static bool slot_holds(const elm_container *c, const elm_disk_slot *s) {
+/* What a slot is; later ones tell more about the file, so the message names the last that was met. */
+typedef enum slot_state {
+    SLOT_EMPTY,
+    SLOT_NO_MAGIC,
+    SLOT_BAD_CRC,
+    SLOT_BAD_FIELDS,
+    SLOT_BAD_TOC,
+    SLOT_TRUNCATED, /* its TOC ends behind the end of the file */
+    SLOT_VERSION,
+    SLOT_VALID,
+} slot_state;
+
+static bool version_is_read(const elm_disk_slot *s) {
+    if (s->major != ELM_FORMAT_MAJOR) return false;
+    return ELM_FORMAT_MAJOR == 0 ? s->minor == ELM_FORMAT_MINOR : s->minor <= ELM_FORMAT_MINOR;
+}
+
+static bool slot_fields_hold(const uint8_t *p, const elm_disk_slot *s) {
+    uint64_t end;
     return s->slot_bytes == ELM_SLOT_BYTES && s->generation > 0 && s->reserved == 0 &&
            s->toc_offset % ELM_SECTION_ALIGN == 0 && s->toc_offset >= ELM_SECTION_ALIGN &&
            s->toc_bytes >= sizeof(elm_disk_toc) && s->toc_bytes <= ELM_MAX_TOC_BYTES &&
-           elm_range_inside(s->toc_offset, s->toc_bytes, c->map.size) &&
-           s->committed_end == s->toc_offset + s->toc_bytes;
+           elm_add_u64(s->toc_offset, s->toc_bytes, &end) && s->committed_end == end &&
+           all_zero(p + sizeof *s, ELM_SLOT_BYTES - sizeof *s);
 }
 
-static elm_status no_slot(const elm_container *c, const char *path, bool magic, elm_error *err) {
-    if (!magic) return elm_fail(err, ELM_MALFORMED, "'%s' is not an .elm file (no magic in its header)", path);
-    return elm_fail(err, ELM_MALFORMED, "'%s': both header slots are damaged, or the file is truncated (%zu bytes)", path,
-                    c->map.size);
+void elm_container_toc_sha256(elm_span map, uint64_t offset, uint64_t bytes, uint8_t out[32]) {
+    elm_sha256 h;
+    elm_sha256_init(&h);
+    elm_sha256_update(&h, map.data + offset, (size_t)bytes);
+    elm_sha256_final(&h, out);
 }
 
-/* Chooses the valid slot of the higher generation whose TOC is intact. */
-static elm_status choose_slot(elm_container *c, const char *path, elm_error *err) {
-    elm_disk_slot best = {0};
-    bool magic = false;
-    for (int i = 0; i < ELM_N_SLOTS; i++) {
-        const uint8_t *p = c->map.data + (size_t)i * ELM_SLOT_BYTES;
-        elm_disk_slot s = read_slot(p);
-        if (all_zero(p, ELM_SLOT_BYTES)) continue;
-        magic = magic || memcmp(s.magic, ELM_MAGIC, 8) == 0;
-        bool intact = memcmp(s.magic, ELM_MAGIC, 8) == 0 && elm_slot_crc(p) == s.crc32c;
-        if (intact && (s.major != ELM_FORMAT_MAJOR || s.minor != ELM_FORMAT_MINOR)) {
-            return elm_fail(err, ELM_UNSUPPORTED, "'%s' has format %u.%u; this program reads %d.%d: convert the model again",
-                            path, s.major, s.minor, ELM_FORMAT_MAJOR, ELM_FORMAT_MINOR);
-        }
-        if (intact && slot_holds(c, &s)) {
-            uint8_t sha[32];
-            elm_sha256 h;
-            elm_sha256_init(&h);
-            elm_sha256_update(&h, c->map.data + s.toc_offset, (size_t)s.toc_bytes);
-            elm_sha256_final(&h, sha);
-            intact = memcmp(sha, s.toc_sha256, 32) == 0;
-        } else {
-            intact = false;
-        }
-        c->slot_damaged[i] = !intact;
-        if (intact && s.generation > best.generation) best = s;
+static slot_state judge_slot(const elm_container *c, size_t index, elm_disk_slot *s) {
+    const uint8_t *p = c->map.data + index * ELM_SLOT_BYTES;
+    uint8_t sha[32];
+    memset(s, 0, sizeof *s);
+    if (c->map.size < (index + 1) * ELM_SLOT_BYTES) return index == 0 ? SLOT_NO_MAGIC : SLOT_EMPTY;
+    if (all_zero(p, ELM_SLOT_BYTES)) return SLOT_EMPTY;
+    *s = read_slot(p);
+    if (memcmp(s->magic, ELM_MAGIC, 8) != 0) return SLOT_NO_MAGIC;
+    if (elm_slot_crc(p) != s->crc32c) return SLOT_BAD_CRC;
+    if (!version_is_read(s)) return SLOT_VERSION;
+    if (!slot_fields_hold(p, s)) return SLOT_BAD_FIELDS;
+    if (s->committed_end > c->map.size) return SLOT_TRUNCATED;
+    elm_container_toc_sha256(c->map, s->toc_offset, s->toc_bytes, sha);
+    return memcmp(sha, s->toc_sha256, 32) == 0 ? SLOT_VALID : SLOT_BAD_TOC;
+}
+
+static elm_status refuse_version(const char *path, const elm_disk_slot *s, elm_error *err) {
+    bool newer = s->major > ELM_FORMAT_MAJOR || (s->major == ELM_FORMAT_MAJOR && s->minor > ELM_FORMAT_MINOR);
+    return elm_fail(err, ELM_UNSUPPORTED, "'%s' has .elm format %u.%u and this program reads %d.%d: %s", path,
+                    s->major, s->minor, ELM_FORMAT_MAJOR, ELM_FORMAT_MINOR,
+                    newer ? "use a newer edge-llm, or convert the model again" : "convert the model again");
+}
+
+static elm_status no_slot(const elm_container *c, const char *path, slot_state state, const elm_disk_slot *s,
+                          elm_error *err) {
+    unsigned long long size = c->map.size, end = s->committed_end;
+    bool magic = size >= 8 && memcmp(c->map.data, ELM_MAGIC, 8) == 0;
+    switch (state) {
+    case SLOT_TRUNCATED:
+        return elm_fail(err, ELM_MALFORMED, "'%s' is truncated: its header says %llu bytes, it has %llu; "
+                        "copy it again", path, end, size);
+    case SLOT_BAD_TOC:
+        return elm_fail(err, ELM_MALFORMED, "'%s' is damaged: the table of contents at byte %llu (%llu bytes) does not "
+                        "have the SHA-256 in the header; copy it again",
+                        path, (unsigned long long)s->toc_offset, (unsigned long long)s->toc_bytes);
+    case SLOT_BAD_FIELDS:
+        return elm_fail(err, ELM_MALFORMED, "'%s': the header holds impossible numbers (table of contents: %llu bytes "
+                        "at %llu)", path, (unsigned long long)s->toc_bytes, (unsigned long long)s->toc_offset);
+    default: break;
     }
-    if (best.generation == 0) return no_slot(c, path, magic, err);
+    if (magic && size < ELM_SECTION_ALIGN) {
+        return elm_fail(err, ELM_MALFORMED, "'%s' is truncated: it has %llu bytes, the header alone has %d; "
+                        "copy it again", path, size, ELM_SECTION_ALIGN);
+    }
+    if (state == SLOT_BAD_CRC || magic) {
+        return elm_fail(err, ELM_MALFORMED, "'%s' is damaged: no header slot has the checksum it names; "
+                        "copy it again", path);
+    }
+    return elm_fail(err, ELM_MALFORMED, "'%s' is not an .elm file: it does not begin with its magic", path);
+}
+
+/* Chooses the valid slot of the higher generation. */
+static elm_status choose_slot(elm_container *c, const char *path, elm_error *err) {
+    elm_disk_slot best = {0}, telling = {0};
+    slot_state worst = SLOT_EMPTY;
+    for (size_t i = 0; i < ELM_N_SLOTS; i++) {
+        elm_disk_slot s;
+        slot_state state = judge_slot(c, i, &s);
+        if (state == SLOT_VERSION) return refuse_version(path, &s, err);
+        c->slot_damaged[i] = state != SLOT_VALID && state != SLOT_EMPTY;
+        if (state == SLOT_VALID && s.generation > best.generation) best = s;
+        if (state > worst) worst = state, telling = s;
+    }
+    if (best.generation == 0) return no_slot(c, path, worst, &telling, err);
     c->major = best.major;
     c->minor = best.minor;
     c->generation = best.generation;
@@ -98,52 +153,113 @@ static elm_status choose_slot(elm_container *c, const char *path, elm_error *err
     return ELM_OK;
 }
 
-static elm_status bad_section(const elm_container *c, uint32_t i, const char *what, elm_error *err) {
-    return elm_fail(err, ELM_MALFORMED, "'%s': section %u of the table of contents %s", c->file.path, i, what);
-}
+/* ---- the table of contents ---- */
 
-static elm_status check_section(const elm_container *c, uint32_t i, uint64_t *end, uint64_t *next_checksum,
-                                elm_error *err) {
-    const elm_section *s = &c->sections[i];
-    uint32_t chunk = s->chunk_bytes;
-    if (s->flags & ~(uint32_t)ELM_SECTION_MUST_UNDERSTAND) return bad_section(c, i, "has unknown flags", err);
-    if (s->offset % ELM_SECTION_ALIGN != 0 || s->offset < *end ||
-        !elm_range_inside(s->offset, s->size, c->toc_offset)) {
-        return bad_section(c, i, "overlaps another or lies outside the file", err);
-    }
-    if (chunk < ELM_MIN_CHUNK_BYTES || chunk > ELM_MAX_CHUNK_BYTES || (chunk & (chunk - 1)) != 0) {
-        return bad_section(c, i, "has an impossible chunk size", err);
-    }
-    uint64_t chunks = s->size / chunk + (s->size % chunk != 0);
-    if (chunks != s->n_chunks || s->first_checksum != *next_checksum ||
-        s->n_chunks > c->n_checksums - s->first_checksum) {
-        return bad_section(c, i, "and its checksums do not belong together", err);
-    }
-    bool known = false;
-#define X(name, number, text, must) known = known || s->type == (number);
+static const struct type_rule {
+    uint32_t type;
+    bool must, many;
+} type_rules[] = {
+#define X(name, number, text, must) {number, must, number == ELM_SECTION_PRODUCT},
     ELM_SECTION_LIST(X)
 #undef X
-    if (!known && (s->flags & ELM_SECTION_MUST_UNDERSTAND)) {
-        return elm_fail(err, ELM_UNSUPPORTED, "'%s': section type %u must be understood, and this version does not know it",
-                        c->file.path, s->type);
+};
+
+static elm_status bad_section(const elm_container *c, uint32_t i, const char *what, uint64_t found, elm_error *err) {
+    return elm_fail(err, ELM_MALFORMED, "'%s': section %u (%s) of the table of contents %s (found %llu)",
+                    c->file.path, i, elm_section_text(c->sections[i].type), what, (unsigned long long)found);
+}
+
+static elm_status check_type(const elm_container *c, uint32_t i, elm_error *err) {
+    const elm_section *s = &c->sections[i];
+    const struct type_rule *rule = NULL;
+    if (s->flags & ~(uint32_t)ELM_SECTION_MUST_UNDERSTAND) return bad_section(c, i, "has unknown flags", s->flags, err);
+    for (size_t r = 0; r < sizeof type_rules / sizeof type_rules[0]; r++) {
+        if (type_rules[r].type == s->type) rule = &type_rules[r];
+    }
+    if (!rule) {
+        if (!(s->flags & ELM_SECTION_MUST_UNDERSTAND)) return ELM_OK;
+        return elm_fail(err, ELM_UNSUPPORTED, "'%s': a section of type %u must be understood and this program does not "
+                        "know it: use a newer edge-llm", c->file.path, s->type);
+    }
+    if (s->flags != (rule->must ? ELM_SECTION_MUST_UNDERSTAND : 0u)) {
+        return bad_section(c, i, "has the wrong must-understand flag", s->flags, err);
+    }
+    if (!rule->many && s->name[0]) return bad_section(c, i, "has a name, which only products have", s->type, err);
+    for (uint32_t k = 0; k < i && !rule->many; k++) {
+        if (c->sections[k].type == s->type) return bad_section(c, i, "occurs twice; first as section", k, err);
+    }
+    return ELM_OK;
+}
+
+static elm_status check_section(const elm_container *c, uint32_t i, const elm_disk_section *d, uint64_t *end,
+                                uint64_t *next_checksum, elm_error *err) {
+    const elm_section *s = &c->sections[i];
+    uint32_t chunk = s->chunk_bytes;
+    ELM_TRY(check_type(c, i, err));
+    if (d->alignment < ELM_SECTION_ALIGN || d->alignment > ELM_MAX_SECTION_ALIGN ||
+        (d->alignment & (d->alignment - 1)) != 0) {
+        return bad_section(c, i, "has an alignment that is no power of two from 65536 to 2^30", d->alignment, err);
+    }
+    if (s->offset % d->alignment != 0) return bad_section(c, i, "is not aligned", s->offset, err);
+    if (s->offset < *end) return bad_section(c, i, "overlaps the section before", s->offset, err);
+    if (!elm_range_inside(s->offset, s->size, c->toc_offset)) {
+        return bad_section(c, i, "reaches behind the table of contents", s->size, err);
+    }
+    if (chunk < ELM_MIN_CHUNK_BYTES || chunk > ELM_MAX_CHUNK_BYTES || (chunk & (chunk - 1)) != 0) {
+        return bad_section(c, i, "has chunks of no power of two from 4096 to 2^20", chunk, err);
+    }
+    if (s->size / chunk + (s->size % chunk != 0) != s->n_chunks) {
+        return bad_section(c, i, "has a number of chunks that does not fit its size", s->n_chunks, err);
+    }
+    if (s->first_checksum != *next_checksum || s->n_chunks > c->n_checksums - s->first_checksum) {
+        return bad_section(c, i, "does not name its own checksums", s->first_checksum, err);
     }
     *end = s->offset + s->size;
     *next_checksum += s->n_chunks;
     return ELM_OK;
 }
 
-static void read_section(elm_reader *r, elm_section *s) {
-    s->type = elm_read_u32(r);
-    s->flags = elm_read_u32(r);
-    s->offset = elm_read_u64(r);
-    s->size = elm_read_u64(r);
-    (void)elm_read_u64(r); /* alignment: what the writer used; ours is checked */
-    s->chunk_bytes = elm_read_u32(r);
-    s->n_chunks = elm_read_u32(r);
-    s->first_checksum = elm_read_u64(r);
+static bool name_holds(const char name[48]) {
+    size_t n = 0;
+    while (n < 48 && name[n] > 0x20 && name[n] < 0x7f) n++;
+    return n < 48 && all_zero((const uint8_t *)name + n, 48 - n);
+}
+
+/* The next record as it lies on disk; the reader has enough bytes. */
+static void read_record(elm_reader *r, elm_disk_section *d) {
+    memset(d, 0, sizeof *d);
+    d->type = elm_read_u32(r);
+    d->flags = elm_read_u32(r);
+    d->offset = elm_read_u64(r);
+    d->size = elm_read_u64(r);
+    d->alignment = elm_read_u64(r);
+    d->chunk_bytes = elm_read_u32(r);
+    d->n_chunks = elm_read_u32(r);
+    d->first_checksum = elm_read_u64(r);
     const uint8_t *sha = elm_read_bytes(r, 32), *name = elm_read_bytes(r, 48);
-    if (sha) memcpy(s->sha256, sha, 32);
-    if (name) memcpy(s->name, name, 47);
+    if (sha) memcpy(d->sha256, sha, 32);
+    if (name) memcpy(d->name, name, 48);
+}
+
+static elm_status read_sections(elm_container *c, elm_reader *r, elm_error *err) {
+    uint64_t end = ELM_SECTION_ALIGN, next_checksum = 0;
+    for (uint32_t i = 0; i < c->n_sections; i++) {
+        elm_section *s = &c->sections[i];
+        elm_disk_section d;
+        read_record(r, &d);
+        *s = (elm_section){.type = d.type, .flags = d.flags, .offset = d.offset, .size = d.size,
+                           .chunk_bytes = d.chunk_bytes, .n_chunks = d.n_chunks,
+                           .first_checksum = d.first_checksum};
+        memcpy(s->sha256, d.sha256, sizeof s->sha256);
+        if (!name_holds(d.name)) return bad_section(c, i, "has a name that is not printable ASCII", s->type, err);
+        memcpy(s->name, d.name, sizeof s->name);
+        ELM_TRY(check_section(c, i, &d, &end, &next_checksum, err));
+    }
+    if (next_checksum != c->n_checksums) {
+        return elm_fail(err, ELM_MALFORMED, "'%s': the table of contents has %llu checksums, its sections %llu",
+                        c->file.path, (unsigned long long)c->n_checksums, (unsigned long long)next_checksum);
+    }
+    return ELM_OK;
 }
 
 static elm_status read_toc(elm_container *c, elm_error *err) {
@@ -151,21 +267,26 @@ static elm_status read_toc(elm_container *c, elm_error *err) {
     const uint8_t *magic = elm_read_bytes(&r, 8);
     uint32_t n = elm_read_u32(&r), record = elm_read_u32(&r);
     c->n_checksums = elm_read_u64(&r);
-    (void)elm_read_u64(&r); /* the TOC before this one: for tools that look back */
-    if (!magic || memcmp(magic, "ELMTOC\0\0", 8) != 0 || n > ELM_MAX_SECTIONS || record != sizeof(elm_disk_section) ||
+    uint64_t previous = elm_read_u64(&r);
+    if (!magic || memcmp(magic, ELM_TOC_MAGIC, 8) != 0 || n > ELM_MAX_SECTIONS || record != sizeof(elm_disk_section) ||
         c->n_checksums > elm_reader_left(&r) / 4 ||
         elm_reader_left(&r) != (uint64_t)n * record + c->n_checksums * 4) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': the table of contents has an impossible size", c->file.path);
+        return elm_fail(err, ELM_MALFORMED, "'%s': the table of contents (%llu bytes) does not have the size that its "
+                        "%u sections and %llu checksums need", c->file.path, (unsigned long long)c->toc_bytes, n,
+                        (unsigned long long)c->n_checksums);
+    }
+    if (previous % ELM_SECTION_ALIGN != 0 || previous >= c->toc_offset) {
+        return elm_fail(err, ELM_MALFORMED, "'%s': the table of contents before this one cannot be at byte %llu",
+                        c->file.path, (unsigned long long)previous);
     }
     c->n_sections = n;
     c->sections = elm_arena_array(&c->arena, n, sizeof *c->sections);
     c->checked = elm_arena_alloc(&c->arena, (size_t)c->n_checksums, 1);
-    if (!c->sections || !c->checked) return elm_fail_oom(err, n * sizeof *c->sections, "the table of contents");
-    for (uint32_t i = 0; i < n; i++) read_section(&r, &c->sections[i]);
+    if (!c->sections || !c->checked) {
+        return elm_fail_oom(err, n * sizeof *c->sections + (size_t)c->n_checksums, "the table of contents");
+    }
+    ELM_TRY(read_sections(c, &r, err));
     c->checksums = elm_read_bytes(&r, c->n_checksums * 4);
-    uint64_t end = ELM_SECTION_ALIGN, next = 0;
-    for (uint32_t i = 0; i < n; i++) ELM_TRY(check_section(c, i, &end, &next, err));
-    if (next != c->n_checksums) return elm_fail(err, ELM_MALFORMED, "'%s': checksums that no section owns", c->file.path);
     return ELM_OK;
 }
 
@@ -176,10 +297,6 @@ elm_status elm_container_open(const elm_platform *platform, const char *path, el
     elm_arena_init(&c->arena, platform->alloc, 0);
     ELM_TRY(elm_file_open(platform, path, ELM_OPEN_READ, &c->file, err));
     ELM_TRY(elm_file_map(&c->file, &c->map, err));
-    if (c->map.size < ELM_SECTION_ALIGN) {
-        bool magic = c->map.size >= 8 && memcmp(c->map.data, ELM_MAGIC, 8) == 0;
-        return no_slot(c, path, magic, err);
-    }
     ELM_TRY(choose_slot(c, path, err));
     return read_toc(c, err);
 }
@@ -230,15 +347,16 @@ elm_status elm_container_check(elm_container *c, const elm_section *s, uint64_t 
                         elm_section_text(s->type));
     }
     if (size == 0) return ELM_OK;
-    uint32_t first = (uint32_t)(offset / s->chunk_bytes), last = (uint32_t)((offset + size - 1) / s->chunk_bytes);
+    uint32_t first = (uint32_t)(offset / s->chunk_bytes);
+    uint32_t last = (uint32_t)((offset + size - 1) / s->chunk_bytes);
     for (uint32_t chunk = first; chunk <= last; chunk++) {
         atomic_uchar *checked = &c->checked[s->first_checksum + chunk];
         if (atomic_load_explicit(checked, memory_order_relaxed)) continue;
         uint32_t expected = elm_container_expected_crc(c, s, chunk), found = elm_container_found_crc(c, s, chunk);
         if (expected != found) {
             return elm_fail(err, ELM_MALFORMED,
-                            "'%s' is damaged: section %s, chunk %u of %u: checksum %08x, expected %08x; 'edge-llm verify' "
-                            "lists all damage",
+                            "'%s' is damaged: section %s, chunk %u of %u: checksum %08x, expected %08x; "
+                            "'edge-llm verify' lists all damage",
                             c->file.path, elm_section_text(s->type), chunk, s->n_chunks, found, expected);
         }
         atomic_store_explicit(checked, 1, memory_order_relaxed);

@@ -10,7 +10,7 @@
 
 #include "base/platform.h"
 #include "elm/format.h"
-#include "ir/dtype.h"
+#include "ir/p16.h"
 
 typedef struct elm_section {
     uint32_t type; /* elm_section_type, or an unknown number that need not be understood */
@@ -60,8 +60,9 @@ elm_status elm_container_load(elm_container *c, elm_section_type type, elm_span 
 /* The name of a section type; "unknown" for numbers that are not in the list. */
 const char *elm_section_text(uint32_t type);
 
-/* Checksums as docs/elm-format.md defines them: of a slot with its own field zero, and of a chunk with its
- * index in front, so that swapped chunks are found. */
+/* Checksums as docs/elm-format.md defines them: of a TOC, of a slot with its own field zero, and of a chunk
+ * with its index in front, so that swapped chunks are found. */
+void elm_container_toc_sha256(elm_span map, uint64_t offset, uint64_t bytes, uint8_t out[32]);
 uint32_t elm_slot_crc(const uint8_t slot[ELM_SLOT_BYTES]);
 uint32_t elm_chunk_crc(uint32_t index, const void *data, size_t size);
 uint32_t elm_container_expected_crc(const elm_container *c, const elm_section *s, uint32_t chunk);
@@ -70,11 +71,11 @@ uint32_t elm_container_found_crc(const elm_container *c, const elm_section *s, u
 /* One finding of elm_container_verify. */
 typedef struct elm_damage {
     const char *section; /* "header", "toc", "padding", or a section's name */
-    const char *tensor;  /* tensor that the chunk touches first, or NULL */
-    uint64_t chunk;      /* index in the section */
+    const char *tensor;  /* the tensor of lowest offset that the chunk touches, or NULL */
+    uint64_t chunk;      /* index in the section; 0 = A, 1 = B for a slot and for the TOC it names */
     uint64_t offset;     /* in the file */
     uint64_t size;
-    uint32_t expected, found; /* checksums; 0 for padding and slots */
+    uint32_t expected, found; /* CRC-32C of a slot or chunk; 0 for the TOC (SHA-256) and for padding */
 } elm_damage;
 
 typedef void (*elm_damage_fn)(void *context, const elm_damage *damage);
@@ -90,6 +91,12 @@ typedef struct elm_verify_result {
 elm_status elm_container_verify(elm_container *c, elm_damage_fn on_damage, void *context,
                                 void (*progress)(void *context, uint64_t done, uint64_t total),
                                 elm_verify_result *out, elm_error *err) ELM_MUST_CHECK;
+
+/* The sizes that the planes of a tensor of this type, layout, shape and group must have; false when there is no
+ * such tensor. Also the writer's check: what it writes can be read. */
+bool elm_tensor_plane_sizes(const elm_tensor *t, elm_p16_shape *out);
+/* 1..512 bytes of UTF-8 without control characters. */
+bool elm_tensor_name_holds(elm_span name);
 
 /* The tensors of the TENSORS section as views into the WEIGHTS section: every offset, size and shape is
  * checked against its dtype and layout (ir/p16.h). Lives in the container's arena. */

@@ -13,18 +13,23 @@
 #include <stdint.h>
 
 #define ELM_MAGIC "ELM\x89\r\n\x1a\n" /* 8 bytes; catches text-mode transfers, as PNG's does */
+#define ELM_TOC_MAGIC "ELMTOC\0\0"
 enum {
     ELM_FORMAT_MAJOR = 0, /* 0.x: any change may break old files, and opening says so */
     ELM_FORMAT_MINOR = 1,
     ELM_SLOT_BYTES = 4096,
     ELM_N_SLOTS = 2,
     ELM_SECTION_ALIGN = 65536,
+    ELM_MAX_SECTION_ALIGN = 1 << 30,
     ELM_MAX_SECTIONS = 256,
     ELM_MAX_TOC_BYTES = 64 << 20,
     ELM_MIN_CHUNK_BYTES = 4096,
     ELM_MAX_CHUNK_BYTES = 1 << 20,
     ELM_TENSOR_ALIGN = 16384, /* code planes of matrices, in the WEIGHTS section */
     ELM_PLANE_ALIGN = 64,     /* every other plane */
+    ELM_MAX_TENSORS = 1 << 20,
+    ELM_MAX_TENSOR_NAME = 512, /* bytes */
+    ELM_MAX_SCALE_EXP = 126,   /* either sign */
 };
 
 /* X(NAME, number, text, must understand). Numbers are never reused. */
@@ -75,19 +80,19 @@ typedef struct elm_disk_section {
     uint32_t flags;
     uint64_t offset;         /* multiple of ELM_SECTION_ALIGN */
     uint64_t size;           /* bytes of content; zeros follow up to the next section or TOC */
-    uint64_t alignment;
+    uint64_t alignment;      /* power of two from ELM_SECTION_ALIGN to ELM_MAX_SECTION_ALIGN */
     uint32_t chunk_bytes;    /* power of two */
     uint32_t n_chunks;       /* ceil(size / chunk_bytes) */
     uint64_t first_checksum; /* index into the checksums behind the section table */
     uint8_t sha256[32];      /* of the content */
-    char name[48];           /* of a product; else empty; NUL-terminated */
+    char name[48];           /* of a product, printable ASCII; else empty; zeros behind it */
 } elm_disk_section;
 static_assert(sizeof(elm_disk_section) == 128, "section layout");
 
 /* One record of the TENSORS section: u32 count, u32 record bytes, then records, then the names' bytes.
  * Plane offsets are relative to the WEIGHTS section. */
 typedef struct elm_disk_tensor {
-    uint32_t name_offset; /* into the name bytes, which begin behind the records */
+    uint32_t name_offset; /* into the name bytes, which begin behind the records and follow their order */
     uint16_t name_bytes;
     uint8_t dtype, layout;
     uint8_t n_dims, reserved[3];

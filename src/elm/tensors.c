@@ -2,12 +2,9 @@
 #include "base/checked.h"
 #include "base/utf8.h"
 #include "elm/container.h"
-#include "ir/p16.h"
+#include "elm/sort.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-enum { MAX_TENSORS = 1 << 20, MAX_NAME_BYTES = 512 };
 
 typedef struct plane {
     uint64_t offset, size;
@@ -17,6 +14,7 @@ typedef struct tensor_table {
     elm_container *c;
     const elm_section *weights;
     elm_span names;
+    uint64_t names_used; /* names follow each other in the order of the records */
     elm_error *err;
     plane *planes; /* of all tensors, to find overlaps */
     size_t n_planes;
@@ -38,19 +36,44 @@ static elm_status place(tensor_table *t, uint32_t i, const char *name, uint64_t 
     return ELM_OK;
 }
 
-/* Sizes that the planes must have. */
-static bool expected_sizes(const elm_tensor *t, elm_p16_shape *out) {
+bool elm_tensor_plane_sizes(const elm_tensor *t, elm_p16_shape *out) {
+    const elm_dtype_info *info = elm_dtype_get(t->dtype);
+    uint64_t bytes;
+    memset(out, 0, sizeof *out);
+    if (!info || t->n_dims < 1 || t->n_dims > ELM_MAX_DIMS) return false;
+    for (uint32_t d = 0; d < t->n_dims; d++) {
+        if (t->dims[d] < 1 || t->dims[d] > ELM_MAX_DIM) return false;
+    }
+    int32_t most = info->has_scales ? ELM_MAX_SCALE_EXP : 0;
+    if (t->scale_exp < -most || t->scale_exp > most) return false;
     if (t->layout == ELM_LAYOUT_P16) {
         return t->n_dims == 2 && elm_p16_shape_of(t->dtype, t->dims[0], t->dims[1], t->group, out);
     }
-    const elm_dtype_info *info = elm_dtype_get(t->dtype);
-    uint64_t elements = 1;
-    memset(out, 0, sizeof *out);
+    if (t->layout != ELM_LAYOUT_ROWS || info->has_scales || t->group != 0) return false;
+    bytes = info->bits / 8u;
     for (uint32_t d = 0; d < t->n_dims; d++) {
-        if (!elm_mul_u64(elements, t->dims[d], &elements)) return false;
+        if (!elm_mul_u64(bytes, t->dims[d], &bytes)) return false;
     }
-    if (info->has_scales || t->group != 0 || !elm_mul_u64(elements, info->bits / 8u, &out->codes_bytes)) return false;
+    out->codes_bytes = bytes;
     return true;
+}
+
+bool elm_tensor_name_holds(elm_span name) {
+    if (name.size == 0 || name.size > ELM_MAX_TENSOR_NAME) return false;
+    for (size_t i = 0; i < name.size; i++) {
+        if (name.data[i] < 0x20 || name.data[i] == 0x7f) return false;
+    }
+    return elm_utf8_valid_prefix(name) == name.size;
+}
+
+static elm_status read_name(tensor_table *table, uint32_t i, uint32_t offset, uint16_t bytes, const char **out) {
+    bool inside = true;
+    elm_span name = elm_span_slice(table->names, offset, bytes, &inside);
+    if (!inside || offset != table->names_used) return bad(table, i, NULL, "has a name that lies elsewhere");
+    if (!elm_tensor_name_holds(name)) return bad(table, i, NULL, "has a name that is empty, too long or not text");
+    table->names_used += bytes;
+    *out = elm_arena_string(&table->c->arena, name);
+    return *out ? ELM_OK : elm_fail_oom(table->err, bytes, "a tensor's name");
 }
 
 static elm_status read_tensor(tensor_table *table, elm_reader *r, uint32_t i, elm_tensor *t) {
@@ -64,33 +87,22 @@ static elm_status read_tensor(tensor_table *table, elm_reader *r, uint32_t i, el
     uint32_t reserved2 = elm_read_u32(r);
     uint64_t offsets[3], sizes[3];
     for (int p = 0; p < 3; p++) offsets[p] = elm_read_u64(r), sizes[p] = elm_read_u64(r);
-    bool inside = true;
-    elm_span name = elm_span_slice(table->names, name_offset, name_bytes, &inside);
     if (r->failed || !reserved || reserved[0] || reserved[1] || reserved[2] || reserved2) {
-        return bad(table, i, NULL, "has a bad record");
+        return bad(table, i, NULL, "has reserved fields that are not zero");
     }
-    if (!inside || name_bytes == 0 || name_bytes > MAX_NAME_BYTES || elm_utf8_valid_prefix(name) != name.size ||
-        memchr(name.data, 0, name.size)) {
-        return bad(table, i, NULL, "has a bad name");
-    }
-    t->name = elm_arena_string(&table->c->arena, name);
-    if (!t->name) return elm_fail_oom(table->err, name_bytes, "a tensor's name");
+    ELM_TRY(read_name(table, i, name_offset, name_bytes, &t->name));
     if (!elm_dtype_get(dtype)) return bad(table, i, t->name, "has an unknown type");
     if (layout > ELM_LAYOUT_P16) return bad(table, i, t->name, "has an unknown layout");
-    if (n_dims < 1 || n_dims > ELM_MAX_DIMS || t->scale_exp < -126 || t->scale_exp > 126) {
-        return bad(table, i, t->name, "has an impossible shape or exponent");
-    }
     t->dtype = (elm_dtype)dtype;
     t->layout = (elm_layout)layout;
     t->n_dims = n_dims;
-    for (uint32_t d = 0; d < ELM_MAX_DIMS; d++) {
-        bool used = d < n_dims;
-        if (used ? t->dims[d] < 1 || t->dims[d] > ELM_MAX_DIM : t->dims[d] != 0) {
-            return bad(table, i, t->name, "has an impossible shape");
-        }
-    }
     elm_p16_shape shape;
-    if (!expected_sizes(t, &shape)) return bad(table, i, t->name, "has a shape that its layout cannot hold");
+    if (!elm_tensor_plane_sizes(t, &shape)) {
+        return bad(table, i, t->name, "has a shape, group or exponent that its type and layout cannot have");
+    }
+    for (uint32_t d = n_dims; d < ELM_MAX_DIMS; d++) {
+        if (t->dims[d] != 0) return bad(table, i, t->name, "has an unused dimension that is not zero");
+    }
     const void *planes[3];
     const uint64_t expected[3] = {shape.codes_bytes, shape.scales_bytes, shape.zeros_bytes};
     const uint64_t code_align = layout == ELM_LAYOUT_P16 ? ELM_TENSOR_ALIGN : ELM_PLANE_ALIGN;
@@ -118,9 +130,10 @@ static int by_name(const void *a, const void *b) {
 }
 
 static elm_status check_together(tensor_table *table, const elm_tensor *tensors, uint32_t n) {
-    qsort(table->planes, table->n_planes, sizeof *table->planes, by_offset);
+    elm_heap_sort(table->planes, table->n_planes, sizeof *table->planes, by_offset);
     for (size_t i = 1; i < table->n_planes; i++) {
-        if (table->planes[i].offset < table->planes[i - 1].offset + table->planes[i - 1].size) {
+        const plane *before = &table->planes[i - 1];
+        if (table->planes[i].offset < before->offset + before->size) {
             return elm_fail(table->err, ELM_MALFORMED, "'%s': two tensors overlap at byte %llu of the weights",
                             table->c->file.path, (unsigned long long)table->planes[i].offset);
         }
@@ -128,7 +141,7 @@ static elm_status check_together(tensor_table *table, const elm_tensor *tensors,
     const elm_tensor **sorted = elm_arena_array(&table->c->arena, n, sizeof *sorted);
     if (!sorted) return elm_fail_oom(table->err, n * sizeof *sorted, "tensor names");
     for (uint32_t i = 0; i < n; i++) sorted[i] = &tensors[i];
-    qsort(sorted, n, sizeof *sorted, by_name);
+    elm_heap_sort(sorted, n, sizeof *sorted, by_name);
     for (uint32_t i = 1; i < n; i++) {
         if (strcmp(sorted[i]->name, sorted[i - 1]->name) == 0) {
             return elm_fail(table->err, ELM_MALFORMED, "'%s': two tensors are called '%s'", table->c->file.path,
@@ -148,7 +161,7 @@ elm_status elm_container_tensors(elm_container *c, elm_tensor **out, uint32_t *n
     elm_reader r = elm_reader_of(section);
     uint32_t n = elm_read_u32(&r), record = elm_read_u32(&r);
     bool inside = true;
-    if (r.failed || record != sizeof(elm_disk_tensor) || n > MAX_TENSORS) inside = false;
+    if (r.failed || record != sizeof(elm_disk_tensor) || n > ELM_MAX_TENSORS) inside = false;
     elm_span records = elm_span_slice(section, 8, inside ? (uint64_t)n * record : 0, &inside);
     if (!inside) return elm_fail(err, ELM_MALFORMED, "'%s': the tensor table has an impossible size", c->file.path);
     table.names = elm_span_of(section.data + 8 + records.size, section.size - 8 - records.size);
@@ -157,6 +170,10 @@ elm_status elm_container_tensors(elm_container *c, elm_tensor **out, uint32_t *n
     if (!tensors || !table.planes) return elm_fail_oom(err, n * sizeof *tensors, "the tensor table");
     r = elm_reader_of(records);
     for (uint32_t i = 0; i < n; i++) ELM_TRY(read_tensor(&table, &r, i, &tensors[i]));
+    if (table.names_used != table.names.size) {
+        return elm_fail(err, ELM_MALFORMED, "'%s': the tensor table has %zu bytes of names, its tensors %llu",
+                        c->file.path, table.names.size, (unsigned long long)table.names_used);
+    }
     ELM_TRY(check_together(&table, tensors, n));
     *out = tensors;
     *n_out = n;

@@ -1,6 +1,7 @@
 /* writer.c - one pass to PATH.part, header last, rename at the end; elm.
  *
- * Bytes go through a 1 MiB buffer. A section's SHA-256 and its chunks' CRC-32C are computed as they pass. */
+ * Bytes go through a 1 MiB buffer. A section's SHA-256 and its chunks' CRC-32C are computed as they pass. The first
+ * write that fails is kept: nothing that follows can make such a file complete. */
 #include "elm/writer.h"
 
 #include "base/buf.h"
@@ -17,6 +18,7 @@ enum { BUFFER_BYTES = 1 << 20, MAX_TABLE_BYTES = 256 << 20 };
 struct elm_writer {
     const elm_platform *platform;
     elm_file file;
+    elm_status failed; /* of the first write that did */
     char *path, *part;
     size_t path_bytes, part_bytes;
     uint8_t *buffer;
@@ -25,6 +27,7 @@ struct elm_writer {
 
     elm_disk_section section; /* the open one */
     bool open;
+    uint32_t types_seen; /* bit (1 << type) */
     uint64_t section_start;
     elm_sha256 sha;
     uint32_t chunk_crc, chunk_index;
@@ -36,8 +39,9 @@ struct elm_writer {
 
 static void release(elm_writer *w, bool remove_part) {
     const elm_platform *p = w->platform;
+    /* Removed under the lock: afterwards the name may be another writer's. */
+    if (remove_part) (void)!elm_path_remove(p, w->part, NULL);
     elm_file_close(&w->file);
-    if (remove_part && w->part) (void)!elm_path_remove(p, w->part, NULL);
     elm_buf_free(&w->sections);
     elm_buf_free(&w->checksums);
     elm_buf_free(&w->tensors);
@@ -61,6 +65,28 @@ static elm_status check_space(const elm_platform *p, const char *path, uint64_t 
                     (double)need / 1e6, (double)free_bytes / 1e6);
 }
 
+static elm_status refuse_busy(const elm_writer *w, elm_error *err) {
+    return elm_fail(err, ELM_IO, "'%s' is being written by another program; try again when it is done", w->part);
+}
+
+/* Opens and locks PATH.part before it is emptied, so that a file in the making is never cut under its writer; and
+ * looks again once it is locked, because that writer may have moved it to PATH meanwhile. */
+static elm_status claim_part(elm_writer *w, elm_error *err) {
+    const elm_platform *p = w->platform;
+    elm_path_kind kind;
+    ELM_TRY(elm_path_kind_of(p, w->part, &kind, err));
+    elm_open_mode mode = kind == ELM_PATH_FILE ? ELM_OPEN_UPDATE : ELM_OPEN_CREATE;
+    ELM_TRY(elm_file_open(p, w->part, mode, &w->file, err));
+    elm_status status = elm_file_lock(&w->file, err);
+    if (status == ELM_OK) status = elm_path_kind_of(p, w->part, &kind, err);
+    if (status == ELM_OK && kind != ELM_PATH_FILE) status = refuse_busy(w, err);
+    if (status == ELM_OK || mode == ELM_OPEN_CREATE) {
+        return status == ELM_OK ? elm_file_truncate(&w->file, 0, err) : status;
+    }
+    elm_file_close(&w->file); /* it is the other writer's, and must not be removed */
+    return status;
+}
+
 static elm_status open_part(elm_writer *w, const char *path, elm_error *err) {
     const elm_allocator *a = w->platform->alloc;
     size_t n = strlen(path);
@@ -72,7 +98,7 @@ static elm_status open_part(elm_writer *w, const char *path, elm_error *err) {
     memcpy(w->part, path, n);
     memcpy(w->part + n, ".part", 5);
     ELM_TRY(elm_alloc(a, BUFFER_BYTES, "a write buffer", &w->buffer, err));
-    return elm_file_open(w->platform, w->part, ELM_OPEN_CREATE, &w->file, err);
+    return claim_part(w, err);
 }
 
 elm_status elm_writer_open(const elm_platform *platform, const char *path, uint64_t expected_bytes, elm_writer **out,
@@ -98,8 +124,10 @@ elm_status elm_writer_open(const elm_platform *platform, const char *path, uint6
 
 static elm_status flush(elm_writer *w, elm_error *err) {
     size_t n = w->n_buffer;
+    if (w->failed != ELM_OK) return elm_fail(err, w->failed, "'%s': an earlier write failed", w->path);
     w->n_buffer = 0;
-    return n > 0 ? elm_file_write_at(&w->file, w->position - n, w->buffer, n, err) : ELM_OK;
+    if (n > 0) w->failed = elm_file_write_at(&w->file, w->position - n, w->buffer, n, err);
+    return w->failed;
 }
 
 static elm_status put(elm_writer *w, const uint8_t *data, size_t size, elm_error *err) {
@@ -174,9 +202,25 @@ static bool must_understand(elm_section_type type) {
     return true;
 }
 
+static elm_status set_name(elm_writer *w, const char *name, elm_error *err) {
+    size_t n = strlen(name);
+    for (size_t i = 0; i < n; i++) {
+        if (name[i] <= 0x20 || name[i] >= 0x7f) n = sizeof w->section.name;
+    }
+    if (n == 0 || n >= sizeof w->section.name) {
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "a product's name has 1..%zu printable ASCII characters",
+                        sizeof w->section.name - 1);
+    }
+    memcpy(w->section.name, name, n);
+    return ELM_OK;
+}
+
 elm_status elm_writer_begin(elm_writer *w, elm_section_type type, uint32_t chunk_bytes, const char *name,
                             elm_error *err) {
-    assert(!w->open);
+    assert(!w->open && chunk_bytes >= ELM_MIN_CHUNK_BYTES && chunk_bytes <= ELM_MAX_CHUNK_BYTES);
+    assert((chunk_bytes & (chunk_bytes - 1)) == 0);
+    assert(type == ELM_SECTION_PRODUCT || (!name && !(w->types_seen >> type & 1)));
+    w->types_seen |= 1u << type;
     if (w->n_sections == ELM_MAX_SECTIONS) {
         return elm_fail(err, ELM_LIMIT, "'%s': more than %d sections", w->path, ELM_MAX_SECTIONS);
     }
@@ -188,7 +232,7 @@ elm_status elm_writer_begin(elm_writer *w, elm_section_type type, uint32_t chunk
     w->section.alignment = ELM_SECTION_ALIGN;
     w->section.chunk_bytes = chunk_bytes;
     w->section.first_checksum = w->checksums.size / 4;
-    if (name) strncpy(w->section.name, name, sizeof w->section.name - 1);
+    if (name) ELM_TRY(set_name(w, name, err));
     elm_sha256_init(&w->sha);
     w->chunk_index = w->chunk_used = 0;
     w->open = true;
@@ -238,7 +282,30 @@ static elm_status put_plane(elm_writer *w, const void *data, uint64_t size, size
     return ELM_OK;
 }
 
+/* What the reader would refuse is refused here, before hours of work go into the file. */
+static elm_status check_tensor(const elm_writer *w, const elm_tensor *t, elm_error *err) {
+    elm_p16_shape shape;
+    if (!elm_tensor_name_holds(elm_span_str(t->name))) {
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s': tensor %u has a name that is empty, longer than %d bytes or "
+                        "not UTF-8 text", w->path, w->n_tensors, ELM_MAX_TENSOR_NAME);
+    }
+    if (w->n_tensors == ELM_MAX_TENSORS) {
+        return elm_fail(err, ELM_LIMIT, "'%s': more than %d tensors", w->path, ELM_MAX_TENSORS);
+    }
+    if (!elm_tensor_plane_sizes(t, &shape) || shape.codes_bytes != t->codes_bytes ||
+        shape.scales_bytes != t->scales_bytes || shape.zeros_bytes != t->zeros_bytes) {
+        return elm_fail(err, ELM_INTERNAL, "'%s': tensor '%s': planes of %llu, %llu and %llu bytes do not fit its "
+                        "shape; expected %llu, %llu and %llu", w->path, t->name, (unsigned long long)t->codes_bytes,
+                        (unsigned long long)t->scales_bytes, (unsigned long long)t->zeros_bytes,
+                        (unsigned long long)shape.codes_bytes, (unsigned long long)shape.scales_bytes,
+                        (unsigned long long)shape.zeros_bytes);
+    }
+    return ELM_OK;
+}
+
 elm_status elm_writer_tensor(elm_writer *w, const elm_tensor *t, elm_error *err) {
+    assert(w->open && w->section.type == ELM_SECTION_WEIGHTS);
+    ELM_TRY(check_tensor(w, t, err));
     elm_buf_u32(&w->tensors, (uint32_t)w->names.size);
     elm_buf_u16(&w->tensors, (uint16_t)strlen(t->name));
     elm_buf_u8(&w->tensors, (uint8_t)t->dtype);
@@ -305,7 +372,7 @@ static elm_status write_end(elm_writer *w, elm_error *err) {
     ELM_TRY(put_zeros_to(w, (w->position + ELM_SECTION_ALIGN - 1) / ELM_SECTION_ALIGN * ELM_SECTION_ALIGN, err));
     uint64_t toc_offset = w->position;
     elm_buf_init(&toc, w->platform->alloc, ELM_MAX_TOC_BYTES);
-    elm_buf_append(&toc, "ELMTOC\0\0", 8);
+    elm_buf_append(&toc, ELM_TOC_MAGIC, 8);
     elm_buf_u32(&toc, w->n_sections);
     elm_buf_u32(&toc, sizeof(elm_disk_section));
     elm_buf_u64(&toc, w->checksums.size / 4);
@@ -328,13 +395,15 @@ static elm_status write_end(elm_writer *w, elm_error *err) {
 }
 
 elm_status elm_writer_finish(elm_writer *w, elm_error *err) {
+    assert(!w->open);
     elm_status status = write_end(w, err);
-    if (status == ELM_OK) {
-        elm_file_close(&w->file);
-        status = elm_path_rename(w->platform, w->part, w->path, err);
-    }
+    /* Renamed while it is open, so that the lock holds until the name is gone. */
+    if (status == ELM_OK) status = elm_path_rename(w->platform, w->part, w->path, err);
     bool renamed = status == ELM_OK;
-    if (renamed) status = elm_path_sync_folder(w->platform, w->path, err);
+    if (renamed && elm_path_sync_folder(w->platform, w->path, NULL) != ELM_OK) {
+        status = elm_fail(err, ELM_IO, "'%s' is complete, but its folder could not be synced: after a power cut the "
+                          "file before may be back", w->path);
+    }
     release(w, !renamed);
     return status;
 }
