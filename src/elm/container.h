@@ -68,6 +68,8 @@ uint32_t elm_chunk_crc(uint32_t index, const void *data, size_t size);
 uint32_t elm_container_expected_crc(const elm_container *c, const elm_section *s, uint32_t chunk);
 uint32_t elm_container_found_crc(const elm_container *c, const elm_section *s, uint32_t chunk);
 
+bool elm_bytes_are_zero(const uint8_t *p, size_t n);
+
 /* One finding of elm_container_verify. */
 typedef struct elm_damage {
     const char *section; /* "header", "toc", "padding", or a section's name */

@@ -203,11 +203,9 @@ static bool must_understand(elm_section_type type) {
 }
 
 static elm_status set_name(elm_writer *w, const char *name, elm_error *err) {
-    size_t n = strlen(name);
-    for (size_t i = 0; i < n; i++) {
-        if (name[i] <= 0x20 || name[i] >= 0x7f) n = sizeof w->section.name;
-    }
-    if (n == 0 || n >= sizeof w->section.name) {
+    size_t n = strlen(name), printable = 0;
+    while (name[printable] > 0x20 && name[printable] < 0x7f) printable++;
+    if (n == 0 || n != printable || n >= sizeof w->section.name) {
         return elm_fail(err, ELM_INVALID_ARGUMENT, "a product's name has 1..%zu printable ASCII characters",
                         sizeof w->section.name - 1);
     }
