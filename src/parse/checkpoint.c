@@ -2,8 +2,6 @@
 #include "parse/checkpoint.h"
 
 #include "base/checked.h"
-#include "base/f16.h"
-#include "base/hash.h"
 #include "parse/dequant.h"
 
 #include <stdlib.h>
@@ -12,7 +10,8 @@
 enum { READ_BYTES = 1 << 16 };
 
 static const elm_source_type_info types[ELM_N_SOURCE_TYPES] = {
-#define X(name, text, elements, bytes, safetensors, gguf) [ELM_SOURCE_##name] = {text, elements, bytes, safetensors, gguf},
+#define X(name, text, elements, bytes, safetensors, gguf) \
+    [ELM_SOURCE_##name] = {text, elements, bytes, safetensors, gguf},
 #include "parse/source_type.def"
 #undef X
 };
@@ -46,10 +45,13 @@ static int by_place(const void *a, const void *b) {
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-static elm_status check_ranges(elm_checkpoint *ck, elm_error *err) {
-    const elm_source_tensor **sorted = elm_arena_array(&ck->arena, ck->n_tensors, sizeof *sorted);
-    if (!sorted) return elm_fail_oom(err, ck->n_tensors * sizeof *sorted, "the tensor index");
-    for (uint32_t i = 0; i < ck->n_tensors; i++) sorted[i] = &ck->tensors[i];
+static int by_name(const void *a, const void *b) {
+    const elm_source_tensor *x = *(const elm_source_tensor *const *)a, *y = *(const elm_source_tensor *const *)b;
+    return strcmp(x->name, y->name);
+}
+
+/* Sorts by place; what lies inside its file and behind the one before overlaps nothing. */
+static elm_status check_ranges(const elm_checkpoint *ck, const elm_source_tensor **sorted, elm_error *err) {
     qsort(sorted, ck->n_tensors, sizeof *sorted, by_place);
     for (uint32_t i = 0; i < ck->n_tensors; i++) {
         const elm_source_tensor *t = sorted[i], *before = i > 0 ? sorted[i - 1] : NULL;
@@ -57,8 +59,9 @@ static elm_status check_ranges(elm_checkpoint *ck, elm_error *err) {
         uint64_t size;
         ELM_TRY(elm_file_size(&ck->shards[t->shard], &size, err));
         if (!elm_range_inside(t->offset, t->bytes, size)) {
-            return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%s' ends at byte %llu, the file at %llu (truncated?)", path,
-                            t->name, (unsigned long long)(t->offset + t->bytes), (unsigned long long)size);
+            return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%s' needs %llu bytes at %llu; the file has %llu",
+                            path, t->name, (unsigned long long)t->bytes, (unsigned long long)t->offset,
+                            (unsigned long long)size);
         }
         if (before && before->shard == t->shard && t->offset < before->offset + before->bytes) {
             return elm_fail(err, ELM_MALFORMED, "'%s': tensors '%s' and '%s' overlap", path, before->name, t->name);
@@ -67,37 +70,40 @@ static elm_status check_ranges(elm_checkpoint *ck, elm_error *err) {
     return ELM_OK;
 }
 
-static uint32_t slot_of(const elm_checkpoint *ck, const char *name) {
-    uint32_t slot = (uint32_t)elm_fnv1a(name, strlen(name)) & (ck->n_slots - 1);
-    while (ck->slots[slot] && strcmp(ck->tensors[ck->slots[slot] - 1].name, name) != 0) {
-        slot = (slot + 1) & (ck->n_slots - 1);
-    }
-    return slot;
-}
-
 elm_status elm_checkpoint_index(elm_checkpoint *ck, elm_error *err) {
-    if (ck->n_tensors == 0) return elm_fail(err, ELM_MALFORMED, "'%s' holds no tensors", ck->shards[0].path);
-    ELM_TRY(check_ranges(ck, err));
+    ck->by_name = NULL;
+    if (ck->n_shards == 0 || ck->n_tensors == 0) {
+        return elm_fail(err, ELM_MALFORMED, "'%s' holds no tensors", ck->n_shards > 0 ? ck->shards[0].path : "");
+    }
+    const elm_source_tensor **sorted = elm_arena_array(&ck->arena, ck->n_tensors, sizeof *sorted);
+    if (!sorted) return elm_fail_oom(err, ck->n_tensors * sizeof *sorted, "the tensor index");
     ck->total_bytes = 0;
-    ck->n_slots = 64;
-    while (ck->n_slots < ck->n_tensors * 2) ck->n_slots *= 2;
-    ck->slots = elm_arena_array(&ck->arena, ck->n_slots, sizeof *ck->slots);
-    if (!ck->slots) return elm_fail_oom(err, ck->n_slots * sizeof *ck->slots, "the tensor index");
     for (uint32_t i = 0; i < ck->n_tensors; i++) {
-        uint32_t slot = slot_of(ck, ck->tensors[i].name);
-        if (ck->slots[slot]) {
-            return elm_fail(err, ELM_MALFORMED, "'%s': the tensor '%s' is there twice",
-                            ck->shards[ck->tensors[i].shard].path, ck->tensors[i].name);
-        }
-        ck->slots[slot] = i + 1;
+        sorted[i] = &ck->tensors[i];
         ck->total_bytes += ck->tensors[i].bytes;
     }
+    ELM_TRY(check_ranges(ck, sorted, err));
+    qsort(sorted, ck->n_tensors, sizeof *sorted, by_name);
+    for (uint32_t i = 1; i < ck->n_tensors; i++) {
+        if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0) {
+            return elm_fail(err, ELM_MALFORMED, "'%s': the tensor '%s' is there twice",
+                            ck->shards[sorted[i]->shard].path, sorted[i]->name);
+        }
+    }
+    ck->by_name = sorted;
     return ELM_OK;
 }
 
 const elm_source_tensor *elm_checkpoint_find(const elm_checkpoint *ck, const char *name) {
-    uint32_t number = ck->n_slots > 0 ? ck->slots[slot_of(ck, name)] : 0;
-    return number ? &ck->tensors[number - 1] : NULL;
+    uint32_t low = 0, high = ck->by_name ? ck->n_tensors : 0;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = strcmp(name, ck->by_name[middle]->name);
+        if (order == 0) return ck->by_name[middle];
+        if (order < 0) high = middle;
+        else low = middle + 1;
+    }
+    return NULL;
 }
 
 /* ---- reading ---- */
@@ -162,8 +168,8 @@ elm_status elm_checkpoint_read_rows(const elm_checkpoint *ck, const elm_source_t
         return convert_range(ck, t, t->offset + first_row * row_bytes, n_rows * row_bytes, out, err);
     }
     for (uint64_t r = 0; r < n_rows; r++) {
-        ELM_TRY(convert_range(ck, t, t->offset + stored_row(t, first_row + r) * row_bytes, row_bytes, out + r * elements,
-                              err));
+        uint64_t offset = t->offset + stored_row(t, first_row + r) * row_bytes;
+        ELM_TRY(convert_range(ck, t, offset, row_bytes, out + r * elements, err));
     }
     return ELM_OK;
 }

@@ -43,8 +43,7 @@ typedef struct elm_checkpoint {
     uint32_t n_shards;
     elm_source_tensor *tensors;
     uint32_t n_tensors;
-    uint32_t *slots; /* hash table of tensor numbers + 1 */
-    uint32_t n_slots;
+    const elm_source_tensor **by_name; /* [n_tensors], sorted: no chosen names can make finding slow */
     uint64_t total_bytes; /* of all tensors */
 } elm_checkpoint;
 

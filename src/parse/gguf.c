@@ -12,13 +12,14 @@
 
 #include <string.h>
 
-enum { FIRST_PIECE = 1 << 20, MAX_STRING = 64 << 20, MAX_NAME = 400, DEFAULT_ALIGNMENT = 32 };
-
-typedef struct header {
-    elm_reader r;
-    uint32_t version;
-    uint64_t n_tensors, n_values;
-} header;
+enum {
+    FIRST_PIECE = 1 << 20,
+    MAX_STRING = 64 << 20,
+    MAX_NAME = 400,
+    DEFAULT_ALIGNMENT = 32,
+    LEAST_VALUE = 13,  /* bytes: an empty key, a type, one byte */
+    LEAST_TENSOR = 32, /* bytes: an empty name, one dimension */
+};
 
 static uint32_t size_of(elm_gguf_type type) {
     static const uint8_t sizes[ELM_GGUF_N_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
@@ -36,12 +37,17 @@ static elm_status bad(const elm_gguf *g, const char *what, elm_error *err) {
     return elm_fail(err, ELM_MALFORMED, "'%s': %s", g->checkpoint.shards[0].path, what);
 }
 
-/* *more = true when the piece at hand ends inside the value. */
+static elm_status bad_value(const elm_gguf *g, elm_span key, const char *what, elm_error *err) {
+    return elm_fail(err, ELM_MALFORMED, "'%s': the metadata value '%.*s' %s", g->checkpoint.shards[0].path,
+                    (int)(key.size < 100 ? key.size : 100), (const char *)key.data, what);
+}
+
+/* r->failed when the piece at hand ends inside the value. */
 static elm_status read_value(const elm_gguf *g, elm_reader *r, elm_gguf_value *v, elm_error *err) {
     v->key = read_string(r);
     uint32_t type = elm_read_u32(r);
     if (r->failed) return ELM_OK;
-    if (type >= ELM_GGUF_N_TYPES) return bad(g, "a metadata value has an unknown type", err);
+    if (type >= ELM_GGUF_N_TYPES) return bad_value(g, v->key, "has an unknown type", err);
     v->type = (elm_gguf_type)type;
     if (v->type == ELM_GGUF_STRING) {
         v->data = read_string(r);
@@ -49,14 +55,16 @@ static elm_status read_value(const elm_gguf *g, elm_reader *r, elm_gguf_value *v
         uint32_t item = elm_read_u32(r);
         v->count = elm_read_u64(r);
         if (r->failed) return ELM_OK;
-        if (item >= ELM_GGUF_N_TYPES || item == ELM_GGUF_ARRAY) return bad(g, "a metadata array has an unknown type", err);
+        if (item >= ELM_GGUF_N_TYPES || item == ELM_GGUF_ARRAY) {
+            return bad_value(g, v->key, "is an array of an unknown type", err);
+        }
         v->item_type = (elm_gguf_type)item;
         size_t start = r->pos;
         if (item == ELM_GGUF_STRING) {
             for (uint64_t i = 0; i < v->count && !r->failed; i++) (void)read_string(r);
         } else {
             uint64_t bytes;
-            if (!elm_mul_u64(v->count, size_of(v->item_type), &bytes)) return bad(g, "a metadata array is too long", err);
+            if (!elm_mul_u64(v->count, size_of(v->item_type), &bytes)) return bad_value(g, v->key, "is too long", err);
             (void)elm_read_bytes(r, bytes);
         }
         if (!r->failed) v->data = elm_span_of(r->span.data + start, r->pos - start);
@@ -77,21 +85,43 @@ static bool find_type(uint32_t number, elm_source_type *out) {
     return false;
 }
 
+/* Types that llama.cpp writes and that are not read here, to name them. */
+static const char *unread_type(uint32_t number) {
+    static const struct {
+        uint32_t number;
+        const char *text;
+    } known[] = {
+        {9, "q8_1"},     {15, "q8_k"},   {16, "iq2_xxs"}, {17, "iq2_xs"}, {18, "iq3_xxs"}, {19, "iq1_s"},
+        {20, "iq4_nl"},  {21, "iq3_s"},  {22, "iq2_s"},   {23, "iq4_xs"}, {24, "i8"},      {25, "i16"},
+        {29, "iq1_m"},   {34, "tq1_0"},  {35, "tq2_0"},   {39, "mxfp4"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (known[i].number == number) return known[i].text;
+    }
+    return "unknown";
+}
+
 static elm_status read_tensor(elm_gguf *g, elm_reader *r, elm_source_tensor *t, elm_error *err) {
     elm_span name = read_string(r);
     uint32_t n_dims = elm_read_u32(r);
     uint64_t dims[ELM_SOURCE_MAX_DIMS] = {0};
-    if (!r->failed && (n_dims < 1 || n_dims > ELM_SOURCE_MAX_DIMS)) return bad(g, "a tensor has no 1 to 4 dimensions", err);
+    if (!r->failed && (n_dims < 1 || n_dims > ELM_SOURCE_MAX_DIMS)) {
+        return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%.*s' has %u dimensions; expected 1 to %d",
+                        g->checkpoint.shards[0].path, (int)(name.size < 100 ? name.size : 100), (const char *)name.data,
+                        n_dims, ELM_SOURCE_MAX_DIMS);
+    }
     for (uint32_t d = 0; d < n_dims && !r->failed; d++) dims[d] = elm_read_u64(r);
     uint32_t type = elm_read_u32(r);
     t->offset = elm_read_u64(r);
     if (r->failed) return ELM_OK;
     t->name = elm_arena_string(&g->checkpoint.arena, name);
     if (!t->name) return elm_fail_oom(err, name.size, "a tensor's name");
-    if (name.size == 0 || name.size > MAX_NAME || strlen(t->name) != name.size) return bad(g, "a tensor has a bad name", err);
+    if (name.size == 0 || name.size > MAX_NAME || strlen(t->name) != name.size) {
+        return bad(g, "a tensor has a bad name", err);
+    }
     if (!find_type(type, &t->type)) {
-        return elm_fail(err, ELM_UNSUPPORTED, "'%s': tensor '%s' has GGUF type %u, which is not supported",
-                        g->checkpoint.shards[0].path, t->name, type);
+        return elm_fail(err, ELM_UNSUPPORTED, "'%s': tensor '%s' has GGUF type %u (%s), which is not supported",
+                        g->checkpoint.shards[0].path, t->name, type, unread_type(type));
     }
     t->n_dims = n_dims;
     for (uint32_t d = 0; d < n_dims; d++) t->dims[d] = dims[n_dims - 1 - d];
@@ -103,8 +133,8 @@ static elm_status read_tensor(elm_gguf *g, elm_reader *r, elm_source_tensor *t, 
     return ELM_OK;
 }
 
-/* Parses what is in `piece`. *complete = false when more bytes are needed. */
-static elm_status parse(elm_gguf *g, elm_span piece, bool *complete, elm_error *err) {
+/* Parses what is in `piece`, the beginning of a file of `size` bytes. *complete = false: more bytes are needed. */
+static elm_status parse(elm_gguf *g, elm_span piece, uint64_t size, bool *complete, elm_error *err) {
     elm_reader r = elm_reader_of(piece);
     elm_checkpoint *ck = &g->checkpoint;
     *complete = false;
@@ -116,7 +146,8 @@ static elm_status parse(elm_gguf *g, elm_span piece, bool *complete, elm_error *
         return elm_fail(err, ELM_UNSUPPORTED, "'%s' is GGUF version %u; this program reads 2 and 3", ck->shards[0].path,
                         version);
     }
-    if (n_values > ELM_GGUF_MAX_VALUES || n_tensors > ELM_MAX_SOURCE_TENSORS) {
+    if (n_values > ELM_GGUF_MAX_VALUES || n_tensors > ELM_MAX_SOURCE_TENSORS ||
+        n_values * LEAST_VALUE + n_tensors * LEAST_TENSOR > size) {
         return bad(g, "the header has an impossible number of values or tensors", err);
     }
     g->values = elm_arena_array(&ck->arena, n_values, sizeof *g->values);
@@ -143,20 +174,45 @@ static elm_status place_tensors(elm_gguf *g, elm_error *err) {
     for (uint32_t i = 0; i < g->checkpoint.n_tensors; i++) {
         elm_source_tensor *t = &g->checkpoint.tensors[i];
         if (t->offset % (uint64_t)alignment != 0 || !elm_add_u64(t->offset, start, &t->offset)) {
-            return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%s' is not aligned", g->checkpoint.shards[0].path, t->name);
+            return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%s' is not aligned to %lld bytes",
+                            g->checkpoint.shards[0].path, t->name, (long long)alignment);
         }
     }
     for (uint32_t i = 0; i < g->n_values; i++) {
-        for (uint32_t k = 0; k < i && g->n_values < 4096; k++) {
-            if (elm_span_equal(g->values[i].key, g->values[k].key)) return bad(g, "a metadata key appears twice", err);
+        for (uint32_t k = 0; k < i; k++) {
+            if (elm_span_equal(g->values[i].key, g->values[k].key)) {
+                return bad_value(g, g->values[i].key, "appears twice", err);
+            }
         }
     }
     return elm_checkpoint_index(&g->checkpoint, err);
 }
 
+/* A fresh arena with the first n bytes in it: what an earlier, shorter piece left is given back. */
+static elm_status read_piece(elm_gguf *g, uint64_t n, elm_span *piece, elm_error *err) {
+    elm_checkpoint *ck = &g->checkpoint;
+    elm_file file = ck->shards[0];
+    const elm_allocator *alloc = ck->arena.alloc;
+    elm_arena fresh;
+    elm_arena_init(&fresh, alloc, 0);
+    elm_file *shards = elm_arena_array(&fresh, 1, sizeof *shards);
+    if (!shards) return elm_fail_oom(err, sizeof *shards, "a GGUF file");
+    *shards = file;
+    elm_arena_free(&ck->arena);
+    ck->arena = fresh;
+    ck->shards = shards;
+    ck->tensors = NULL;
+    g->values = NULL;
+    ck->n_tensors = g->n_values = 0;
+    uint8_t *bytes = elm_arena_alloc(&ck->arena, (size_t)n, 16);
+    if (!bytes) return elm_fail_oom(err, (size_t)n, "the GGUF header");
+    *piece = elm_span_of(bytes, (size_t)n);
+    return elm_file_read_at(&ck->shards[0], 0, bytes, (size_t)n, err);
+}
+
 elm_status elm_gguf_open(const elm_platform *platform, const char *path, elm_gguf *out, elm_error *err) {
     elm_checkpoint *ck = &out->checkpoint;
-    uint64_t size, n = FIRST_PIECE;
+    uint64_t size;
     bool complete = false;
     memset(out, 0, sizeof *out);
     ck->platform = platform;
@@ -166,18 +222,15 @@ elm_status elm_gguf_open(const elm_platform *platform, const char *path, elm_ggu
     ELM_TRY(elm_file_open(platform, path, ELM_OPEN_READ, &ck->shards[0], err));
     ck->n_shards = 1;
     ELM_TRY(elm_file_size(&ck->shards[0], &size, err));
-    while (!complete) {
+    for (uint64_t n = FIRST_PIECE; !complete; n *= 2) {
+        elm_span piece = {NULL, 0};
         if (n > size) n = size;
-        uint8_t *piece = elm_arena_alloc(&ck->arena, (size_t)n, 16);
-        if (!piece) return elm_fail_oom(err, (size_t)n, "the GGUF header");
-        ELM_TRY(elm_file_read_at(&ck->shards[0], 0, piece, (size_t)n, err));
-        ELM_TRY(parse(out, elm_span_of(piece, (size_t)n), &complete, err));
-        if (complete) break;
-        if (n == size || n >= ELM_GGUF_MAX_HEADER) {
+        ELM_TRY(read_piece(out, n, &piece, err));
+        ELM_TRY(parse(out, piece, size, &complete, err));
+        if (!complete && (n == size || n >= ELM_GGUF_MAX_HEADER)) {
             return elm_fail(err, ELM_MALFORMED, "'%s': the header does not end (truncated, or over %d MiB)", path,
                             ELM_GGUF_MAX_HEADER >> 20);
         }
-        n *= 4;
     }
     return place_tensors(out, err);
 }
@@ -245,7 +298,8 @@ elm_status elm_gguf_strings(const elm_gguf *g, const char *key, elm_arena *arena
     *out = NULL;
     *n = 0;
     if (!v) return ELM_OK;
-    if (v->type != ELM_GGUF_ARRAY || v->item_type != ELM_GGUF_STRING || v->count > UINT32_MAX) return wrong(g, key, err);
+    if (v->type != ELM_GGUF_ARRAY || v->item_type != ELM_GGUF_STRING) return wrong(g, key, err);
+    if (v->count > UINT32_MAX) return wrong(g, key, err);
     *out = elm_arena_array(arena, (size_t)v->count, sizeof **out);
     if (!*out) return elm_fail_oom(err, (size_t)v->count * sizeof **out, key);
     elm_reader r = elm_reader_of(v->data);

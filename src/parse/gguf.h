@@ -24,14 +24,14 @@ typedef struct elm_gguf {
     uint32_t n_values;
 } elm_gguf;
 
-enum { ELM_GGUF_MAX_HEADER = 256 << 20, ELM_GGUF_MAX_VALUES = 1 << 16 };
+enum { ELM_GGUF_MAX_HEADER = 256 << 20, ELM_GGUF_MAX_VALUES = 4096 };
 
 /* Opens a file. Names and shapes are GGUF's, dimensions already outermost first. Close in any case. */
 elm_status elm_gguf_open(const elm_platform *platform, const char *path, elm_gguf *out, elm_error *err) ELM_MUST_CHECK;
 void elm_gguf_close(elm_gguf *g);
 
 const elm_gguf_value *elm_gguf_find(const elm_gguf *g, const char *key);
-/* Typed access; false when the key is absent or of another type. Integers of any width convert. */
+/* Typed access; false when the key is absent or of another type. Integers of any width convert that fit. */
 bool elm_gguf_int(const elm_gguf *g, const char *key, int64_t *out);
 bool elm_gguf_float(const elm_gguf *g, const char *key, double *out);
 bool elm_gguf_bool(const elm_gguf *g, const char *key, bool *out);

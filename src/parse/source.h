@@ -31,6 +31,7 @@ typedef struct elm_source {
     const elm_json *config; /* the text model's object */
     const char *where;      /* "config.json" or the GGUF's path */
     const char *name;       /* may be empty */
+    uint32_t n_other_tensors; /* of vision and audio towers beside the text model: left out */
     const float *rope_factors;
     uint32_t n_rope_factors;
 

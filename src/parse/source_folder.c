@@ -25,7 +25,9 @@ static elm_status read_json(elm_source *s, const char *folder, const char *name,
         return required ? elm_fail(err, ELM_NOT_FOUND, "'%s' is missing; a model folder needs it", path) : ELM_OK;
     }
     ELM_TRY(elm_file_slurp(s->platform, path, max_bytes, &s->arena, &text, err));
-    return elm_json_parse(text, path, &options, &s->arena, out, err);
+    ELM_TRY(elm_json_parse(text, path, &options, &s->arena, out, err));
+    if ((*out)->type != ELM_JSON_OBJECT) return elm_fail(err, ELM_MALFORMED, "'%s': expected a JSON object", path);
+    return ELM_OK;
 }
 
 /* An id, or a list of them. */
@@ -132,10 +134,13 @@ static elm_status read_template(elm_source *s, const char *folder, const elm_jso
     if (kind == ELM_PATH_FILE) {
         ELM_TRY(elm_file_slurp(s->platform, path, MAX_TEMPLATE_BYTES, &s->arena, &text, err));
         s->chat_template = (const char *)text.data;
-        return ELM_OK;
+        if (strlen(s->chat_template) == text.size) return ELM_OK;
+        return elm_fail(err, ELM_MALFORMED, "'%s' holds a zero byte; a template is text", path);
     }
     ELM_TRY(read_json(s, folder, "chat_template.json", MAX_TEMPLATE_BYTES * 2, false, &json, err));
-    if (json) return template_of(s, elm_json_find(json, "chat_template"), "chat_template.json", err);
+    if (elm_json_find(json, "chat_template")) {
+        return template_of(s, elm_json_find(json, "chat_template"), "chat_template.json", err);
+    }
     return template_of(s, elm_json_find(tokenizer_config, "chat_template"), "tokenizer_config.json", err);
 }
 
@@ -159,7 +164,7 @@ static elm_status read_text_files(elm_source *s, const char *folder, elm_error *
     const elm_json *t = NULL;
     ELM_TRY(read_json(s, folder, "tokenizer.json", MAX_TOKENIZER_BYTES, true, &s->tokenizer_json, err));
     ELM_TRY(read_json(s, folder, "tokenizer_config.json", MAX_CONFIG_BYTES, false, &t, err));
-    if (t && t->type == ELM_JSON_OBJECT) {
+    if (t) {
         ELM_TRY(special_tokens(s, t, err));
         elm_source_add_eos(s, added_token_id(s->tokenizer_json, elm_json_find(t, "eos_token")));
         int64_t bos = added_token_id(s->tokenizer_json, elm_json_find(t, "bos_token"));
@@ -168,14 +173,62 @@ static elm_status read_text_files(elm_source *s, const char *folder, elm_error *
     return read_template(s, folder, t, err);
 }
 
+/* ---- tensors of multimodal checkpoints ---- */
+
+/* The text model's tensors take the names that a text-only checkpoint has. */
+static const struct {
+    const char *prefix, *instead;
+} text_prefixes[] = {
+    {"model.language_model.", "model."},
+    {"language_model.model.", "model."},
+    {"language_model.lm_head.", "lm_head."},
+};
+
+static const char *const tower_prefixes[] = {
+    "vision_tower.", "visual.", "multi_modal_projector.", "audio_tower.", "vision_embedder.", "embed_vision.",
+    "embed_audio.",
+};
+
+static bool begins_with(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+
+static bool of_a_tower(const char *name) {
+    if (begins_with(name, "model.")) name += strlen("model."); /* newer checkpoints have it in front, older not */
+    for (size_t i = 0; i < sizeof tower_prefixes / sizeof tower_prefixes[0]; i++) {
+        if (begins_with(name, tower_prefixes[i])) return true;
+    }
+    return false;
+}
+
+static elm_status keep_text_model(elm_source *s, elm_error *err) {
+    elm_checkpoint *ck = &s->checkpoint;
+    uint32_t n = 0;
+    ck->by_name = NULL;
+    for (uint32_t i = 0; i < ck->n_tensors; i++) {
+        elm_source_tensor t = ck->tensors[i];
+        if (of_a_tower(t.name)) continue;
+        for (size_t k = 0; k < sizeof text_prefixes / sizeof text_prefixes[0]; k++) {
+            if (!begins_with(t.name, text_prefixes[k].prefix)) continue;
+            t.name = elm_arena_printf(&ck->arena, "%s%s", text_prefixes[k].instead,
+                                      t.name + strlen(text_prefixes[k].prefix));
+            if (!t.name) return elm_fail_oom(err, 64, "a tensor's name");
+            break;
+        }
+        ck->tensors[n++] = t;
+    }
+    s->n_other_tensors = ck->n_tensors - n;
+    ck->n_tensors = n;
+    return elm_checkpoint_index(ck, err);
+}
+
 elm_status elm_source_read_folder(elm_source *s, const char *folder, bool with_weights, elm_error *err) {
     const elm_json *root = NULL;
     s->where = "config.json";
     ELM_TRY(read_json(s, folder, "config.json", MAX_CONFIG_BYTES, with_weights, &root, err));
-    if (root && root->type != ELM_JSON_OBJECT) return elm_fail(err, ELM_MALFORMED, "config.json: expected an object");
     const elm_json *text = elm_json_find(root, "text_config");
     s->config = text && text->type == ELM_JSON_OBJECT ? text : root;
     ELM_TRY(read_generation(s, folder, root, err));
     ELM_TRY(read_text_files(s, folder, err));
-    return with_weights ? elm_checkpoint_open_folder(s->platform, folder, &s->checkpoint, err) : ELM_OK;
+    if (!with_weights) return ELM_OK;
+    ELM_TRY(elm_checkpoint_open_folder(s->platform, folder, &s->checkpoint, err));
+    return s->config != root ? keep_text_model(s, err) : ELM_OK;
 }
