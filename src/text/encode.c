@@ -51,7 +51,9 @@ static size_t added_at(encoding *e, elm_span text, size_t at, bool normalized, i
     size_t left = text.size - at;
     for (size_t n = left < ELM_MAX_ADDED_BYTES ? left : ELM_MAX_ADDED_BYTES; n > 0; n--) {
         if (!(lengths[n / 8] >> (n % 8) & 1)) {
-            if (n % 8 == 7 && lengths[n / 8] == 0) n -= 7; /* skip eight lengths at once */
+            if (n % 8 != 7 || lengths[n / 8] != 0) continue;
+            if (n < 8) break;
+            n -= 7; /* eight lengths at once */
             continue;
         }
         int32_t found = elm_tokenizer_lookup(t, text.data + at, n);
