@@ -78,8 +78,8 @@ static uint32_t permuted_heads(const elm_gguf_architecture *a, const char *hf, u
     return strcmp(hf, "self_attn.k_proj") == 0 ? n_kv_heads : 0;
 }
 
-static elm_status rename_tensor(elm_source_tensor *t, const char *path, const elm_gguf_architecture *a, uint32_t n_heads,
-                                uint32_t n_kv_heads, elm_arena *arena, elm_error *err) {
+static elm_status rename_tensor(elm_source_tensor *t, const char *path, const elm_gguf_architecture *a,
+                                uint32_t n_heads, uint32_t n_kv_heads, elm_arena *arena, elm_error *err) {
     uint32_t layer;
     elm_span name;
     const char *rest = strchr(t->name, '.'), *hf, *full;
