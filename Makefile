@@ -6,7 +6,7 @@ GENERATOR := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
 PYTHON ?= python3
 VENV := $(BUILD)/venv
 
-.PHONY: all demo test unit asan tsan qemu fuzz bench soak cross lint install deps help clean
+.PHONY: all demo test unit asan tsan fuzz bench soak cross lint install deps help clean
 
 all: ## build the library and build/edge-llm
 	cmake $(GENERATOR) -S . -B $(BUILD) $(CMAKE_FLAGS)
@@ -29,9 +29,6 @@ asan: ## unit and conformance tests under AddressSanitizer and UndefinedBehavior
 
 tsan: ## the runtime's tests under ThreadSanitizer
 	scripts/test.sh tsan
-
-qemu: ## the ARM kernels under qemu-aarch64
-	scripts/test.sh qemu
 
 fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 	scripts/fuzz.sh

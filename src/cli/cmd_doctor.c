@@ -13,7 +13,7 @@ static void describe(const elm_backend *b, uint32_t mask, char *text, size_t n, 
     void *device = NULL;
     *works = b->open(elm_platform_default(), &options, &device, &err) == ELM_OK;
     if (!*works) {
-        snprintf(text, n, "%s", err.message);
+        snprintf(text, n, "%.200s", err.message);
         return;
     }
     b->describe(device, text, n);
