@@ -1,10 +1,10 @@
 /* bench_kernels.c - speed of the cpu backend's linear kernels beside what the memory gives.
  *
- * For every instruction set of this machine and every thread count: GEMV in GB/s of weight bytes (a pool of matrices
- * far larger than the caches), GEMM in GOP/s (2 operations a multiply-add), attention over a deep int8 or f16 cache in
- * GB/s. Medians of 7 runs. Build: see bench/README or
- *   cc -O2 -D_GNU_SOURCE -Isrc -Iinclude -Itests bench/bench_kernels.c libelm_backend.a ... -lm -lpthread
- * Usage: bench_kernels [max threads, default 2] */
+ * For every instruction set of this machine and every thread count: GEMV in GB/s of weight bytes (a
+ * pool of matrices far larger than the caches), GEMM in GOP/s (2 operations a multiply-add),
+ * attention over a deep int8 or f16 cache in GB/s. Medians of 7 runs. Build: see bench/README or cc
+ * -O2 -D_GNU_SOURCE -Isrc -Iinclude -Itests bench/bench_kernels.c libelm_backend.a ... -lm
+ * -lpthread Usage: bench_kernels [max threads, default 2] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,7 +69,8 @@ static void run_read(void *context, uint32_t thread, uint32_t n_threads) {
     size_t begin, end;
     elm_split(w->n_bytes, 4096, thread, n_threads, &begin, &end);
     uint64_t sum[8] = {0};
-    for (size_t i = begin; i + 64 <= end; i += 64) { /* one word a line: the memory sets the pace, not the adding */
+    for (size_t i = begin; i + 64 <= end;
+         i += 64) { /* one word a line: the memory sets the pace, not the adding */
         const uint64_t *p = (const uint64_t *)(const void *)(w->bytes + i);
         __builtin_prefetch(p + 512);
         sum[i / 64 % 8] += *p;
@@ -88,13 +89,14 @@ static void run_attention(void *context, uint32_t thread, uint32_t n_threads) {
     for (size_t p = begin; p + 64 <= end; p += 64) {
         w->kernels->scores[w->dtype](q, w->dim, w->n_q, w->bytes + p * row, 64, w->dim, s);
         for (size_t i = 0; i < w->n_q; i++) c[i] = w->kernels->softmax(s + 64 * i, &m[i], &l[i]);
-        w->kernels->values[w->dtype](s, c, w->n_q, w->bytes + w->n_bytes / 2 + p * row, 64, w->dim, o, w->dim);
+        w->kernels->values[w->dtype](s, c, w->n_q, w->bytes + w->n_bytes / 2 + p * row, 64, w->dim,
+                                     o, w->dim);
     }
     w->sink[thread] += (uint64_t)(l[0] + o[0]);
 }
 
-static void bench_linear(work *w, const elm_cpu_kernels *k, elm_dtype dtype, size_t n_tokens, const char *set,
-                         uint32_t threads) {
+static void bench_linear(work *w, const elm_cpu_kernels *k, elm_dtype dtype, size_t n_tokens,
+                         const char *set, uint32_t threads) {
     enum { N = 3072, K = 1024 };
     bool quantised = elm_dtype_get(dtype)->has_scales;
     random_state r = {dtype};
@@ -110,17 +112,27 @@ static void bench_linear(work *w, const elm_cpu_kernels *k, elm_dtype dtype, siz
     for (size_t i = 0; i < n; i++) {
         weights[i] = first.w;
         memcpy(codes + i * first.shape.codes_bytes, first.codes, first.shape.codes_bytes);
-        weights[i].codes = codes + i * first.shape.codes_bytes; /* scales are shared: 1/9 of the bytes stay cached */
-        elm_cpu_linear job = {.weight = &weights[i], .acts = acts, .x = x, .x_stride = K, .y = y, .y_stride = N,
+        weights[i].codes =
+            codes +
+            i * first.shape.codes_bytes; /* scales are shared: 1/9 of the bytes stay cached */
+        elm_cpu_linear job = {.weight = &weights[i],
+                              .acts = acts,
+                              .x = x,
+                              .x_stride = K,
+                              .y = y,
+                              .y_stride = N,
                               .n_tokens = (uint32_t)n_tokens};
         w->jobs[i] = job;
     }
     w->n_jobs = n;
-    w->fn = !quantised ? k->linear_float : elm_dtype_get(dtype)->bits == 4 ? k->linear_i4 : k->linear_i8;
+    w->fn = !quantised                        ? k->linear_float
+            : elm_dtype_get(dtype)->bits == 4 ? k->linear_i4
+                                              : k->linear_i8;
     double s = median_seconds(w, run_linear), gbytes = (double)(n * first.shape.codes_bytes) * 1e-9;
     double gop = 2e-9 * N * K * (double)(n * n_tokens);
-    printf("%-20s %-5s %u thread%s %4zu token%s  %7.1f GB/s  %7.1f GOP/s\n", set, elm_dtype_get(dtype)->text, threads,
-           threads > 1 ? "s" : " ", n_tokens, n_tokens > 1 ? "s" : " ", gbytes / s, gop / s);
+    printf("%-20s %-5s %u thread%s %4zu token%s  %7.1f GB/s  %7.1f GOP/s\n", set,
+           elm_dtype_get(dtype)->text, threads, threads > 1 ? "s" : " ", n_tokens,
+           n_tokens > 1 ? "s" : " ", gbytes / s, gop / s);
     acts_free(&acts);
     free(x);
     free(y);
@@ -141,20 +153,25 @@ int main(int argc, char **argv) {
     w.bytes = bytes;
     for (int i = 0; i < MAX_THREADS; i++) w.scratch[i] = aligned_alloc(64, ELM_CPU_LINEAR_SCRATCH);
     for (uint32_t threads = 1; threads <= (uint32_t)most && threads <= MAX_THREADS; threads++) {
-        if (elm_thread_pool_create(elm_allocator_default(), threads, &w.pool, NULL) != ELM_OK) return 1;
-        printf("read                 %u threads: %.1f GB/s\n", threads, POOL_BYTES * 1e-9 / median_seconds(&w, run_read));
+        if (elm_thread_pool_create(elm_allocator_default(), threads, &w.pool, NULL) != ELM_OK)
+            return 1;
+        printf("read                 %u threads: %.1f GB/s\n", threads,
+               POOL_BYTES * 1e-9 / median_seconds(&w, run_read));
         for (size_t s = n_sets > 2 ? n_sets - 2 : 0; s < n_sets; s++) {
             static const elm_dtype types[] = {ELM_I4, ELM_I4Z, ELM_I8, ELM_F16};
-            for (size_t d = 0; d < 4; d++) bench_linear(&w, &sets[s], types[d], 1, names[s], threads);
-            for (size_t d = 0; d < 4; d++) bench_linear(&w, &sets[s], types[d], 4, names[s], threads);
-            for (size_t d = 0; d < 4; d++) bench_linear(&w, &sets[s], types[d], GEMM_TOKENS, names[s], threads);
+            for (size_t d = 0; d < 4; d++)
+                bench_linear(&w, &sets[s], types[d], 1, names[s], threads);
+            for (size_t d = 0; d < 4; d++)
+                bench_linear(&w, &sets[s], types[d], 4, names[s], threads);
+            for (size_t d = 0; d < 4; d++)
+                bench_linear(&w, &sets[s], types[d], GEMM_TOKENS, names[s], threads);
             for (w.dtype = 1; w.dtype <= 2; w.dtype++) {
                 w.kernels = &sets[s];
                 w.dim = 128;
                 w.n_q = 2;
                 double seconds = median_seconds(&w, run_attention);
-                printf("%-20s attention, %s cache, 2 queries: %.1f GB/s\n", names[s], w.dtype == 1 ? "f16" : "int8",
-                       POOL_BYTES * 1e-9 / seconds);
+                printf("%-20s attention, %s cache, 2 queries: %.1f GB/s\n", names[s],
+                       w.dtype == 1 ? "f16" : "int8", POOL_BYTES * 1e-9 / seconds);
             }
         }
         elm_thread_pool_free(w.pool);

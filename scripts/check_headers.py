@@ -6,12 +6,16 @@ import subprocess
 import sys
 
 
+# Bodies that are compiled once for each instruction set, behind the header that defines its vectors.
+BODIES = {"backend/cpu/kernels_float.h"}
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parent.parent
     errors = []
     for path in sorted((root / "src").rglob("*.h")) + sorted((root / "include").glob("*.h")):
         base = root / ("include" if path.parent.name == "include" else "src")
-        if "arm" in path.parts or "x86" in path.parts:
+        if "arm" in path.parts or "x86" in path.parts or str(path.relative_to(base)) in BODIES:
             continue  # headers of one instruction set compile on that machine only
         name = path.relative_to(base)
         source = f'#include "{name}"\n#include "{name}"\ntypedef int elm_not_empty;\n'

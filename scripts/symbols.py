@@ -12,6 +12,7 @@ def main():
     declared = set()
     for name in ["edge_llm.h", "edge_llm_types.h"]:
         text = re.sub(r"/\*.*?\*/", " ", (root / "include" / name).read_text(), flags=re.S)
+        text = re.sub(r"^\s*#.*$", "", text, flags=re.M)
         for match in re.finditer(r"ELM_API[^;{]*?(\w+)\s*\(", text):
             declared.add(match.group(1))
     output = subprocess.run(["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True, check=True)

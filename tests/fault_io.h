@@ -1,8 +1,9 @@
-/* fault_io.h - files in memory behind the io vtable, with faults: a call that fails, short writes, a disk that is
- * full, a power cut. For tests; plain malloc, one thread at a time.
+/* fault_io.h - files in memory behind the io vtable, with faults: a call that fails, short writes,
+ * a disk that is full, a power cut. For tests; plain malloc, one thread at a time.
  *
- *   names  -> nodes    as the program sees them          power cut: unsynced data and names are lost,
- *   names' -> data'    as the medium holds them          kept, or kept by halves (every other 512 bytes) */
+ *   names  -> nodes    as the program sees them          power cut: unsynced data and names are
+ * lost, names' -> data'    as the medium holds them          kept, or kept by halves (every other
+ * 512 bytes) */
 #ifndef TESTS_FAULT_IO_H
 #define TESTS_FAULT_IO_H
 
@@ -37,7 +38,8 @@ typedef enum fault_call {
 typedef struct fault_node {
     bool used;
     bool locked;
-    uint8_t *data, *durable; /* exactly `size` bytes, so that a sanitizer sees a read past the end */
+    uint8_t *data,
+        *durable; /* exactly `size` bytes, so that a sanitizer sees a read past the end */
     size_t size, durable_size;
 } fault_node;
 
@@ -56,7 +58,8 @@ typedef struct fault_io {
     elm_platform platform;
     fault_node nodes[FAULT_MAX_NODES];
     fault_name names[FAULT_MAX_FILES], durable_names[FAULT_MAX_FILES];
-    /* The plan: call number `at` (from 1) of kind `call` answers -`error`; with `stays` all later ones too. */
+    /* The plan: call number `at` (from 1) of kind `call` answers -`error`; with `stays` all later
+     * ones too. */
     fault_call call;
     uint32_t at;
     int error;
@@ -129,14 +132,17 @@ static inline void fault_close(void *self, void *handle) {
     f->n_open--;
 }
 
-static inline fault_node *fault_node_of(fault_io *f, void *handle) { return &f->nodes[((fault_handle *)handle)->node]; }
+static inline fault_node *fault_node_of(fault_io *f, void *handle) {
+    return &f->nodes[((fault_handle *)handle)->node];
+}
 
 static inline int64_t fault_size(void *self, void *handle) {
     int error = fault_check(self, FAULT_SIZE);
     return error ? error : (int64_t)fault_node_of(self, handle)->size;
 }
 
-static inline int64_t fault_read_at(void *self, void *handle, uint64_t offset, void *data, size_t size) {
+static inline int64_t fault_read_at(void *self, void *handle, uint64_t offset, void *data,
+                                    size_t size) {
     int error = fault_check(self, FAULT_READ);
     fault_node *n = fault_node_of(self, handle);
     if (error) return error;
@@ -146,7 +152,8 @@ static inline int64_t fault_read_at(void *self, void *handle, uint64_t offset, v
     return (int64_t)size;
 }
 
-static inline int64_t fault_write_at(void *self, void *handle, uint64_t offset, const void *data, size_t size) {
+static inline int64_t fault_write_at(void *self, void *handle, uint64_t offset, const void *data,
+                                     size_t size) {
     fault_io *f = self;
     int error = fault_check(f, FAULT_WRITE);
     fault_node *n = fault_node_of(f, handle);
@@ -183,9 +190,12 @@ static inline int fault_map(void *self, void *handle, uint64_t size, const void 
     return error;
 }
 
-static inline void fault_unmap(void *self, const void *data, uint64_t size) { (void)self, (void)data, (void)size; }
+static inline void fault_unmap(void *self, const void *data, uint64_t size) {
+    (void)self, (void)data, (void)size;
+}
 
-static inline void fault_advise(void *self, const void *data, uint64_t size, elm_map_advice advice) {
+static inline void fault_advise(void *self, const void *data, uint64_t size,
+                                elm_map_advice advice) {
     (void)self, (void)data, (void)size, (void)advice;
 }
 
@@ -243,9 +253,23 @@ static inline int fault_kind(void *self, const char *path, elm_path_kind *out) {
 static inline void fault_io_init(fault_io *f) {
     memset(f, 0, sizeof *f);
     for (int i = 0; i < FAULT_MAX_FILES; i++) f->names[i].node = f->durable_names[i].node = -1;
-    f->io = (elm_io){f,          fault_open,        fault_close, fault_size,  fault_read_at, fault_write_at,
-                     fault_sync, fault_truncate,    fault_map,   fault_unmap, fault_advise,  fault_lock,
-                     fault_rename, fault_remove, fault_sync_folder, fault_free_space, fault_kind};
+    f->io = (elm_io){f,
+                     fault_open,
+                     fault_close,
+                     fault_size,
+                     fault_read_at,
+                     fault_write_at,
+                     fault_sync,
+                     fault_truncate,
+                     fault_map,
+                     fault_unmap,
+                     fault_advise,
+                     fault_lock,
+                     fault_rename,
+                     fault_remove,
+                     fault_sync_folder,
+                     fault_free_space,
+                     fault_kind};
     f->platform = *elm_platform_default();
     f->platform.io = &f->io;
     f->free_bytes = (int64_t)1 << 40;

@@ -1,4 +1,5 @@
-/* source_files.h - model folders and GGUF files in memory, made by the test that reads them. Plain malloc. */
+/* source_files.h - model folders and GGUF files in memory, made by the test that reads them. Plain
+ * malloc. */
 #ifndef TESTS_SOURCE_FILES_H
 #define TESTS_SOURCE_FILES_H
 
@@ -27,8 +28,8 @@ static inline void source_put_text(fault_io *fs, const char *path, const char *t
 }
 
 /* A .safetensors file: the header's length, the header, data. */
-static inline void source_put_safetensors(fault_io *fs, const char *path, const char *header, const void *data,
-                                          size_t n) {
+static inline void source_put_safetensors(fault_io *fs, const char *path, const char *header,
+                                          const void *data, size_t n) {
     elm_buf file;
     elm_buf_init(&file, elm_allocator_default(), 1 << 24);
     elm_buf_u64(&file, strlen(header));
@@ -94,14 +95,15 @@ static inline void gguf_array(gguf_maker *m, const char *key, elm_gguf_type item
     elm_buf_u64(&m->values, count);
 }
 
-static inline void gguf_strings(gguf_maker *m, const char *key, const char *const *texts, uint64_t n) {
+static inline void gguf_strings(gguf_maker *m, const char *key, const char *const *texts,
+                                uint64_t n) {
     gguf_array(m, key, ELM_GGUF_STRING, n);
     for (uint64_t i = 0; i < n; i++) gguf_text(&m->values, texts[i]);
 }
 
 /* A tensor of 1 or 2 dimensions, outermost first: rows 0 for a vector. `data` NULL: zeros. */
-static inline void gguf_tensor(gguf_maker *m, const char *name, elm_source_type type, uint64_t rows, uint64_t cols,
-                               const void *data) {
+static inline void gguf_tensor(gguf_maker *m, const char *name, elm_source_type type, uint64_t rows,
+                               uint64_t cols, const void *data) {
     const elm_source_type_info *info = elm_source_type_get(type);
     uint64_t bytes = (rows ? rows : 1) * (cols / info->block_elements) * info->block_bytes;
     m->n_tensors++;
@@ -111,7 +113,8 @@ static inline void gguf_tensor(gguf_maker *m, const char *name, elm_source_type 
     if (rows) elm_buf_u64(&m->tensors, rows);
     elm_buf_u32(&m->tensors, (uint32_t)info->gguf);
     elm_buf_u64(&m->tensors, m->data.size);
-    for (uint64_t i = 0; i < bytes; i++) elm_buf_u8(&m->data, data ? ((const uint8_t *)data)[i] : 0);
+    for (uint64_t i = 0; i < bytes; i++)
+        elm_buf_u8(&m->data, data ? ((const uint8_t *)data)[i] : 0);
     elm_buf_align(&m->data, m->alignment);
 }
 
@@ -135,8 +138,8 @@ static inline void gguf_end(gguf_maker *m, fault_io *fs, const char *path) {
     elm_buf_free(&m->data);
 }
 
-/* The metadata and tensors of a whole tiny model: hidden 8, 2 layers, 2 heads of 4 over 1 KV head, 6 tokens. The
- * matrices of q hold their row numbers as the converter stores them. */
+/* The metadata and tensors of a whole tiny model: hidden 8, 2 layers, 2 heads of 4 over 1 KV head,
+ * 6 tokens. The matrices of q hold their row numbers as the converter stores them. */
 static inline void gguf_tiny(gguf_maker *m, const char *architecture) {
     static const char *const tokens[] = {"<unk>", "<s>", "</s>", "a", "b", "<end_of_turn>"};
     static const char *const merges[] = {"a b"};

@@ -1,4 +1,5 @@
-/* tiny_elm.h - a small .elm file with every kind of section and plane, for tests of the container. */
+/* tiny_elm.h - a small .elm file with every kind of section and plane, for tests of the container.
+ */
 #ifndef TESTS_TINY_ELM_H
 #define TESTS_TINY_ELM_H
 
@@ -18,7 +19,8 @@ static inline void tiny_fill(uint8_t *p, size_t n, uint32_t seed) {
     }
 }
 
-/* Tensor number i; its planes lie in `planes` [3][TINY_PLANE_BYTES]. "ids" ends where a chunk of 4096 does. */
+/* Tensor number i; its planes lie in `planes` [3][TINY_PLANE_BYTES]. "ids" ends where a chunk of
+ * 4096 does. */
 static inline elm_tensor tiny_tensor(uint32_t i, uint8_t *planes) {
     static const char *const names[] = {"norm", "attn.q", "mlp.up", "embed", "ids", "tail"};
     static const elm_dtype dtypes[] = {ELM_F32, ELM_I4, ELM_I8Z, ELM_F16, ELM_I32, ELM_F32};
@@ -94,7 +96,8 @@ static inline void tiny_repair_toc(uint8_t *file, size_t size, size_t index) {
     uint64_t offset = tiny_get_le(slot + offsetof(elm_disk_slot, toc_offset), 8);
     uint64_t bytes = tiny_get_le(slot + offsetof(elm_disk_slot, toc_bytes), 8);
     if (bytes <= ELM_MAX_TOC_BYTES && offset <= size && bytes <= size - offset) {
-        elm_container_toc_sha256(elm_span_of(file, size), offset, bytes, slot + offsetof(elm_disk_slot, toc_sha256));
+        elm_container_toc_sha256(elm_span_of(file, size), offset, bytes,
+                                 slot + offsetof(elm_disk_slot, toc_sha256));
     }
     tiny_repair_slot(slot);
 }
@@ -109,7 +112,8 @@ static inline void tiny_repair_section(uint8_t *file, size_t size, uint32_t inde
     uint64_t bytes = tiny_get_le(record + offsetof(elm_disk_section, size), 8);
     uint32_t chunk = (uint32_t)tiny_get_le(record + offsetof(elm_disk_section, chunk_bytes), 4);
     uint64_t first = tiny_get_le(record + offsetof(elm_disk_section, first_checksum), 8);
-    uint8_t *checksums = toc + sizeof(elm_disk_toc) + n_sections * sizeof(elm_disk_section) + first * 4;
+    uint8_t *checksums =
+        toc + sizeof(elm_disk_toc) + n_sections * sizeof(elm_disk_section) + first * 4;
     for (uint32_t i = 0; (uint64_t)i * chunk < bytes; i++) {
         uint64_t at = (uint64_t)i * chunk, left = bytes - at;
         uint32_t crc = elm_chunk_crc(i, file + offset + at, (size_t)(left < chunk ? left : chunk));

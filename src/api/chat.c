@@ -1,7 +1,7 @@
 /* chat.c - the three-line conversation: a session that remembers its turns; api.
  *
- * session->conversation holds the turns so far as JSON objects, comma separated. Each call renders all of them
- * and syncs, so that only what is new is run. */
+ * session->conversation holds the turns so far as JSON objects, comma separated. Each call renders
+ * all of them and syncs, so that only what is new is run. */
 #include "api/text.h"
 #include "runtime/session.h"
 
@@ -43,8 +43,8 @@ static elm_status turn(elm_session *s, answer *a, elm_error *err) {
     elm_buf_init(&ids, s->alloc, ELM_MAX_IDS_BYTES);
     elm_status status = render(s, &json, &ids, err);
     if (status == ELM_OK) {
-        status = elm_session_sync(s, (const int32_t *)(const void *)ids.data, ids.size / sizeof(int32_t),
-                                  NULL, err);
+        status = elm_session_sync(s, (const int32_t *)(const void *)ids.data,
+                                  ids.size / sizeof(int32_t), NULL, err);
     }
     if (status == ELM_OK) {
         elm_generate_options o = {.struct_size = sizeof o, .on_text = collect, .context = a};
@@ -56,8 +56,8 @@ static elm_status turn(elm_session *s, answer *a, elm_error *err) {
     return status;
 }
 
-elm_status elm_session_chat(elm_session *s, const char *user_text, elm_text_fn on_text, void *context,
-                            elm_error *err) {
+elm_status elm_session_chat(elm_session *s, const char *user_text, elm_text_fn on_text,
+                            void *context, elm_error *err) {
     size_t before = s->conversation.size;
     answer a = {.on_text = on_text, .context = context};
     elm_buf_init(&a.text, s->alloc, s->conversation.max_bytes);
@@ -77,4 +77,6 @@ elm_status elm_session_chat(elm_session *s, const char *user_text, elm_text_fn o
     return status;
 }
 
-void elm_session_chat_reset(elm_session *s) { elm_buf_clear(&s->conversation); }
+void elm_session_chat_reset(elm_session *s) {
+    elm_buf_clear(&s->conversation);
+}

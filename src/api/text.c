@@ -11,15 +11,16 @@ static elm_status copy_ids(const elm_buf *ids, int32_t *out, size_t capacity, si
     *n_ids = ids->size / sizeof *out;
     if (capacity == 0) return ELM_OK;
     if (*n_ids > capacity) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "%zu ids do not fit a buffer of %zu", *n_ids, capacity);
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "%zu ids do not fit a buffer of %zu", *n_ids,
+                        capacity);
     }
     if (ids->size > 0) memcpy(out, ids->data, ids->size);
     return ELM_OK;
 }
 
-elm_status elm_tokenize(const elm_model *model, const char *text, size_t text_bytes, bool add_special,
-                        bool parse_special, int32_t *ids, size_t capacity, size_t *n_ids,
-                        elm_error *err) {
+elm_status elm_tokenize(const elm_model *model, const char *text, size_t text_bytes,
+                        bool add_special, bool parse_special, int32_t *ids, size_t capacity,
+                        size_t *n_ids, elm_error *err) {
     elm_buf buf;
     *n_ids = 0;
     elm_buf_init(&buf, model->platform.alloc, ELM_MAX_IDS_BYTES);
@@ -41,8 +42,8 @@ static elm_status give(const elm_model *model, const elm_buf *buf, const char *w
     return ELM_OK;
 }
 
-elm_status elm_detokenize(const elm_model *model, const int32_t *ids, size_t n_ids, bool skip_special,
-                          char **out, size_t *out_bytes, elm_error *err) {
+elm_status elm_detokenize(const elm_model *model, const int32_t *ids, size_t n_ids,
+                          bool skip_special, char **out, size_t *out_bytes, elm_error *err) {
     elm_detokenizer d = {0};
     elm_buf buf;
     *out = NULL;
@@ -66,7 +67,8 @@ static elm_status add_special_tokens(const elm_model *model, elm_json *context, 
                                      elm_error *err) {
     const elm_json *tokens = model->meta.special_tokens;
     if (!tokens || tokens->type != ELM_JSON_OBJECT) return ELM_OK;
-    elm_json *members = elm_arena_array(arena, (size_t)context->count + tokens->count, sizeof *members);
+    elm_json *members =
+        elm_arena_array(arena, (size_t)context->count + tokens->count, sizeof *members);
     if (!members) return elm_fail_oom(err, sizeof *members, "the template's context");
     uint32_t n = context->count;
     if (n > 0) memcpy(members, context->as.items, n * sizeof *members);
@@ -85,7 +87,8 @@ static elm_status add_special_tokens(const elm_model *model, elm_json *context, 
 
 elm_status elm_chat_parts(const elm_model *model, elm_span json, elm_parts *out, elm_error *err) {
     if (!model->chat_template) {
-        return elm_fail(err, ELM_UNSUPPORTED, "the model has no chat template; use raw text (--raw)");
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "the model has no chat template; use raw text (--raw)");
     }
     elm_arena arena;
     const elm_json *parsed = NULL;
@@ -93,7 +96,8 @@ elm_status elm_chat_parts(const elm_model *model, elm_span json, elm_parts *out,
     elm_arena_init(&arena, model->platform.alloc, MAX_CONTEXT_BYTES);
     elm_status status = elm_json_parse(json, "chat arguments", NULL, &arena, &parsed, err);
     if (status == ELM_OK && parsed->type != ELM_JSON_OBJECT) {
-        status = elm_fail(err, ELM_INVALID_ARGUMENT, "chat arguments must be an object with \"messages\"");
+        status = elm_fail(err, ELM_INVALID_ARGUMENT,
+                          "chat arguments must be an object with \"messages\"");
     }
     if (status == ELM_OK) {
         elm_json context = *parsed;
@@ -117,8 +121,8 @@ elm_status elm_chat_ids(const elm_model *model, elm_span json, elm_buf *ids, elm
     return status;
 }
 
-elm_status elm_chat_tokenize(const elm_model *model, const char *json, size_t json_bytes, int32_t *ids,
-                             size_t capacity, size_t *n_ids, elm_error *err) {
+elm_status elm_chat_tokenize(const elm_model *model, const char *json, size_t json_bytes,
+                             int32_t *ids, size_t capacity, size_t *n_ids, elm_error *err) {
     elm_buf buf;
     *n_ids = 0;
     elm_buf_init(&buf, model->platform.alloc, ELM_MAX_IDS_BYTES);

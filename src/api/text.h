@@ -4,12 +4,13 @@
 
 #include "runtime/model.h"
 
-/* Renders `json` (arguments of apply_chat_template) with the model's special tokens where they are absent. */
-elm_status elm_chat_parts(const elm_model *model, elm_span json, elm_parts *out, elm_error *err)
-    ELM_MUST_CHECK;
+/* Renders `json` (arguments of apply_chat_template) with the model's special tokens where they are
+ * absent. */
+elm_status elm_chat_parts(const elm_model *model, elm_span json, elm_parts *out,
+                          elm_error *err) ELM_MUST_CHECK;
 /* The same to ids: int32 in `ids`. The template writes BOS itself, so none is added. */
-elm_status elm_chat_ids(const elm_model *model, elm_span json, elm_buf *ids, elm_error *err)
-    ELM_MUST_CHECK;
+elm_status elm_chat_ids(const elm_model *model, elm_span json, elm_buf *ids,
+                        elm_error *err) ELM_MUST_CHECK;
 
 enum { ELM_MAX_IDS_BYTES = 64 << 20 };
 

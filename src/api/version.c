@@ -1,4 +1,6 @@
 /* version.c - the library's version; api. */
 #include "edge_llm.h"
 
-const char *elm_version(void) { return EDGE_LLM_VERSION; }
+const char *elm_version(void) {
+    return EDGE_LLM_VERSION;
+}

@@ -1,8 +1,9 @@
-/* backend.h - what a backend implements: one const table a folder. The build generates elm_backend_table.
+/* backend.h - what a backend implements: one const table a folder. The build generates
+ * elm_backend_table.
  *
- * The partitioner asks `supports` for every node, gives runs of nodes ("segments") to `prepare`, and the
- * runtime calls `run` for every step. Weights, scratch and state of a host backend lie in host memory; all
- * activations are float32 rows.
+ * The partitioner asks `supports` for every node, gives runs of nodes ("segments") to `prepare`,
+ * and the runtime calls `run` for every step. Weights, scratch and state of a host backend lie in
+ * host memory; all activations are float32 rows.
  *
  * To add one: copy the folder null/, whose README lists every name to replace. */
 #ifndef ELM_BACKEND_BACKEND_H
@@ -13,7 +14,8 @@
 #include "ir/graph.h"
 
 /* One KV state of one session, in host memory, in the canonical order [head][slot][dim].
- * slot(position) = position % capacity; capacity >= every window that reads it + the step's tokens. */
+ * slot(position) = position % capacity; capacity >= every window that reads it + the step's tokens.
+ */
 typedef struct elm_kv {
     elm_dtype dtype; /* ELM_F32, ELM_F16 or ELM_I8 */
     uint32_t n_heads, k_dim, v_dim, capacity;
@@ -23,9 +25,9 @@ typedef struct elm_kv {
     float *v_scales; /* [n_heads][capacity] */
 } elm_kv;
 
-/* Where the memory plan puts a value: rows of row_stride floats, beginning `offset` bytes into the step's
- * scratch. Slices and reshapes are views: same memory, other offset. Values that are no node outputs
- * have row_stride 0. */
+/* Where the memory plan puts a value: rows of row_stride floats, beginning `offset` bytes into the
+ * step's scratch. Slices and reshapes are views: same memory, other offset. Values that are no node
+ * outputs have row_stride 0. */
 typedef struct elm_place {
     uint64_t offset;
     uint32_t row_stride;
@@ -38,7 +40,7 @@ typedef struct elm_prepare_info {
     const elm_graph *graph;
     const elm_tensor *tensors; /* weight values index this */
     const elm_place *places;   /* [graph->n_values] */
-    const uint32_t *nodes;     /* [n_nodes] node indices of this segment, ascending, views left out */
+    const uint32_t *nodes; /* [n_nodes] node indices of this segment, ascending, views left out */
     uint32_t n_nodes;
     uint32_t max_tokens; /* T and R never exceed these */
     uint32_t max_rows;
@@ -47,20 +49,21 @@ typedef struct elm_prepare_info {
 
 /* What changes with every step. */
 typedef struct elm_step {
-    uint32_t n_tokens;         /* T */
-    uint32_t n_past;           /* S: position of the first token */
-    uint32_t n_rows;           /* R */
-    const int32_t *tokens;     /* [T] */
-    const int32_t *positions;  /* [T] */
-    const int32_t *rows;       /* [R] */
-    uint8_t *scratch;          /* the places' memory, 64-byte aligned */
-    void *workspace;           /* the program's own, of the size that prepare asked for */
-    elm_kv *states;            /* [module->n_states] */
+    uint32_t n_tokens;        /* T */
+    uint32_t n_past;          /* S: position of the first token */
+    uint32_t n_rows;          /* R */
+    const int32_t *tokens;    /* [T] */
+    const int32_t *positions; /* [T] */
+    const int32_t *rows;      /* [R] */
+    uint8_t *scratch;         /* the places' memory, 64-byte aligned */
+    void *workspace;          /* the program's own, of the size that prepare asked for */
+    elm_kv *states;           /* [module->n_states] */
     elm_thread_pool *pool;
 } elm_step;
 
 typedef struct elm_device_options {
-    uint32_t cpu_mask; /* features that the cpu backend may use: bits of ELM_CPU_*; UINT32_MAX = all it finds */
+    uint32_t cpu_mask; /* features that the cpu backend may use: bits of ELM_CPU_*; UINT32_MAX = all
+                          it finds */
 } elm_device_options;
 
 typedef struct elm_program elm_program; /* a prepared segment; immutable, shared by sessions */
@@ -70,7 +73,8 @@ typedef struct elm_backend {
     const char *name;
     const char *summary; /* one line for doctor */
 
-    /* Finds and opens the device. ELM_BACKEND or ELM_UNSUPPORTED with the reason when it is not there. */
+    /* Finds and opens the device. ELM_BACKEND or ELM_UNSUPPORTED with the reason when it is not
+     * there. */
     elm_status (*open)(const elm_platform *platform, const elm_device_options *options,
                        void **out_device, elm_error *err);
     void (*close)(void *device);
@@ -82,7 +86,8 @@ typedef struct elm_backend {
                      const elm_node *node, const elm_tensor *tensors, char *reason,
                      size_t reason_bytes);
 
-    /* Makes a program of a segment; *workspace_bytes is what each session must provide for its run. */
+    /* Makes a program of a segment; *workspace_bytes is what each session must provide for its run.
+     */
     elm_status (*prepare)(void *device, const elm_prepare_info *info, elm_program **out,
                           size_t *workspace_bytes, elm_error *err);
     void (*program_free)(elm_program *program);

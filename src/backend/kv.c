@@ -17,9 +17,11 @@ static size_t scale_bytes(elm_dtype dtype, size_t rows) {
     return dtype == ELM_I8 ? elm_round_up(rows * sizeof(float), PLANE_ALIGN) : 0;
 }
 
-size_t elm_kv_bytes(elm_dtype dtype, uint32_t n_heads, uint32_t k_dim, uint32_t v_dim, uint32_t capacity) {
+size_t elm_kv_bytes(elm_dtype dtype, uint32_t n_heads, uint32_t k_dim, uint32_t v_dim,
+                    uint32_t capacity) {
     size_t rows = (size_t)n_heads * capacity;
-    return plane_bytes(dtype, rows * k_dim) + plane_bytes(dtype, rows * v_dim) + 2 * scale_bytes(dtype, rows);
+    return plane_bytes(dtype, rows * k_dim) + plane_bytes(dtype, rows * v_dim) +
+           2 * scale_bytes(dtype, rows);
 }
 
 void elm_kv_layout(elm_kv *kv, void *memory) {

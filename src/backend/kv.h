@@ -1,7 +1,9 @@
-/* kv.h - the one definition of how keys and values are stored and read back, for every host backend.
+/* kv.h - the one definition of how keys and values are stored and read back, for every host
+ * backend.
  *
  * f16 rounds to nearest even. int8: scale = amax / 127 in float, code = round to nearest even of
- * x * (127 / amax), all zero when amax is 0. Attention reads what is stored, this step's rows included. */
+ * x * (127 / amax), all zero when amax is 0. Attention reads what is stored, this step's rows
+ * included. */
 #ifndef ELM_BACKEND_KV_H
 #define ELM_BACKEND_KV_H
 

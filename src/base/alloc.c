@@ -43,7 +43,8 @@ elm_status elm_alloc_array(const elm_allocator *a, size_t count, size_t size, co
     void *none = NULL;
     memcpy(out_ptr, &none, sizeof none);
     if (!elm_mul_size(count, size, &bytes)) {
-        return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for %s (%zu items of %zu bytes)", what, count, size);
+        return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for %s (%zu items of %zu bytes)", what,
+                        count, size);
     }
     return elm_alloc(a, bytes, what, out_ptr, err);
 }
@@ -61,8 +62,7 @@ static bool reserve(elm_capped_allocator *c, size_t bytes) {
         if (c->limit_bytes && wanted > c->limit_bytes) return false;
     } while (!atomic_compare_exchange_weak(&c->live_bytes, &live, wanted));
     size_t peak = atomic_load(&c->peak_bytes);
-    while (wanted > peak && !atomic_compare_exchange_weak(&c->peak_bytes, &peak, wanted)) {
-    }
+    while (wanted > peak && !atomic_compare_exchange_weak(&c->peak_bytes, &peak, wanted)) {}
     return true;
 }
 
@@ -79,7 +79,8 @@ static void *capped_resize(void *self, void *block, size_t old_bytes, size_t new
     return moved;
 }
 
-void elm_capped_allocator_init(elm_capped_allocator *c, const elm_allocator *parent, size_t limit_bytes) {
+void elm_capped_allocator_init(elm_capped_allocator *c, const elm_allocator *parent,
+                               size_t limit_bytes) {
     memset(c, 0, sizeof *c);
     c->interface.self = c;
     c->interface.resize = capped_resize;

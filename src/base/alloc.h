@@ -1,4 +1,5 @@
-/* alloc.h - memory through the allocator vtable, the default allocator, and one that enforces a cap. */
+/* alloc.h - memory through the allocator vtable, the default allocator, and one that enforces a
+ * cap. */
 #ifndef ELM_BASE_ALLOC_H
 #define ELM_BASE_ALLOC_H
 

@@ -1,4 +1,5 @@
-/* arena.h - bump allocation for data that lives and dies together (a parsed file, an opened model). */
+/* arena.h - bump allocation for data that lives and dies together (a parsed file, an opened model).
+ */
 #ifndef ELM_BASE_ARENA_H
 #define ELM_BASE_ARENA_H
 

@@ -35,7 +35,8 @@ bool elm_buf_reserve(elm_buf *buf, size_t more) {
     }
     if (need <= buf->capacity) return true;
     size_t capacity = buf->capacity ? buf->capacity : FIRST_CAPACITY;
-    while (capacity < need) capacity = capacity > buf->max_bytes / 2 ? buf->max_bytes : capacity * 2;
+    while (capacity < need)
+        capacity = capacity > buf->max_bytes / 2 ? buf->max_bytes : capacity * 2;
     void *moved = buf->alloc->resize(buf->alloc->self, buf->data, buf->capacity, capacity);
     if (!moved) {
         buf->status = ELM_OUT_OF_MEMORY;
@@ -52,7 +53,9 @@ void elm_buf_append(elm_buf *buf, const void *data, size_t size) {
     buf->size += size;
 }
 
-void elm_buf_str(elm_buf *buf, const char *text) { elm_buf_append(buf, text, strlen(text)); }
+void elm_buf_str(elm_buf *buf, const char *text) {
+    elm_buf_append(buf, text, strlen(text));
+}
 
 void elm_buf_printf(elm_buf *buf, const char *fmt, ...) {
     va_list args, again;
@@ -73,10 +76,18 @@ static void put_le(elm_buf *buf, uint64_t value, size_t n) {
     elm_buf_append(buf, bytes, n);
 }
 
-void elm_buf_u8(elm_buf *buf, uint8_t value) { put_le(buf, value, 1); }
-void elm_buf_u16(elm_buf *buf, uint16_t value) { put_le(buf, value, 2); }
-void elm_buf_u32(elm_buf *buf, uint32_t value) { put_le(buf, value, 4); }
-void elm_buf_u64(elm_buf *buf, uint64_t value) { put_le(buf, value, 8); }
+void elm_buf_u8(elm_buf *buf, uint8_t value) {
+    put_le(buf, value, 1);
+}
+void elm_buf_u16(elm_buf *buf, uint16_t value) {
+    put_le(buf, value, 2);
+}
+void elm_buf_u32(elm_buf *buf, uint32_t value) {
+    put_le(buf, value, 4);
+}
+void elm_buf_u64(elm_buf *buf, uint64_t value) {
+    put_le(buf, value, 8);
+}
 
 void elm_buf_f32(elm_buf *buf, float value) {
     uint32_t bits;
@@ -102,7 +113,8 @@ void elm_buf_align(elm_buf *buf, size_t align) {
 
 elm_status elm_buf_check(const elm_buf *buf, const char *what, elm_error *err) {
     if (buf->status == ELM_LIMIT) {
-        return elm_fail(err, ELM_LIMIT, "%s would pass its limit of %zu bytes", what, buf->max_bytes);
+        return elm_fail(err, ELM_LIMIT, "%s would pass its limit of %zu bytes", what,
+                        buf->max_bytes);
     }
     return buf->status == ELM_OK ? ELM_OK : elm_fail_oom(err, buf->capacity, what);
 }

@@ -37,6 +37,8 @@ bool elm_buf_reserve(elm_buf *buf, size_t more);
 /* Turns the latched status into a call's result; `what` names the buffer in the message. */
 elm_status elm_buf_check(const elm_buf *buf, const char *what, elm_error *err) ELM_MUST_CHECK;
 
-static inline elm_span elm_buf_span(const elm_buf *buf) { return elm_span_of(buf->data, buf->size); }
+static inline elm_span elm_buf_span(const elm_buf *buf) {
+    return elm_span_of(buf->data, buf->size);
+}
 
 #endif

@@ -17,7 +17,9 @@ static inline uint32_t elm_f32_bits(float f) {
     return bits;
 }
 
-static inline float elm_f32_from_bf16(uint16_t h) { return elm_f32_from_bits((uint32_t)h << 16); }
+static inline float elm_f32_from_bf16(uint16_t h) {
+    return elm_f32_from_bits((uint32_t)h << 16);
+}
 
 static inline uint16_t elm_bf16_from_f32(float f) {
     uint32_t u = elm_f32_bits(f);

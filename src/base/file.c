@@ -22,10 +22,12 @@ static elm_status fail_errno(elm_error *err, const char *what, const char *path,
         return elm_fail(err, ELM_OUT_OF_MEMORY, "cannot %s '%s': %s", what, path, strerror(number));
     case ENOSPC:
     case EDQUOT:
-        return elm_fail(err, ELM_IO, "cannot %s '%s': no space left; free some and try again", what, path);
+        return elm_fail(err, ELM_IO, "cannot %s '%s': no space left; free some and try again", what,
+                        path);
     case EROFS:
         return elm_fail(err, ELM_IO, "cannot %s '%s': the file system is read-only", what, path);
-    default: return elm_fail(err, ELM_IO, "cannot %s '%s': %s", what, path, strerror(number));
+    default:
+        return elm_fail(err, ELM_IO, "cannot %s '%s': %s", what, path, strerror(number));
     }
 }
 
@@ -59,13 +61,15 @@ elm_status elm_file_size(const elm_file *file, uint64_t *out, elm_error *err) {
     return result < 0 ? fail_errno(err, "read the size of", file->path, result) : ELM_OK;
 }
 
-elm_status elm_file_read_at(const elm_file *file, uint64_t offset, void *data, size_t size, elm_error *err) {
+elm_status elm_file_read_at(const elm_file *file, uint64_t offset, void *data, size_t size,
+                            elm_error *err) {
     size_t done = 0;
     for (int idle = 0; done < size && idle < MAX_RETRIES;) {
-        int64_t n = file->io->read_at(file->io->self, file->handle, offset + done, (uint8_t *)data + done,
-                                      size - done);
+        int64_t n = file->io->read_at(file->io->self, file->handle, offset + done,
+                                      (uint8_t *)data + done, size - done);
         if (n == 0) {
-            return elm_fail(err, ELM_MALFORMED, "'%s' ends at byte %llu; %zu more were expected (truncated?)",
+            return elm_fail(err, ELM_MALFORMED,
+                            "'%s' ends at byte %llu; %zu more were expected (truncated?)",
                             file->path, (unsigned long long)(offset + done), size - done);
         }
         if (n < 0 && n != -EINTR) return fail_errno(err, "read", file->path, n);
@@ -104,7 +108,8 @@ elm_status elm_file_truncate(const elm_file *file, uint64_t size, elm_error *err
 elm_status elm_file_lock(const elm_file *file, elm_error *err) {
     int result = file->io->lock(file->io->self, file->handle);
     if (result == -EAGAIN) {
-        return elm_fail(err, ELM_IO, "'%s' is being written by another program; try again when it is done",
+        return elm_fail(err, ELM_IO,
+                        "'%s' is being written by another program; try again when it is done",
                         file->path);
     }
     return check(result, "lock", file->path, err);
@@ -116,8 +121,10 @@ elm_status elm_file_map(const elm_file *file, elm_span *out, elm_error *err) {
     *out = elm_span_of(NULL, 0);
     ELM_TRY(elm_file_size(file, &size, err));
     if (size == 0) return ELM_OK;
-    if (size > SIZE_MAX) return elm_fail(err, ELM_UNSUPPORTED, "'%s' is too large to map here", file->path);
-    ELM_TRY(check(file->io->map(file->io->self, file->handle, size, &data), "map", file->path, err));
+    if (size > SIZE_MAX)
+        return elm_fail(err, ELM_UNSUPPORTED, "'%s' is too large to map here", file->path);
+    ELM_TRY(
+        check(file->io->map(file->io->self, file->handle, size, &data), "map", file->path, err));
     *out = elm_span_of(data, (size_t)size);
     return ELM_OK;
 }
@@ -126,11 +133,13 @@ void elm_file_unmap(const elm_file *file, elm_span span) {
     if (span.size > 0) file->io->unmap(file->io->self, span.data, span.size);
 }
 
-elm_status elm_path_kind_of(const elm_platform *p, const char *path, elm_path_kind *out, elm_error *err) {
+elm_status elm_path_kind_of(const elm_platform *p, const char *path, elm_path_kind *out,
+                            elm_error *err) {
     return check(p->io->kind(p->io->self, path, out), "look at", path, err);
 }
 
-elm_status elm_path_rename(const elm_platform *p, const char *from, const char *to, elm_error *err) {
+elm_status elm_path_rename(const elm_platform *p, const char *from, const char *to,
+                           elm_error *err) {
     return check(p->io->rename(p->io->self, from, to), "rename to", to, err);
 }
 
@@ -143,14 +152,15 @@ elm_status elm_path_sync_folder(const elm_platform *p, const char *path, elm_err
     return check(p->io->sync_folder(p->io->self, path), "sync the folder of", path, err);
 }
 
-elm_status elm_path_free_space(const elm_platform *p, const char *path, uint64_t *out, elm_error *err) {
+elm_status elm_path_free_space(const elm_platform *p, const char *path, uint64_t *out,
+                               elm_error *err) {
     int64_t result = p->io->free_space(p->io->self, path);
     *out = result < 0 ? 0 : (uint64_t)result;
     return result < 0 ? fail_errno(err, "measure the free space for", path, result) : ELM_OK;
 }
 
-elm_status elm_file_slurp(const elm_platform *p, const char *path, uint64_t max_bytes, elm_arena *arena,
-                          elm_span *out, elm_error *err) {
+elm_status elm_file_slurp(const elm_platform *p, const char *path, uint64_t max_bytes,
+                          elm_arena *arena, elm_span *out, elm_error *err) {
     elm_file file;
     uint64_t size = 0;
     uint8_t *data = NULL;
@@ -158,8 +168,8 @@ elm_status elm_file_slurp(const elm_platform *p, const char *path, uint64_t max_
     ELM_TRY(elm_file_open(p, path, ELM_OPEN_READ, &file, err));
     elm_status status = elm_file_size(&file, &size, err);
     if (status == ELM_OK && size > max_bytes) {
-        status = elm_fail(err, ELM_MALFORMED, "'%s' has %llu bytes; at most %llu are accepted", path,
-                          (unsigned long long)size, (unsigned long long)max_bytes);
+        status = elm_fail(err, ELM_MALFORMED, "'%s' has %llu bytes; at most %llu are accepted",
+                          path, (unsigned long long)size, (unsigned long long)max_bytes);
     }
     if (status == ELM_OK && !(data = elm_arena_alloc(arena, (size_t)size + 1, 16))) {
         status = elm_fail_oom(err, (size_t)size, path);

@@ -1,9 +1,10 @@
-/* file.h - files through a vtable (SQLite's VFS idea), and the calls that the rest of the code uses.
+/* file.h - files through a vtable (SQLite's VFS idea), and the calls that the rest of the code
+ * uses.
  *
  * The vtable speaks in negative errno values and may do less than asked (short reads and writes,
- * EINTR); the elm_file_* functions loop, check and write the message, so no other file of the project
- * handles errno. Paths are UTF-8 as the system takes them. A handle is used by one thread at a time,
- * but for pread on a file opened for reading. */
+ * EINTR); the elm_file_* functions loop, check and write the message, so no other file of the
+ * project handles errno. Paths are UTF-8 as the system takes them. A handle is used by one thread
+ * at a time, but for pread on a file opened for reading. */
 #ifndef ELM_BASE_FILE_H
 #define ELM_BASE_FILE_H
 
@@ -29,16 +30,17 @@ typedef struct elm_io {
     int64_t (*size)(void *self, void *handle);
     int64_t (*read_at)(void *self, void *handle, uint64_t offset, void *data, size_t size);
     int64_t (*write_at)(void *self, void *handle, uint64_t offset, const void *data, size_t size);
-    int (*sync)(void *self, void *handle);                     /* fdatasync */
-    int (*truncate)(void *self, void *handle, uint64_t size);  /* grows with zeros or cuts */
-    int (*map)(void *self, void *handle, uint64_t size, const void **out); /* whole file, read only */
+    int (*sync)(void *self, void *handle);                    /* fdatasync */
+    int (*truncate)(void *self, void *handle, uint64_t size); /* grows with zeros or cuts */
+    int (*map)(void *self, void *handle, uint64_t size,
+               const void **out); /* whole file, read only */
     void (*unmap)(void *self, const void *data, uint64_t size);
     void (*advise)(void *self, const void *data, uint64_t size, elm_map_advice advice); /* a hint */
-    int (*lock)(void *self, void *handle);                     /* exclusive, not waiting; -EAGAIN */
+    int (*lock)(void *self, void *handle); /* exclusive, not waiting; -EAGAIN */
     int (*rename)(void *self, const char *from, const char *to);
     int (*remove)(void *self, const char *path);
-    int (*sync_folder)(void *self, const char *path);          /* the folder that holds `path` */
-    int64_t (*free_space)(void *self, const char *path);       /* bytes left where `path` would be */
+    int (*sync_folder)(void *self, const char *path);    /* the folder that holds `path` */
+    int64_t (*free_space)(void *self, const char *path); /* bytes left where `path` would be */
     int (*kind)(void *self, const char *path, elm_path_kind *out);
 } elm_io;
 
@@ -75,10 +77,10 @@ elm_status elm_path_kind_of(const struct elm_platform *p, const char *path, elm_
 elm_status elm_path_rename(const struct elm_platform *p, const char *from, const char *to,
                            elm_error *err) ELM_MUST_CHECK;
 /* Removing what is not there is fine. */
-elm_status elm_path_remove(const struct elm_platform *p, const char *path, elm_error *err)
-    ELM_MUST_CHECK;
-elm_status elm_path_sync_folder(const struct elm_platform *p, const char *path, elm_error *err)
-    ELM_MUST_CHECK;
+elm_status elm_path_remove(const struct elm_platform *p, const char *path,
+                           elm_error *err) ELM_MUST_CHECK;
+elm_status elm_path_sync_folder(const struct elm_platform *p, const char *path,
+                                elm_error *err) ELM_MUST_CHECK;
 elm_status elm_path_free_space(const struct elm_platform *p, const char *path, uint64_t *out,
                                elm_error *err) ELM_MUST_CHECK;
 

@@ -13,7 +13,9 @@
 
 enum { MAX_PATH_BYTES = 4096 };
 
-static int fd_of(void *handle) { return (int)(intptr_t)handle - 1; }
+static int fd_of(void *handle) {
+    return (int)(intptr_t)handle - 1;
+}
 
 static int posix_open(void *self, const char *path, elm_open_mode mode, void **out) {
     int flags = O_RDONLY;
@@ -45,7 +47,8 @@ static int64_t posix_read_at(void *self, void *handle, uint64_t offset, void *da
     return n < 0 ? -errno : n;
 }
 
-static int64_t posix_write_at(void *self, void *handle, uint64_t offset, const void *data, size_t size) {
+static int64_t posix_write_at(void *self, void *handle, uint64_t offset, const void *data,
+                              size_t size) {
     (void)self;
     ssize_t n = pwrite(fd_of(handle), data, size, (off_t)offset);
     return n < 0 ? -errno : n;
@@ -75,7 +78,9 @@ static void posix_unmap(void *self, const void *data, uint64_t size) {
 }
 
 static void posix_advise(void *self, const void *data, uint64_t size, elm_map_advice advice) {
-    int how = advice == ELM_MAP_RANDOM ? MADV_RANDOM : advice == ELM_MAP_WILLNEED ? MADV_WILLNEED : MADV_NORMAL;
+    int how = advice == ELM_MAP_RANDOM     ? MADV_RANDOM
+              : advice == ELM_MAP_WILLNEED ? MADV_WILLNEED
+                                           : MADV_NORMAL;
     (void)self;
     madvise((void *)(uintptr_t)data, (size_t)size, how);
 }
@@ -140,9 +145,11 @@ static int posix_kind(void *self, const char *path, elm_path_kind *out) {
 
 const elm_io *elm_io_posix(void) {
     static const elm_io io = {
-        NULL,           posix_open,     posix_close,  posix_size,        posix_read_at,    posix_write_at,
-        posix_sync,     posix_truncate, posix_map,    posix_unmap,       posix_advise,     posix_lock,
-        posix_rename,   posix_remove,   posix_sync_folder, posix_free_space, posix_kind,
+        NULL,          posix_open,     posix_close,       posix_size,
+        posix_read_at, posix_write_at, posix_sync,        posix_truncate,
+        posix_map,     posix_unmap,    posix_advise,      posix_lock,
+        posix_rename,  posix_remove,   posix_sync_folder, posix_free_space,
+        posix_kind,
     };
     return &io;
 }

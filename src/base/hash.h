@@ -1,4 +1,5 @@
-/* hash.h - CRC-32C for chunks (Castagnoli, hardware where the CPU has it) and SHA-256 (FIPS 180-4). */
+/* hash.h - CRC-32C for chunks (Castagnoli, hardware where the CPU has it) and SHA-256 (FIPS 180-4).
+ */
 #ifndef ELM_BASE_HASH_H
 #define ELM_BASE_HASH_H
 

@@ -1,8 +1,9 @@
-/* hash_crc32c.c - CRC-32C (Castagnoli, reflected 0x82f63b78): instructions where the CPU has them, else a
- * table of eight; base.
+/* hash_crc32c.c - CRC-32C (Castagnoli, reflected 0x82f63b78): instructions where the CPU has them,
+ * else a table of eight; base.
  *
- * The instruction has a latency of three and starts every cycle, so long inputs run as three streams whose
- * checksums are joined by multiplying with x^(8n) mod P, from tables made for one stream length. */
+ * The instruction has a latency of three and starts every cycle, so long inputs run as three
+ * streams whose checksums are joined by multiplying with x^(8n) mod P, from tables made for one
+ * stream length. */
 #include "base/hash.h"
 
 #include <pthread.h>
@@ -21,9 +22,11 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static uint32_t table_crc(uint32_t crc, const uint8_t *p, size_t n) {
     for (; n >= 8; n -= 8, p += 8) {
-        uint32_t low = crc ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24);
+        uint32_t low = crc ^ ((uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+                              (uint32_t)p[3] << 24);
         crc = tables[7][low & 255] ^ tables[6][low >> 8 & 255] ^ tables[5][low >> 16 & 255] ^
-              tables[4][low >> 24] ^ tables[3][p[4]] ^ tables[2][p[5]] ^ tables[1][p[6]] ^ tables[0][p[7]];
+              tables[4][low >> 24] ^ tables[3][p[4]] ^ tables[2][p[5]] ^ tables[1][p[6]] ^
+              tables[0][p[7]];
     }
     for (; n > 0; n--, p++) crc = crc >> 8 ^ tables[0][(crc ^ *p) & 255];
     return crc;
@@ -58,8 +61,8 @@ static void make_tables(void) {
 }
 
 static inline uint32_t shift_stream(uint32_t crc) {
-    return shift_tables[0][crc & 255] ^ shift_tables[1][crc >> 8 & 255] ^ shift_tables[2][crc >> 16 & 255] ^
-           shift_tables[3][crc >> 24];
+    return shift_tables[0][crc & 255] ^ shift_tables[1][crc >> 8 & 255] ^
+           shift_tables[2][crc >> 16 & 255] ^ shift_tables[3][crc >> 24];
 }
 
 static inline uint64_t load64(const uint8_t *p) {
@@ -68,17 +71,22 @@ static inline uint64_t load64(const uint8_t *p) {
     return value;
 }
 
-/* gcc spells the ARM builtins so; clang needs arm_acle.h with +crc on the whole file and takes the table. */
+/* gcc spells the ARM builtins so; clang needs arm_acle.h with +crc on the whole file and takes the
+ * table. */
 #if defined(__x86_64__)
 #define CRC_TARGET __attribute__((target("sse4.2")))
 #define CRC_U64(crc, value) ((uint32_t)_mm_crc32_u64((crc), (value)))
 #define CRC_U8(crc, value) _mm_crc32_u8((crc), (value))
-static int has_instruction(void) { return __builtin_cpu_supports("sse4.2"); }
+static int has_instruction(void) {
+    return __builtin_cpu_supports("sse4.2");
+}
 #elif defined(__aarch64__) && !defined(__clang__)
 #define CRC_TARGET __attribute__((target("+crc")))
 #define CRC_U64(crc, value) __builtin_aarch64_crc32cx((crc), (value))
 #define CRC_U8(crc, value) __builtin_aarch64_crc32cb((crc), (value))
-static int has_instruction(void) { return (getauxval(AT_HWCAP) & (1u << 7)) != 0; } /* HWCAP_CRC32 */
+static int has_instruction(void) {
+    return (getauxval(AT_HWCAP) & (1u << 7)) != 0;
+} /* HWCAP_CRC32 */
 #endif
 
 #ifdef CRC_TARGET

@@ -1,4 +1,5 @@
-/* hash_sha256.c - SHA-256 as in FIPS 180-4, with the x86 SHA instructions where the CPU has them; base. */
+/* hash_sha256.c - SHA-256 as in FIPS 180-4, with the x86 SHA instructions where the CPU has them;
+ * base. */
 #include "base/hash.h"
 
 #if defined(__x86_64__)
@@ -16,13 +17,16 @@ static const uint32_t k[64] = {
     0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
     0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
 
-static inline uint32_t rotr(uint32_t x, int n) { return x >> n | x << (32 - n); }
+static inline uint32_t rotr(uint32_t x, int n) {
+    return x >> n | x << (32 - n);
+}
 
 static void blocks_portable(uint32_t state[8], const uint8_t *p, size_t n_blocks) {
     for (; n_blocks > 0; n_blocks--, p += 64) {
         uint32_t w[64], v[8];
         for (size_t i = 0; i < 16; i++) {
-            w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
+            w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 |
+                   (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
         }
         for (size_t i = 16; i < 64; i++) {
             uint32_t s0 = rotr(w[i - 15], 7) ^ rotr(w[i - 15], 18) ^ w[i - 15] >> 3;
@@ -46,7 +50,8 @@ static void blocks_portable(uint32_t state[8], const uint8_t *p, size_t n_blocks
 #if defined(__x86_64__)
 static int has_instructions(void) {
     unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1) && __builtin_cpu_supports("sse4.1");
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1) &&
+           __builtin_cpu_supports("sse4.1");
 }
 
 /* The instructions keep the state as ABEF and CDGH, two rounds at a time. */
@@ -54,17 +59,20 @@ __attribute__((target("sha,sse4.1"))) static void blocks_sha(uint32_t state[8], 
                                                              size_t n_blocks) {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bll, 0x0405060700010203ll);
     __m128i t = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)state), 0xb1);
-    __m128i u = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)(state + 4)), 0x1b);
+    __m128i u =
+        _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(const void *)(state + 4)), 0x1b);
     __m128i abef = _mm_alignr_epi8(t, u, 8);
     __m128i cdgh = _mm_blend_epi16(u, t, 0xf0);
     for (; n_blocks > 0; n_blocks--, p += 64) {
         __m128i save_abef = abef, save_cdgh = cdgh, w[4];
         for (int i = 0; i < 4; i++) {
-            w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i)), swap);
+            w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + 16 * i)),
+                                    swap);
         }
         for (int i = 0; i < 16; i++) {
             __m128i now = w[i & 3];
-            __m128i wk = _mm_add_epi32(now, _mm_loadu_si128((const __m128i *)(const void *)(k + 4 * i)));
+            __m128i wk =
+                _mm_add_epi32(now, _mm_loadu_si128((const __m128i *)(const void *)(k + 4 * i)));
             cdgh = _mm_sha256rnds2_epu32(cdgh, abef, wk);
             abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(wk, 0x0e));
             /* w[t+16] = w[t] + s0(w[t+1]) + w[t+9] + s1(w[t+14]), four at a time */

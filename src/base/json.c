@@ -1,7 +1,8 @@
-/* json.c - the JSON parser: recursive descent with a depth limit, children gathered on one growing stack; base.
+/* json.c - the JSON parser: recursive descent with a depth limit, children gathered on one growing
+ * stack; base.
  *
- * Items of an open array or object wait on `stack` and move to the arena, exactly sized, when it closes; so a
- * list of half a million pairs costs its nodes and nothing else. */
+ * Items of an open array or object wait on `stack` and move to the arena, exactly sized, when it
+ * closes; so a list of half a million pairs costs its nodes and nothing else. */
 #include "base/json.h"
 
 #include "base/hash.h"
@@ -35,24 +36,29 @@ static elm_status parse_value(parser *p, elm_json *out);
 
 static elm_status bad(const parser *p, const char *expected) {
     if (p->pos >= p->text.size) {
-        return elm_fail(p->err, ELM_MALFORMED, "%s:%u: the text ends; expected %s", p->where, p->line, expected);
+        return elm_fail(p->err, ELM_MALFORMED, "%s:%u: the text ends; expected %s", p->where,
+                        p->line, expected);
     }
     uint8_t c = p->text.data[p->pos];
-    return elm_fail(p->err, ELM_MALFORMED, "%s:%u: expected %s, found %s%c%s (byte %zu)", p->where, p->line,
-                    expected, c >= 0x20 && c < 0x7f ? "'" : "", c >= 0x20 && c < 0x7f ? c : '?',
-                    c >= 0x20 && c < 0x7f ? "'" : "", p->pos);
+    return elm_fail(p->err, ELM_MALFORMED, "%s:%u: expected %s, found %s%c%s (byte %zu)", p->where,
+                    p->line, expected, c >= 0x20 && c < 0x7f ? "'" : "",
+                    c >= 0x20 && c < 0x7f ? c : '?', c >= 0x20 && c < 0x7f ? "'" : "", p->pos);
 }
 
 static void skip_space(parser *p) {
     while (p->pos < p->text.size) {
         uint8_t c = p->text.data[p->pos];
-        if (c == '\n') p->line++;
-        else if (c != ' ' && c != '\t' && c != '\r') return;
+        if (c == '\n')
+            p->line++;
+        else if (c != ' ' && c != '\t' && c != '\r')
+            return;
         p->pos++;
     }
 }
 
-static int peek(const parser *p) { return p->pos < p->text.size ? p->text.data[p->pos] : -1; }
+static int peek(const parser *p) {
+    return p->pos < p->text.size ? p->text.data[p->pos] : -1;
+}
 
 static bool take(parser *p, const char *word) {
     size_t n = strlen(word);
@@ -67,8 +73,10 @@ static elm_status hex4(parser *p, uint32_t *out) {
     *out = 0;
     for (int i = 0; i < 4; i++, p->pos++) {
         int c = peek(p);
-        int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+        int digit = c >= '0' && c <= '9'   ? c - '0'
+                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                           : -1;
         if (digit < 0) return bad(p, "four hexadecimal digits");
         *out = *out << 4 | (uint32_t)digit;
     }
@@ -134,7 +142,8 @@ static elm_status parse_string(parser *p, elm_span *out) {
     size_t valid = elm_utf8_valid_prefix(elm_span_of(text, n));
     if (valid != n) {
         p->pos = start + valid < end ? start + valid : start;
-        return elm_fail(p->err, ELM_MALFORMED, "%s:%u: bad UTF-8 in a string at byte %zu", p->where, p->line, p->pos);
+        return elm_fail(p->err, ELM_MALFORMED, "%s:%u: bad UTF-8 in a string at byte %zu", p->where,
+                        p->line, p->pos);
     }
     text[n] = 0;
     *out = elm_span_of(text, n);
@@ -212,11 +221,13 @@ static int compare_keys(const void *a, const void *b) {
 }
 
 static elm_status duplicate(const parser *p, const elm_json *member) {
-    return elm_fail(p->err, ELM_MALFORMED, "%s:%u: the key '%.*s' appears twice", p->where, member->line,
-                    (int)(member->key.size < 80 ? member->key.size : 80), (const char *)member->key.data);
+    return elm_fail(p->err, ELM_MALFORMED, "%s:%u: the key '%.*s' appears twice", p->where,
+                    member->line, (int)(member->key.size < 80 ? member->key.size : 80),
+                    (const char *)member->key.data);
 }
 
-/* An open-addressing table of member numbers + 1. FNV can be attacked, so a probe limit falls back to sorting. */
+/* An open-addressing table of member numbers + 1. FNV can be attacked, so a probe limit falls back
+ * to sorting. */
 static elm_status check_duplicates(parser *p, const elm_json *items, uint32_t n) {
     enum { MAX_PROBES = 64 };
     if (n <= LINEAR_KEYS) {
@@ -242,8 +253,10 @@ static elm_status check_duplicates(parser *p, const elm_json *items, uint32_t n)
             if (++probes > MAX_PROBES) crowded = true;
             if (crowded) break;
         }
-        if (!crowded && table[slot]) status = duplicate(p, &items[i]);
-        else if (!crowded) table[slot] = i + 1;
+        if (!crowded && table[slot])
+            status = duplicate(p, &items[i]);
+        else if (!crowded)
+            table[slot] = i + 1;
     }
     elm_free(alloc, table, slots * sizeof *table);
     if (!crowded || status != ELM_OK) return status;
@@ -272,7 +285,8 @@ static elm_status parse_container(parser *p, elm_json *out, bool object) {
     char close = object ? '}' : ']';
     size_t base = p->stack.size;
     if (++p->depth > p->max_depth) {
-        return elm_fail(p->err, ELM_MALFORMED, "%s:%u: nested deeper than %u", p->where, p->line, p->max_depth);
+        return elm_fail(p->err, ELM_MALFORMED, "%s:%u: nested deeper than %u", p->where, p->line,
+                        p->max_depth);
     }
     p->pos++;
     skip_space(p);
@@ -313,8 +327,11 @@ static elm_status parse_word(parser *p, elm_json *out) {
         out->as.boolean = p->text.data[p->pos - 2] == 'u'; /* tr-u-e, fal-s-e */
     } else if (p->allow_nan && (take(p, "NaN") || take(p, "Infinity") || take(p, "-Infinity"))) {
         out->type = ELM_JSON_DOUBLE;
-        bool negative = p->text.data[p->pos - 1] == 'y' && p->pos >= 9 && p->text.data[p->pos - 9] == '-';
-        out->as.number = p->text.data[p->pos - 1] == 'N' ? (double)NAN : negative ? -(double)INFINITY : (double)INFINITY;
+        bool negative =
+            p->text.data[p->pos - 1] == 'y' && p->pos >= 9 && p->text.data[p->pos - 9] == '-';
+        out->as.number = p->text.data[p->pos - 1] == 'N' ? (double)NAN
+                         : negative                      ? -(double)INFINITY
+                                                         : (double)INFINITY;
     } else {
         return parse_number(p, out);
     }
@@ -324,17 +341,20 @@ static elm_status parse_word(parser *p, elm_json *out) {
 static elm_status parse_value(parser *p, elm_json *out) {
     out->line = p->line;
     switch (peek(p)) {
-    case '{': return parse_container(p, out, true);
-    case '[': return parse_container(p, out, false);
+    case '{':
+        return parse_container(p, out, true);
+    case '[':
+        return parse_container(p, out, false);
     case '"':
         out->type = ELM_JSON_STRING;
         return parse_string(p, &out->as.string);
-    default: return parse_word(p, out);
+    default:
+        return parse_word(p, out);
     }
 }
 
-elm_status elm_json_parse(elm_span text, const char *where, const elm_json_options *options, elm_arena *arena,
-                          const elm_json **out, elm_error *err) {
+elm_status elm_json_parse(elm_span text, const char *where, const elm_json_options *options,
+                          elm_arena *arena, const elm_json **out, elm_error *err) {
     static const elm_json_options none = {0};
     const elm_json_options *o = options ? options : &none;
     parser p = {
@@ -351,7 +371,8 @@ elm_status elm_json_parse(elm_span text, const char *where, const elm_json_optio
     elm_json *root = elm_arena_alloc(arena, sizeof *root, _Alignof(elm_json));
     if (!root) return elm_fail_oom(err, sizeof *root, where);
     elm_buf_init(&p.stack, arena->alloc, MAX_STACK_BYTES);
-    if (text.size >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) p.pos = 3; /* a byte order mark */
+    if (text.size >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0)
+        p.pos = 3; /* a byte order mark */
     skip_space(&p);
     elm_status status = parse_value(&p, root);
     skip_space(&p);

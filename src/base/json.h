@@ -2,8 +2,8 @@
  *
  * RFC 8259 and nothing more, except that NaN and Infinity (which Python's json writes) parse as
  * numbers when allowed. Depth, input size and memory are limited. Duplicate keys are an error: two
- * readers must not see two models. Strings come out as UTF-8; a lone surrogate escape is kept as the
- * replacement character U+FFFD only where allow_lone_surrogates says so, else refused. */
+ * readers must not see two models. Strings come out as UTF-8; a lone surrogate escape is kept as
+ * the replacement character U+FFFD only where allow_lone_surrogates says so, else refused. */
 #ifndef ELM_BASE_JSON_H
 #define ELM_BASE_JSON_H
 
@@ -54,8 +54,8 @@ const elm_json *elm_json_get(const elm_json *object, const char *key);
 /* As elm_json_get, but a JSON null counts as absent. */
 const elm_json *elm_json_find(const elm_json *object, const char *key);
 
-/* Typed members. `*out` keeps its value (the default) when the member is absent or null; a member of
- * another type or outside [min, max] is ELM_MALFORMED and named with `where`. */
+/* Typed members. `*out` keeps its value (the default) when the member is absent or null; a member
+ * of another type or outside [min, max] is ELM_MALFORMED and named with `where`. */
 elm_status elm_json_int(const elm_json *object, const char *key, int64_t min, int64_t max,
                         const char *where, int64_t *out, elm_error *err) ELM_MUST_CHECK;
 elm_status elm_json_double(const elm_json *object, const char *key, const char *where, double *out,
@@ -68,8 +68,9 @@ elm_status elm_json_string(const elm_json *object, const char *key, const char *
 /* True when `value` is a string equal to `text`. */
 bool elm_json_is(const elm_json *value, const char *text);
 
-/* Writer. Commas, quoting and escapes are its business; the caller nests begin/end correctly (assert).
- * Keys and strings must be UTF-8. Compact output, one space after ':' and ','; pretty = 2 spaces. */
+/* Writer. Commas, quoting and escapes are its business; the caller nests begin/end correctly
+ * (assert). Keys and strings must be UTF-8. Compact output, one space after ':' and ','; pretty = 2
+ * spaces. */
 typedef struct elm_json_writer {
     elm_buf *out;
     bool pretty;
@@ -78,14 +79,16 @@ typedef struct elm_json_writer {
 } elm_json_writer;
 
 void elm_json_writer_init(elm_json_writer *w, elm_buf *out, bool pretty);
-void elm_json_begin_object(elm_json_writer *w, const char *key); /* key NULL inside arrays and at top */
+void elm_json_begin_object(elm_json_writer *w,
+                           const char *key); /* key NULL inside arrays and at top */
 void elm_json_end_object(elm_json_writer *w);
 void elm_json_begin_array(elm_json_writer *w, const char *key);
 void elm_json_end_array(elm_json_writer *w);
 void elm_json_put_string(elm_json_writer *w, const char *key, elm_span value);
 void elm_json_put_str(elm_json_writer *w, const char *key, const char *value); /* NULL -> null */
 void elm_json_put_int(elm_json_writer *w, const char *key, int64_t value);
-void elm_json_put_double(elm_json_writer *w, const char *key, double value); /* shortest; nan -> null */
+void elm_json_put_double(elm_json_writer *w, const char *key,
+                         double value); /* shortest; nan -> null */
 void elm_json_put_bool(elm_json_writer *w, const char *key, bool value);
 void elm_json_put_null(elm_json_writer *w, const char *key);
 

@@ -28,12 +28,24 @@ static void quoted(elm_buf *out, elm_span text) {
         elm_buf_append(out, text.data + from, i - from);
         from = i + 1;
         switch (c) {
-        case '"': elm_buf_str(out, "\\\""); break;
-        case '\\': elm_buf_str(out, "\\\\"); break;
-        case '\n': elm_buf_str(out, "\\n"); break;
-        case '\r': elm_buf_str(out, "\\r"); break;
-        case '\t': elm_buf_str(out, "\\t"); break;
-        default: elm_buf_printf(out, "\\u%04x", c); break;
+        case '"':
+            elm_buf_str(out, "\\\"");
+            break;
+        case '\\':
+            elm_buf_str(out, "\\\\");
+            break;
+        case '\n':
+            elm_buf_str(out, "\\n");
+            break;
+        case '\r':
+            elm_buf_str(out, "\\r");
+            break;
+        case '\t':
+            elm_buf_str(out, "\\t");
+            break;
+        default:
+            elm_buf_printf(out, "\\u%04x", c);
+            break;
         }
     }
     elm_buf_append(out, text.data + from, text.size - from);
@@ -64,10 +76,18 @@ static void end(elm_json_writer *w, char close) {
     elm_buf_u8(w->out, (uint8_t)close);
 }
 
-void elm_json_begin_object(elm_json_writer *w, const char *key) { begin(w, key, '{'); }
-void elm_json_end_object(elm_json_writer *w) { end(w, '}'); }
-void elm_json_begin_array(elm_json_writer *w, const char *key) { begin(w, key, '['); }
-void elm_json_end_array(elm_json_writer *w) { end(w, ']'); }
+void elm_json_begin_object(elm_json_writer *w, const char *key) {
+    begin(w, key, '{');
+}
+void elm_json_end_object(elm_json_writer *w) {
+    end(w, '}');
+}
+void elm_json_begin_array(elm_json_writer *w, const char *key) {
+    begin(w, key, '[');
+}
+void elm_json_end_array(elm_json_writer *w) {
+    end(w, ']');
+}
 
 void elm_json_put_string(elm_json_writer *w, const char *key, elm_span value) {
     lead(w, key);
@@ -75,8 +95,10 @@ void elm_json_put_string(elm_json_writer *w, const char *key, elm_span value) {
 }
 
 void elm_json_put_str(elm_json_writer *w, const char *key, const char *value) {
-    if (value) elm_json_put_string(w, key, elm_span_str(value));
-    else elm_json_put_null(w, key);
+    if (value)
+        elm_json_put_string(w, key, elm_span_str(value));
+    else
+        elm_json_put_null(w, key);
 }
 
 void elm_json_put_int(elm_json_writer *w, const char *key, int64_t value) {

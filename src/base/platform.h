@@ -1,4 +1,5 @@
-/* platform.h - what the library asks of the world: memory, files, time. Fault tests replace them. */
+/* platform.h - what the library asks of the world: memory, files, time. Fault tests replace them.
+ */
 #ifndef ELM_BASE_PLATFORM_H
 #define ELM_BASE_PLATFORM_H
 
@@ -19,6 +20,8 @@ typedef struct elm_platform {
 /* The C library, POSIX files and the monotonic clock. */
 const elm_platform *elm_platform_default(void);
 
-static inline uint64_t elm_now_us(const elm_platform *p) { return p->clock->now_us(p->clock->self); }
+static inline uint64_t elm_now_us(const elm_platform *p) {
+    return p->clock->now_us(p->clock->self);
+}
 
 #endif

@@ -1,8 +1,8 @@
 /* span.h - a borrowed byte range and the bounded little-endian reader over it.
  *
  * Every byte from outside (file, network, vendor blob) is read through elm_reader. A reader never
- * reads past its span: the first short read sets `failed`, returns zeros from then on, and the parser
- * checks once per record instead of once per field. */
+ * reads past its span: the first short read sets `failed`, returns zeros from then on, and the
+ * parser checks once per record instead of once per field. */
 #ifndef ELM_BASE_SPAN_H
 #define ELM_BASE_SPAN_H
 
@@ -21,7 +21,9 @@ static inline elm_span elm_span_of(const void *data, size_t size) {
     return s;
 }
 
-static inline elm_span elm_span_str(const char *text) { return elm_span_of(text, strlen(text)); }
+static inline elm_span elm_span_str(const char *text) {
+    return elm_span_of(text, strlen(text));
+}
 
 static inline bool elm_span_equal(elm_span a, elm_span b) {
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
@@ -47,7 +49,9 @@ static inline elm_reader elm_reader_of(elm_span span) {
     return r;
 }
 
-static inline size_t elm_reader_left(const elm_reader *r) { return r->span.size - r->pos; }
+static inline size_t elm_reader_left(const elm_reader *r) {
+    return r->span.size - r->pos;
+}
 
 /* Borrows the next `size` bytes; NULL (and failed) when fewer are left. */
 static inline const uint8_t *elm_read_bytes(elm_reader *r, uint64_t size) {
@@ -72,7 +76,8 @@ static inline uint16_t elm_read_u16(elm_reader *r) {
 
 static inline uint32_t elm_read_u32(elm_reader *r) {
     const uint8_t *p = elm_read_bytes(r, 4);
-    return p ? (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24 : 0;
+    return p ? (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24
+             : 0;
 }
 
 static inline uint64_t elm_read_u64(elm_reader *r) {
@@ -81,8 +86,12 @@ static inline uint64_t elm_read_u64(elm_reader *r) {
     return low | high << 32;
 }
 
-static inline int32_t elm_read_i32(elm_reader *r) { return (int32_t)elm_read_u32(r); }
-static inline int64_t elm_read_i64(elm_reader *r) { return (int64_t)elm_read_u64(r); }
+static inline int32_t elm_read_i32(elm_reader *r) {
+    return (int32_t)elm_read_u32(r);
+}
+static inline int64_t elm_read_i64(elm_reader *r) {
+    return (int64_t)elm_read_u64(r);
+}
 
 static inline float elm_read_f32(elm_reader *r) {
     uint32_t bits = elm_read_u32(r);

@@ -18,9 +18,15 @@ static size_t index_of(elm_status status) {
     return i < sizeof table / sizeof table[0] ? i : (size_t)ELM_INTERNAL;
 }
 
-const char *elm_status_name(elm_status status) { return table[index_of(status)].name; }
-const char *elm_status_text(elm_status status) { return table[index_of(status)].text; }
-int elm_status_exit_code(elm_status status) { return table[index_of(status)].exit_code; }
+const char *elm_status_name(elm_status status) {
+    return table[index_of(status)].name;
+}
+const char *elm_status_text(elm_status status) {
+    return table[index_of(status)].text;
+}
+int elm_status_exit_code(elm_status status) {
+    return table[index_of(status)].exit_code;
+}
 
 elm_status elm_fail(elm_error *err, elm_status code, const char *fmt, ...) {
     if (!err) return code;

@@ -1,4 +1,5 @@
-/* status.h - how a fallible call reports: elm_fail writes the message once, ELM_TRY returns early. */
+/* status.h - how a fallible call reports: elm_fail writes the message once, ELM_TRY returns early.
+ */
 #ifndef ELM_BASE_STATUS_H
 #define ELM_BASE_STATUS_H
 
@@ -11,17 +12,17 @@ elm_status elm_fail(elm_error *err, elm_status code, const char *fmt, ...) ELM_P
 /* elm_fail for a request of `bytes` bytes that the allocator refused. */
 elm_status elm_fail_oom(elm_error *err, size_t bytes, const char *what);
 
-#define ELM_TRY(expr)                                                                        \
-    do {                                                                                     \
-        elm_status elm_try_status_ = (expr);                                                 \
-        if (elm_try_status_ != ELM_OK) return elm_try_status_;                               \
+#define ELM_TRY(expr)                                          \
+    do {                                                       \
+        elm_status elm_try_status_ = (expr);                   \
+        if (elm_try_status_ != ELM_OK) return elm_try_status_; \
     } while (0)
 
 /* The same inside a function that owns something: sets `status` and jumps to `out`. */
-#define ELM_TRY_OUT(expr)                                                                    \
-    do {                                                                                     \
-        status = (expr);                                                                     \
-        if (status != ELM_OK) goto out;                                                      \
+#define ELM_TRY_OUT(expr)               \
+    do {                                \
+        status = (expr);                \
+        if (status != ELM_OK) goto out; \
     } while (0)
 
 #endif

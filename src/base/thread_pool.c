@@ -1,8 +1,8 @@
 /* thread_pool.c - workers that spin for a moment, then park; base.
  *
- * A run publishes {fn, context} and raises `epoch`. Workers see it by spinning, or are woken. The caller works as
- * thread 0 and waits until `n_left` is 0. The barrier is two atomics: the last to arrive resets the count and
- * moves the phase that the others watch. */
+ * A run publishes {fn, context} and raises `epoch`. Workers see it by spinning, or are woken. The
+ * caller works as thread 0 and waits until `n_left` is 0. The barrier is two atomics: the last to
+ * arrive resets the count and moves the phase that the others watch. */
 #include "base/thread_pool.h"
 
 #include <pthread.h>
@@ -10,7 +10,7 @@
 #include <stdatomic.h>
 
 enum {
-    SPINS = 20000,         /* about 50..100 us of pause instructions before a worker parks */
+    SPINS = 20000,             /* about 50..100 us of pause instructions before a worker parks */
     SPINS_BEFORE_YIELD = 4000, /* in a barrier: more threads than cores must not hang each other */
 };
 
@@ -71,8 +71,8 @@ static void *work(void *argument) {
     }
 }
 
-/* Raises the epoch; wakes those who sleep. A worker that is about to park counts itself under the lock and looks at
- * the epoch again before it sleeps, so none is missed. */
+/* Raises the epoch; wakes those who sleep. A worker that is about to park counts itself under the
+ * lock and looks at the epoch again before it sleeps, so none is missed. */
 static void publish(elm_thread_pool *p) {
     atomic_fetch_add(&p->epoch, 1);
     if (atomic_load(&p->n_parked) > 0) {
@@ -82,12 +82,13 @@ static void publish(elm_thread_pool *p) {
     }
 }
 
-elm_status elm_thread_pool_create(const elm_allocator *alloc, uint32_t n_threads, elm_thread_pool **out,
-                                  elm_error *err) {
+elm_status elm_thread_pool_create(const elm_allocator *alloc, uint32_t n_threads,
+                                  elm_thread_pool **out, elm_error *err) {
     elm_thread_pool *p = NULL;
     *out = NULL;
     if (n_threads < 1 || n_threads > ELM_MAX_THREADS) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "%u threads; expected 1..%d", n_threads, ELM_MAX_THREADS);
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "%u threads; expected 1..%d", n_threads,
+                        ELM_MAX_THREADS);
     }
     ELM_TRY(elm_alloc(alloc, sizeof *p, "a thread pool", &p, err));
     p->alloc = alloc;
@@ -95,13 +96,16 @@ elm_status elm_thread_pool_create(const elm_allocator *alloc, uint32_t n_threads
     pthread_mutex_init(&p->run_lock, NULL);
     pthread_mutex_init(&p->park_lock, NULL);
     pthread_cond_init(&p->park, NULL);
-    elm_status status = elm_alloc_array(alloc, n_threads, sizeof *p->workers, "workers", &p->workers, err);
+    elm_status status =
+        elm_alloc_array(alloc, n_threads, sizeof *p->workers, "workers", &p->workers, err);
     for (uint32_t i = 1; status == ELM_OK && i < n_threads; i++) {
         worker *w = &p->workers[i];
         w->pool = p;
         w->index = i;
         w->started = pthread_create(&w->thread, NULL, work, w) == 0;
-        if (!w->started) status = elm_fail(err, ELM_OUT_OF_MEMORY, "cannot start thread %u of %u", i + 1, n_threads);
+        if (!w->started)
+            status =
+                elm_fail(err, ELM_OUT_OF_MEMORY, "cannot start thread %u of %u", i + 1, n_threads);
     }
     if (status != ELM_OK) {
         elm_thread_pool_free(p);
@@ -125,13 +129,18 @@ void elm_thread_pool_free(elm_thread_pool *p) {
     elm_free(p->alloc, p, sizeof *p);
 }
 
-uint32_t elm_thread_pool_size(const elm_thread_pool *p) { return p->n_threads; }
+uint32_t elm_thread_pool_size(const elm_thread_pool *p) {
+    return p->n_threads;
+}
 
 /* Spins until *value differs from (or, equal = true, is) `wanted`. */
 static void spin_until(atomic_uint *value, uint32_t wanted, bool equal) {
-    for (uint32_t i = 0; (atomic_load_explicit(value, memory_order_acquire) == wanted) != equal; i++) {
-        if (i < SPINS_BEFORE_YIELD) relax();
-        else sched_yield();
+    for (uint32_t i = 0; (atomic_load_explicit(value, memory_order_acquire) == wanted) != equal;
+         i++) {
+        if (i < SPINS_BEFORE_YIELD)
+            relax();
+        else
+            sched_yield();
     }
 }
 

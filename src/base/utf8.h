@@ -11,7 +11,8 @@ int elm_utf8_decode(elm_span s, uint32_t *out);
 /* Writes 1..4 bytes for a code point that is valid; returns the length. */
 int elm_utf8_encode(uint32_t code_point, uint8_t out[4]);
 
-/* Offset of the first byte that makes `s` invalid (a truncated tail counts), or s.size when valid. */
+/* Offset of the first byte that makes `s` invalid (a truncated tail counts), or s.size when valid.
+ */
 size_t elm_utf8_valid_prefix(elm_span s);
 
 #endif

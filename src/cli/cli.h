@@ -1,6 +1,8 @@
-/* cli.h - what the sub-commands share: parsed options, streams, errors. One file a sub-command (cmd_*.c).
+/* cli.h - what the sub-commands share: parsed options, streams, errors. One file a sub-command
+ * (cmd_*.c).
  *
- * stdout carries the result only; progress, notes and errors go to stderr. Exit codes: docs/cli.md. */
+ * stdout carries the result only; progress, notes and errors go to stderr. Exit codes: docs/cli.md.
+ */
 #ifndef ELM_CLI_CLI_H
 #define ELM_CLI_CLI_H
 
@@ -19,15 +21,17 @@ typedef struct cli_options {
     const char *positional[CLI_MAX_POSITIONAL];
     uint32_t n_positional;
 
-    const char *prompt, *file, *system, *output, *quant, *group, *embed, *head, *calib, *kv, *backend;
-    const char *draft, *save, *load, *tools, *decode, *chat, *text, *tokens, *logits, *depths, *threads;
+    const char *prompt, *file, *system, *output, *quant, *group, *embed, *head, *calib, *kv,
+        *backend;
+    const char *draft, *save, *load, *tools, *decode, *chat, *text, *tokens, *logits, *depths,
+        *threads;
     const char *key, *repair_from, *think, *cpu_mask;
     const char *stops[CLI_MAX_STOPS];
     uint32_t n_stops;
     int64_t n, top_k, ctx, seed, window, skip, chunk, repeat, prefill, memory_mb;
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty, sustained;
-    bool raw, ids, json, stats, zero_point, resume, no_bos, plain, render, graph, tensors, plan, help,
-        verbose, quiet;
+    bool raw, ids, json, stats, zero_point, resume, no_bos, plain, render, graph, tensors, plan,
+        help, verbose, quiet;
 } cli_options;
 
 /* Values of numbers that were not given. */
@@ -60,17 +64,20 @@ elm_status cli_read(const char *path, char **out, size_t *n_out, elm_error *err)
 /* Writes to stdout and says so when that fails (a full disk behind a redirection). */
 int cli_finish_output(void);
 
-/* Set by SIGINT and SIGTERM (main.c); the first asks the running step to stop, the second ends the program. */
+/* Set by SIGINT and SIGTERM (main.c); the first asks the running step to stop, the second ends the
+ * program. */
 extern volatile int cli_interrupted;
 /* The session that the first Ctrl-C cancels; NULL: none. */
 void cli_cancel_target(elm_session *session);
 
 /* The model options that -- threads, backend, ... stand for. threads: first number of the list. */
-elm_status cli_model_options(const cli_options *o, elm_model_options *out, elm_error *err) ELM_MUST_CHECK;
+elm_status cli_model_options(const cli_options *o, elm_model_options *out,
+                             elm_error *err) ELM_MUST_CHECK;
 elm_status cli_session_options(const cli_options *o, const elm_model_info *info,
                                elm_session_options *out, elm_error *err) ELM_MUST_CHECK;
 
-/* Without --ctx: room for n_prompt tokens and the answer, as far as the model's own context goes. */
+/* Without --ctx: room for n_prompt tokens and the answer, as far as the model's own context goes.
+ */
 void cli_fit_context(const cli_options *o, const elm_model_info *info, size_t n_prompt,
                      elm_session_options *session);
 

@@ -1,8 +1,9 @@
 /* cmd_bench.c - edge-llm bench: prefill and decode speed, beside what this machine can do; cli.
  *
- * Each figure is the median of repetitions. The read bandwidth is measured in the same run, before the tests, with
- * as many threads; gb_s is the weight and KV bytes of a decoded token times tokens a second. Decode runs feed
- * seeded ids and their logits are checked to be finite, so that a broken fast path does not score. */
+ * Each figure is the median of repetitions. The read bandwidth is measured in the same run, before
+ * the tests, with as many threads; gb_s is the weight and KV bytes of a decoded token times tokens
+ * a second. Decode runs feed seeded ids and their logits are checked to be finite, so that a broken
+ * fast path does not score. */
 #include "cli/bandwidth.h"
 #include "cli/cli.h"
 
@@ -54,13 +55,15 @@ static elm_status feed(elm_session *session, const int32_t *ids, uint32_t n, boo
     *seconds = (double)(elm_now_us(p) - start) / 1e6;
     const float *logits = elm_session_logits(session);
     if (!logits || !isfinite(logits[0])) {
-        return elm_fail(err, ELM_INTERNAL, "the logits are not finite: the speed of this run means nothing");
+        return elm_fail(err, ELM_INTERNAL,
+                        "the logits are not finite: the speed of this run means nothing");
     }
     return ELM_OK;
 }
 
 static elm_status measure(bench *b, elm_session *session, const elm_model_info *info, bool decode,
-                          uint32_t depth, uint32_t thread_index, uint64_t token_bytes, elm_error *err) {
+                          uint32_t depth, uint32_t thread_index, uint64_t token_bytes,
+                          elm_error *err) {
     uint32_t n = decode ? b->n_decode : b->n_prompt;
     double rates[MAX_REPEAT];
     int32_t *ids = malloc((size_t)(depth + n + 1) * sizeof *ids);
@@ -75,7 +78,8 @@ static elm_status measure(bench *b, elm_session *session, const elm_model_info *
             status = feed(session, ids + depth, n, decode, elm_platform_default(), &seconds, err);
         }
         if (r > 0) rates[r - 1] = (double)n / seconds;
-        if (cli_interrupted && status == ELM_OK) status = elm_fail(err, ELM_CANCELLED, "interrupted");
+        if (cli_interrupted && status == ELM_OK)
+            status = elm_fail(err, ELM_CANCELLED, "interrupted");
     }
     free(ids);
     ELM_TRY(status);
@@ -116,13 +120,15 @@ static elm_status run_threads(bench *b, uint32_t t, elm_error *err) {
     b->bandwidth[t] = cli_read_bandwidth(b->threads[t]);
     ELM_TRY_OUT(cli_session_options(o, &info, &so, err));
     uint32_t deepest = 0;
-    for (uint32_t d = 0; d < b->n_depths; d++) deepest = b->depths[d] > deepest ? b->depths[d] : deepest;
+    for (uint32_t d = 0; d < b->n_depths; d++)
+        deepest = b->depths[d] > deepest ? b->depths[d] : deepest;
     uint32_t longest = b->n_prompt > b->n_decode ? b->n_prompt : b->n_decode;
     if (so.n_context == 0) so.n_context = deepest + longest + 8;
     ELM_TRY_OUT(elm_session_create(model, &so, &session, err));
     uint64_t weights = cli_token_weight_bytes(model);
     for (uint32_t d = 0; d < b->n_depths; d++) {
-        uint64_t token_bytes = weights + cli_token_kv_bytes(session, b->depths[d] + b->n_decode / 2);
+        uint64_t token_bytes =
+            weights + cli_token_kv_bytes(session, b->depths[d] + b->n_decode / 2);
         if (b->n_prompt > 0) {
             ELM_TRY_OUT(measure(b, session, &info, false, b->depths[d], t, 0, err));
         }
@@ -174,14 +180,16 @@ static void print_json(const bench *b) {
 
 static void print_table(const bench *b, bool csv) {
     if (csv) {
-        puts("test,depth,threads,tok_s_median,tok_s_min,tok_s_max,gb_s,bandwidth_share,load_ms,rss_file_mb,rss_anon_mb");
+        puts("test,depth,threads,tok_s_median,tok_s_min,tok_s_max,gb_s,bandwidth_share,load_ms,rss_"
+             "file_mb,rss_anon_mb");
     } else {
         printf("%s\n", b->backend);
         for (uint32_t t = 0; t < b->n_threads; t++) {
-            printf("read bandwidth, %u thread%s: %.1f GB/s\n", b->threads[t], b->threads[t] > 1 ? "s" : "",
-                   b->bandwidth[t] / 1e9);
+            printf("read bandwidth, %u thread%s: %.1f GB/s\n", b->threads[t],
+                   b->threads[t] > 1 ? "s" : "", b->bandwidth[t] / 1e9);
         }
-        puts("\n| test | depth | threads | tok/s (median) | min | max | GB/s | share of bandwidth | load ms | RSS file MB | RSS anon MB |\n"
+        puts("\n| test | depth | threads | tok/s (median) | min | max | GB/s | share of bandwidth "
+             "| load ms | RSS file MB | RSS anon MB |\n"
              "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     }
     for (uint32_t i = 0; i < b->n_results; i++) {
@@ -204,15 +212,18 @@ static int read_options(bench *b, const cli_options *o) {
     b->n_decode = o->n != CLI_NO_INT ? (uint32_t)o->n : 64;
     b->repeat = o->repeat != CLI_NO_INT ? (uint32_t)o->repeat : 5;
     if (o->prompt && cli_numbers(o->prompt, 1, &b->n_prompt) != 1) {
-        return cli_fail(ELM_INVALID_ARGUMENT, "bench -p takes a number of tokens, not '%s'", o->prompt);
+        return cli_fail(ELM_INVALID_ARGUMENT, "bench -p takes a number of tokens, not '%s'",
+                        o->prompt);
     }
     if (b->repeat < 1 || b->repeat > MAX_REPEAT || b->n_prompt > 1 << 20 || b->n_decode > 1 << 20) {
-        return cli_fail(ELM_INVALID_ARGUMENT, "-r from 1 to %d, -p and -n up to %d", MAX_REPEAT, 1 << 20);
+        return cli_fail(ELM_INVALID_ARGUMENT, "-r from 1 to %d, -p and -n up to %d", MAX_REPEAT,
+                        1 << 20);
     }
     b->n_depths = cli_numbers(o->depths ? o->depths : "0", MAX_LIST, b->depths);
     b->n_threads = cli_numbers(o->threads ? o->threads : "0", MAX_LIST, b->threads);
     if (b->n_depths == 0 || b->n_threads == 0) {
-        return cli_fail(ELM_INVALID_ARGUMENT, "-d and --threads take up to %d numbers, comma separated", MAX_LIST);
+        return cli_fail(ELM_INVALID_ARGUMENT,
+                        "-d and --threads take up to %d numbers, comma separated", MAX_LIST);
     }
     if (o->sustained != CLI_NO_NUMBER) {
         return cli_fail(ELM_UNSUPPORTED, "--sustained is not in this version of edge-llm");
@@ -226,14 +237,17 @@ static int run(const cli_options *o) {
     bench *b = calloc(1, sizeof *b);
     if (!b) return cli_fail(ELM_OUT_OF_MEMORY, "no memory");
     int code = read_options(b, o);
-    if (code == 0 && strcmp(format, "md") != 0 && strcmp(format, "csv") != 0 && strcmp(format, "json") != 0) {
+    if (code == 0 && strcmp(format, "md") != 0 && strcmp(format, "csv") != 0 &&
+        strcmp(format, "json") != 0) {
         code = cli_fail(ELM_INVALID_ARGUMENT, "-o takes md, csv or json, not '%s'", format);
     }
     for (uint32_t t = 0; code == 0 && t < b->n_threads; t++) {
         if (run_threads(b, t, &err) != ELM_OK) code = cli_error(&err);
     }
-    if (code == 0 && strcmp(format, "json") == 0) print_json(b);
-    else if (code == 0) print_table(b, strcmp(format, "csv") == 0);
+    if (code == 0 && strcmp(format, "json") == 0)
+        print_json(b);
+    else if (code == 0)
+        print_table(b, strcmp(format, "csv") == 0);
     free(b);
     return code;
 }
@@ -244,4 +258,6 @@ const cli_command cli_bench = {
     "measure prefill and decode speed",
     "  edge-llm bench model.elm --threads 1,2\n"
     "  edge-llm bench model.elm -p 0 -n 128 -d 0,2048 -o json\n",
-    1, 1, run};
+    1,
+    1,
+    run};

@@ -51,7 +51,8 @@ static int say(chat *c, elm_span user) {
         cli_add_turn(&c->turns, "assistant", elm_buf_span(&text));
         fputc('\n', stdout);
         fflush(stdout);
-        if (result.reason == ELM_STOP_CONTEXT) fprintf(stderr, "[the context is full; /clear starts anew]\n");
+        if (result.reason == ELM_STOP_CONTEXT)
+            fprintf(stderr, "[the context is full; /clear starts anew]\n");
         if (c->options->stats || c->terminal) cli_print_stats(c->session);
     } else {
         c->turns.size = before;
@@ -75,7 +76,8 @@ static void help(void) {
           "/stats          speed and memory\n"
           "/help           this list\n"
           "/exit           leave (Ctrl-D)\n"
-          "\"\"\" on a line of its own begins and ends a message of several lines; so does a \\ at a line's end\n",
+          "\"\"\" on a line of its own begins and ends a message of several lines; so does a \\ at "
+          "a line's end\n",
           stderr);
 }
 
@@ -163,4 +165,6 @@ const cli_command cli_chat = {
     "hold a conversation",
     "  edge-llm chat model.elm --system \"Answer in one sentence.\"\n"
     "  printf 'Hello\\nAnd now in French\\n' | edge-llm chat model.elm --temp 0\n",
-    1, 1, run};
+    1,
+    1,
+    run};

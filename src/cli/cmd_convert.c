@@ -25,11 +25,12 @@ static void on_progress(void *context, const elm_convert_progress *p) {
     uint64_t now = elm_now_us(elm_platform_default());
     if (!n->show_bar || (now - n->last_us < 100000 && p->n_done < p->n_total)) return;
     n->last_us = now;
-    double seconds = (double)(now - n->start_us) / 1e6, done = (double)p->bytes_done, total = (double)p->bytes_total;
+    double seconds = (double)(now - n->start_us) / 1e6, done = (double)p->bytes_done,
+           total = (double)p->bytes_total;
     double left = done > 0.0 ? seconds * (total - done) / done : 0.0;
     clear_bar(n);
-    fprintf(stderr, "%u/%u tensors  %.0f of %.0f MB  %.0f MB/s  %.0f s left", p->n_done, p->n_total, done / 1e6,
-            total / 1e6, seconds > 0.0 ? done / 1e6 / seconds : 0.0, left);
+    fprintf(stderr, "%u/%u tensors  %.0f of %.0f MB  %.0f MB/s  %.0f s left", p->n_done, p->n_total,
+            done / 1e6, total / 1e6, seconds > 0.0 ? done / 1e6 / seconds : 0.0, left);
     n->bar = true;
 }
 
@@ -44,14 +45,15 @@ static void on_note(void *context, const char *line) {
 static void on_tensor(void *context, const elm_convert_tensor *t) {
     news *n = context;
     elm_quant quant;
-    bool keeping = !n->options->quant || (elm_quant_parse(n->options->quant, &quant) && quant == ELM_QUANT_KEEP);
+    bool keeping = !n->options->quant ||
+                   (elm_quant_parse(n->options->quant, &quant) && quant == ELM_QUANT_KEEP);
     bool was_quantised = strchr("qQ", t->source_type[0]) != NULL;
     if (t->exact || !keeping || !was_quantised) return;
     n->n_requantised++;
     if (n->options->quiet || n->options->json) return;
     clear_bar(n);
-    fprintf(stderr, "%s: %s cannot be held exactly, stored as %s group %d (relative error %.2e)\n", t->name,
-            t->source_type, t->type, t->group, t->rel_rms);
+    fprintf(stderr, "%s: %s cannot be held exactly, stored as %s group %d (relative error %.2e)\n",
+            t->name, t->source_type, t->type, t->group, t->rel_rms);
 }
 
 static bool should_stop(void *context) {
@@ -60,20 +62,25 @@ static bool should_stop(void *context) {
 }
 
 /* "int8" or "int8:64" */
-static elm_status parse_scheme(const char *option, const char *text, elm_quant *quant, int32_t *group, elm_error *err) {
+static elm_status parse_scheme(const char *option, const char *text, elm_quant *quant,
+                               int32_t *group, elm_error *err) {
     char word[16];
     const char *colon = text ? strchr(text, ':') : NULL;
     if (!text) return ELM_OK;
     size_t n = colon ? (size_t)(colon - text) : strlen(text);
     snprintf(word, sizeof word, "%.*s", (int)(n < 15 ? n : 15), text);
     if (!elm_quant_parse(word, quant)) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "%s takes f32, f16, bf16, int8, int4 or keep, not '%s'", option, word);
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "%s takes f32, f16, bf16, int8, int4 or keep, not '%s'", option, word);
     }
     if (!colon) return ELM_OK;
-    if (strcmp(colon + 1, "channel") == 0) *group = ELM_GROUP_CHANNEL;
-    else *group = (int32_t)strtol(colon + 1, NULL, 10);
+    if (strcmp(colon + 1, "channel") == 0)
+        *group = ELM_GROUP_CHANNEL;
+    else
+        *group = (int32_t)strtol(colon + 1, NULL, 10);
     if (*group != ELM_GROUP_CHANNEL && *group != 32 && *group != 64 && *group != 128) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "%s: a group is 32, 64, 128 or channel, not '%s'", option, colon + 1);
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "%s: a group is 32, 64, 128 or channel, not '%s'", option, colon + 1);
     }
     return ELM_OK;
 }
@@ -86,18 +93,24 @@ static elm_status read_options(const cli_options *o, elm_convert_options *out, e
     ELM_TRY(parse_scheme("--embed", o->embed, &out->embed, &out->embed_group, err));
     ELM_TRY(parse_scheme("--head", o->head, &out->head, &out->head_group, err));
     if (o->group) {
-        out->group = strcmp(o->group, "channel") == 0 ? ELM_GROUP_CHANNEL : (int32_t)strtol(o->group, NULL, 10);
-        if (out->group != ELM_GROUP_CHANNEL && out->group != 32 && out->group != 64 && out->group != 128) {
-            return elm_fail(err, ELM_INVALID_ARGUMENT, "--group takes 32, 64, 128 or channel, not '%s'", o->group);
+        out->group = strcmp(o->group, "channel") == 0 ? ELM_GROUP_CHANNEL
+                                                      : (int32_t)strtol(o->group, NULL, 10);
+        if (out->group != ELM_GROUP_CHANNEL && out->group != 32 && out->group != 64 &&
+            out->group != 128) {
+            return elm_fail(err, ELM_INVALID_ARGUMENT,
+                            "--group takes 32, 64, 128 or channel, not '%s'", o->group);
         }
     }
     out->zero_point = o->zero_point;
-    if (o->threads && (cli_numbers(o->threads, 1, &threads) != 1 || threads == 0 || threads > 256)) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "--threads takes a number from 1 to 256, not '%s'", o->threads);
+    if (o->threads &&
+        (cli_numbers(o->threads, 1, &threads) != 1 || threads == 0 || threads > 256)) {
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "--threads takes a number from 1 to 256, not '%s'", o->threads);
     }
     out->n_threads = threads;
     if (o->calib || o->resume) {
-        return elm_fail(err, ELM_UNSUPPORTED, "%s is not in this version of edge-llm", o->calib ? "--calib" : "--resume");
+        return elm_fail(err, ELM_UNSUPPORTED, "%s is not in this version of edge-llm",
+                        o->calib ? "--calib" : "--resume");
     }
     return ELM_OK;
 }
@@ -148,13 +161,14 @@ static int run(const cli_options *o) {
         print_json(&result, seconds);
         return 0;
     }
-    printf("%s: %s, %.1f M parameters, %.1f MB (1/%.2f of float32)\n", o->output, result.architecture,
-           (double)result.n_parameters / 1e6, (double)result.file_bytes / 1e6,
+    printf("%s: %s, %.1f M parameters, %.1f MB (1/%.2f of float32)\n", o->output,
+           result.architecture, (double)result.n_parameters / 1e6, (double)result.file_bytes / 1e6,
            (double)result.f32_bytes / (double)result.file_bytes);
-    printf("%u tensors, %u exact; largest relative error %.4f (%s)\n", result.n_tensors, result.n_exact,
-           result.worst_rel_rms, result.worst_tensor[0] ? result.worst_tensor : "none");
-    printf("%.1f s, %.0f MB/s, peak memory %.0f MB\n", seconds, (double)result.source_bytes / 1e6 / seconds,
-           (double)cli_memory_now().peak_bytes / 1e6);
+    printf("%u tensors, %u exact; largest relative error %.4f (%s)\n", result.n_tensors,
+           result.n_exact, result.worst_rel_rms,
+           result.worst_tensor[0] ? result.worst_tensor : "none");
+    printf("%.1f s, %.0f MB/s, peak memory %.0f MB\n", seconds,
+           (double)result.source_bytes / 1e6 / seconds, (double)cli_memory_now().peak_bytes / 1e6);
     return 0;
 }
 
@@ -165,4 +179,6 @@ const cli_command cli_convert = {
     "  edge-llm convert Qwen3-0.6B/ -o qwen3.elm\n"
     "  edge-llm convert smollm2.gguf -o smollm2.elm --quant keep\n"
     "  edge-llm convert Qwen3-0.6B/ -o small.elm --quant int4 --group 32 --embed int4:32\n",
-    1, 1, run};
+    1,
+    1,
+    run};

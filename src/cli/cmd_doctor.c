@@ -41,8 +41,9 @@ static int run(const cli_options *o) {
     elm_json_put_double(&w, "read_bandwidth_gb_s_1_thread", bandwidth / 1e9);
     elm_json_begin_array(&w, "backends");
     if (!o->json) {
-        printf("edge-llm %s on %s %s, %ld cores, %.1f GB memory, read bandwidth %.1f GB/s (1 thread)\n\n", elm_version(),
-               system.sysname, system.machine, cores, memory / 1e9, bandwidth / 1e9);
+        printf("edge-llm %s on %s %s, %ld cores, %.1f GB memory, read bandwidth %.1f GB/s (1 "
+               "thread)\n\n",
+               elm_version(), system.sysname, system.machine, cores, memory / 1e9, bandwidth / 1e9);
     }
     for (size_t i = 0; elm_backend_table[i]; i++) {
         const elm_backend *b = elm_backend_table[i];
@@ -55,7 +56,9 @@ static int run(const cli_options *o) {
         elm_json_put_bool(&w, "available", works);
         elm_json_put_str(&w, "detail", text);
         elm_json_end_object(&w);
-        if (!o->json) printf("%-6s %-4s %s\n            %s\n", b->name, works ? "ok" : "no", text, b->summary);
+        if (!o->json)
+            printf("%-6s %-4s %s\n            %s\n", b->name, works ? "ok" : "no", text,
+                   b->summary);
     }
     elm_json_end_array(&w);
     elm_json_end_object(&w);

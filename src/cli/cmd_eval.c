@@ -1,7 +1,7 @@
 /* cmd_eval.c - edge-llm eval: perplexity of a text, or the logits of given ids; cli.
  *
- * Perplexity is counted as llama.cpp counts it: windows that do not overlap, each with its first id replaced by
- * BOS where the model uses one, predictions from index skip + 1 on. */
+ * Perplexity is counted as llama.cpp counts it: windows that do not overlap, each with its first id
+ * replaced by BOS where the model uses one, predictions from index skip + 1 on. */
 #include "cli/cli.h"
 
 #include <math.h>
@@ -43,8 +43,8 @@ typedef struct sums {
     uint64_t n;
 } sums;
 
-static elm_status window(eval *e, int32_t *ids, uint32_t size, uint32_t skip, float *logits, sums *s,
-                         elm_error *err) {
+static elm_status window(eval *e, int32_t *ids, uint32_t size, uint32_t skip, float *logits,
+                         sums *s, elm_error *err) {
     int32_t first = ids[0];
     if ((e->info.add_bos || e->info.raw_needs_bos) && e->info.bos_id >= 0) ids[0] = e->info.bos_id;
     ELM_TRY(elm_session_rewind(e->session, 0, err));
@@ -52,7 +52,8 @@ static elm_status window(eval *e, int32_t *ids, uint32_t size, uint32_t skip, fl
     ELM_TRY(elm_session_append_logits(e->session, ids, size, chunk, logits, err));
     ids[0] = first;
     for (uint32_t i = skip; i + 1 < size; i++) {
-        double nll = nll_of(logits + (size_t)i * e->info.vocab_size, e->info.n_real_tokens, ids[i + 1]);
+        double nll =
+            nll_of(logits + (size_t)i * e->info.vocab_size, e->info.n_real_tokens, ids[i + 1]);
         s->nll += nll;
         s->nll2 += nll * nll;
         s->n++;
@@ -65,11 +66,12 @@ static void print_perplexity(const cli_options *o, const sums *s, uint32_t size,
     double variance = s->nll2 / (double)s->n - mean * mean;
     double error = s->n > 1 ? sqrt(fmax(variance, 0.0) / (double)(s->n - 1)) : 0.0;
     if (!o->json) {
-        printf("perplexity %.4f +- %.4f (%llu tokens, window %u, skip %u)\n", exp(mean), exp(mean) * error,
-               (unsigned long long)s->n, size, skip);
+        printf("perplexity %.4f +- %.4f (%llu tokens, window %u, skip %u)\n", exp(mean),
+               exp(mean) * error, (unsigned long long)s->n, size, skip);
         return;
     }
-    printf("{\"schema_version\": 1, \"perplexity\": %.9g, \"perplexity_error\": %.6g, \"nll_mean\": %.9g, "
+    printf("{\"schema_version\": 1, \"perplexity\": %.9g, \"perplexity_error\": %.6g, "
+           "\"nll_mean\": %.9g, "
            "\"tokens\": %llu, \"window\": %u, \"skip\": %u}\n",
            exp(mean), exp(mean) * error, mean, (unsigned long long)s->n, size, skip);
 }
@@ -88,8 +90,8 @@ static elm_status perplexity(eval *e, elm_error *err) {
     if (status != ELM_OK) goto out;
     if (n < size) {
         status = elm_fail(err, ELM_INVALID_ARGUMENT,
-                          "'%s' has %zu tokens; one window takes %u (--window makes it smaller)", o->text, n,
-                          size);
+                          "'%s' has %zu tokens; one window takes %u (--window makes it smaller)",
+                          o->text, n, size);
         goto out;
     }
     logits = malloc((size_t)size * e->info.vocab_size * sizeof *logits);
@@ -114,7 +116,8 @@ out:
 }
 
 /* Ids separated by anything that is no digit. */
-static elm_status parse_ids(const char *text, size_t n_text, int32_t **out, size_t *n, elm_error *err) {
+static elm_status parse_ids(const char *text, size_t n_text, int32_t **out, size_t *n,
+                            elm_error *err) {
     int32_t *ids = malloc((n_text / 2 + 2) * sizeof *ids);
     if (!ids) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for the ids");
     *out = ids;
@@ -138,7 +141,8 @@ static elm_status parse_ids(const char *text, size_t n_text, int32_t **out, size
 }
 
 /* NPY 1.0: magic, header padded to 64 bytes, then float32 rows. */
-static elm_status write_npy(const char *path, const float *data, size_t rows, size_t cols, elm_error *err) {
+static elm_status write_npy(const char *path, const float *data, size_t rows, size_t cols,
+                            elm_error *err) {
     char header[128];
     memset(header, ' ', sizeof header);
     memcpy(header, "\x93NUMPY\x01\x00", 8);
@@ -169,14 +173,16 @@ static elm_status logits_of_tokens(eval *e, elm_error *err) {
     if (status == ELM_OK) status = parse_ids(text, n_text, &ids, &n, err);
     if (status == ELM_OK) {
         logits = malloc(n * e->info.vocab_size * sizeof *logits);
-        if (!logits) status = elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for the logits of %zu tokens", n);
+        if (!logits)
+            status = elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for the logits of %zu tokens", n);
     }
     if (status == ELM_OK) {
         status = elm_session_append_logits(e->session, ids, n, chunk, logits, err);
     }
     if (status == ELM_OK) status = write_npy(o->logits, logits, n, e->info.vocab_size, err);
     if (status == ELM_OK && o->json) {
-        printf("{\"schema_version\": 1, \"tokens\": %zu, \"vocab_size\": %u}\n", n, e->info.vocab_size);
+        printf("{\"schema_version\": 1, \"tokens\": %zu, \"vocab_size\": %u}\n", n,
+               e->info.vocab_size);
     }
     free(logits);
     free(ids);
@@ -203,12 +209,14 @@ static int run(const cli_options *o) {
     elm_error err;
     eval e = {.options = o};
     if (!o->text == !(o->tokens && o->logits)) {
-        return cli_fail(ELM_INVALID_ARGUMENT, "eval needs either --text FILE, or --tokens IDS and --logits OUT.npy");
+        return cli_fail(ELM_INVALID_ARGUMENT,
+                        "eval needs either --text FILE, or --tokens IDS and --logits OUT.npy");
     }
     if ((o->chunk != CLI_NO_INT && o->chunk < 1) ||
         (o->window != CLI_NO_INT && (o->window < 2 || o->window > 1 << 20)) ||
         (o->skip != CLI_NO_INT && (o->skip < 0 || o->skip > (1 << 20)))) {
-        return cli_fail(ELM_INVALID_ARGUMENT, "--chunk from 1, --window from 2, --skip from 0 and below the window");
+        return cli_fail(ELM_INVALID_ARGUMENT,
+                        "--chunk from 1, --window from 2, --skip from 0 and below the window");
     }
     int64_t window = o->window != CLI_NO_INT ? o->window : 512;
     if (o->skip != CLI_NO_INT && o->skip + 1 >= window) {
@@ -227,4 +235,6 @@ const cli_command cli_eval = {
     "perplexity of a text, or logits of given ids",
     "  edge-llm eval model.elm --text book.txt --window 512\n"
     "  edge-llm eval model.elm --tokens ids.txt --logits out.npy --chunk 1\n",
-    1, 1, run};
+    1,
+    1,
+    run};

@@ -25,7 +25,8 @@ static totals add_up(const elm_model *m) {
     return t;
 }
 
-static elm_status quant_record(elm_model *m, elm_arena *arena, const elm_json **out, elm_error *err) {
+static elm_status quant_record(elm_model *m, elm_arena *arena, const elm_json **out,
+                               elm_error *err) {
     elm_span section;
     *out = NULL;
     if (!elm_container_find(&m->container, ELM_SECTION_QUANT)) return ELM_OK;
@@ -38,7 +39,8 @@ static elm_status quant_record(elm_model *m, elm_arena *arena, const elm_json **
 
 static const elm_json *record_of(const elm_json *records, uint32_t i, const char *name) {
     if (!records || records->type != ELM_JSON_ARRAY || i >= records->count) return NULL;
-    return elm_json_is(elm_json_find(&records->as.items[i], "name"), name) ? &records->as.items[i] : NULL;
+    return elm_json_is(elm_json_find(&records->as.items[i], "name"), name) ? &records->as.items[i]
+                                                                           : NULL;
 }
 
 static double number_of(const elm_json *record, const char *key) {
@@ -69,43 +71,51 @@ static void print_tensors(const elm_model *m, const elm_json *records) {
         char shape[48];
         elm_span from = text_of(r, "source_type");
         shape_text(t, shape, sizeof shape);
-        printf("| %s | %s | %s | %u | %llu | %.*s | %.3g | %.3g |\n", t->name, shape, elm_dtype_get(t->dtype)->text,
-               t->group, (unsigned long long)(t->codes_bytes + t->scales_bytes + t->zeros_bytes), (int)from.size,
-               (const char *)from.data, number_of(r, "rel_rms"), number_of(r, "max_abs"));
+        printf("| %s | %s | %s | %u | %llu | %.*s | %.3g | %.3g |\n", t->name, shape,
+               elm_dtype_get(t->dtype)->text, t->group,
+               (unsigned long long)(t->codes_bytes + t->scales_bytes + t->zeros_bytes),
+               (int)from.size, (const char *)from.data, number_of(r, "rel_rms"),
+               number_of(r, "max_abs"));
     }
 }
 
 static void print_summary(const elm_model *m, const totals *t) {
     const elm_meta *meta = &m->meta;
-    printf("%s%s%s, format %u.%u, generation %llu\n", meta->architecture, meta->name[0] ? " " : "", meta->name,
-           m->container.major, m->container.minor, (unsigned long long)m->container.generation);
+    printf("%s%s%s, format %u.%u, generation %llu\n", meta->architecture, meta->name[0] ? " " : "",
+           meta->name, m->container.major, m->container.minor,
+           (unsigned long long)m->container.generation);
     printf("%.1f M parameters, %u layers, hidden %u, vocabulary %u (%u real), context %u\n",
-           (double)meta->n_parameters / 1e6, meta->n_layers, meta->hidden_size, meta->vocab_size, meta->n_real_tokens,
-           meta->context_length);
-    printf("file %.1f MB, weights %.1f MB: 1/%.2f of float32 (%.1f MB)\n", (double)m->container.map.size / 1e6,
-           (double)t->stored / 1e6, (double)t->f32 / (double)m->container.map.size, (double)t->f32 / 1e6);
+           (double)meta->n_parameters / 1e6, meta->n_layers, meta->hidden_size, meta->vocab_size,
+           meta->n_real_tokens, meta->context_length);
+    printf("file %.1f MB, weights %.1f MB: 1/%.2f of float32 (%.1f MB)\n",
+           (double)m->container.map.size / 1e6, (double)t->stored / 1e6,
+           (double)t->f32 / (double)m->container.map.size, (double)t->f32 / 1e6);
     for (uint32_t d = 0; d < ELM_N_DTYPES; d++) {
         if (t->n_by_type[d]) {
-            printf("  %-6s %4u tensors, %.1f MB\n", elm_dtype_get(d)->text, t->n_by_type[d], (double)t->by_type[d] / 1e6);
+            printf("  %-6s %4u tensors, %.1f MB\n", elm_dtype_get(d)->text, t->n_by_type[d],
+                   (double)t->by_type[d] / 1e6);
         }
     }
     puts("\n| section | offset | bytes | chunks | sha256 |\n|---|---:|---:|---:|---|");
     for (uint32_t i = 0; i < m->container.n_sections; i++) {
         const elm_section *s = &m->container.sections[i];
-        printf("| %s | %llu | %llu | %u |", elm_section_text(s->type), (unsigned long long)s->offset,
-               (unsigned long long)s->size, s->n_chunks);
+        printf("| %s | %llu | %llu | %u |", elm_section_text(s->type),
+               (unsigned long long)s->offset, (unsigned long long)s->size, s->n_chunks);
         printf(" %02x%02x%02x%02x... |\n", s->sha256[0], s->sha256[1], s->sha256[2], s->sha256[3]);
     }
-    puts("\n| context | KV f32 MB | KV f16 MB | KV int8 MB | other MB |\n|---:|---:|---:|---:|---:|");
+    puts("\n| context | KV f32 MB | KV f16 MB | KV int8 MB | other MB "
+         "|\n|---:|---:|---:|---:|---:|");
     const uint32_t contexts[] = {2048, 8192, 32768, 131072};
     for (size_t i = 0; i < sizeof contexts / sizeof contexts[0]; i++) {
         if (contexts[i] > meta->context_length && i > 0) break;
         elm_memory_estimate e[3];
         for (int kv = 0; kv < 3; kv++) {
-            (void)!elm_model_estimate_memory(m, contexts[i], (elm_kv_type)(ELM_KV_F32 + kv), &e[kv], NULL);
+            (void)!elm_model_estimate_memory(m, contexts[i], (elm_kv_type)(ELM_KV_F32 + kv), &e[kv],
+                                             NULL);
         }
         printf("| %u | %.1f | %.1f | %.1f | %.1f |\n", contexts[i], (double)e[0].kv_bytes / 1e6,
-               (double)e[1].kv_bytes / 1e6, (double)e[2].kv_bytes / 1e6, (double)e[1].scratch_bytes / 1e6);
+               (double)e[1].kv_bytes / 1e6, (double)e[2].kv_bytes / 1e6,
+               (double)e[1].scratch_bytes / 1e6);
     }
     printf("\nchat template: %s\n", m->chat_template ? "yes" : "none");
 }
@@ -200,10 +210,11 @@ static int run(const cli_options *o) {
     return status == ELM_OK ? 0 : cli_error(&err);
 }
 
-const cli_command cli_inspect = {
-    "inspect",
-    "inspect MODEL [--graph | --tensors | --plan] [--json]",
-    "what a file holds and what it costs",
-    "  edge-llm inspect model.elm\n"
-    "  edge-llm inspect model.elm --plan --backend cpu\n",
-    1, 1, run};
+const cli_command cli_inspect = {"inspect",
+                                 "inspect MODEL [--graph | --tensors | --plan] [--json]",
+                                 "what a file holds and what it costs",
+                                 "  edge-llm inspect model.elm\n"
+                                 "  edge-llm inspect model.elm --plan --backend cpu\n",
+                                 1,
+                                 1,
+                                 run};

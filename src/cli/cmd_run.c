@@ -5,8 +5,9 @@
 #include <string.h>
 
 /* The prompt's ids: through the chat template, or raw with BOS where the model wants it. */
-static elm_status prompt_ids(const cli_options *o, const elm_model *model, const elm_model_info *info,
-                             elm_span prompt, int32_t **ids, size_t *n, elm_error *err) {
+static elm_status prompt_ids(const cli_options *o, const elm_model *model,
+                             const elm_model_info *info, elm_span prompt, int32_t **ids, size_t *n,
+                             elm_error *err) {
     *ids = NULL;
     if (!o->raw) {
         elm_buf turns, json;
@@ -34,13 +35,19 @@ static elm_status prompt_ids(const cli_options *o, const elm_model *model, const
 
 static const char *reason_text(elm_stop_reason reason) {
     switch (reason) {
-    case ELM_STOP_EOS: return "eos";
-    case ELM_STOP_STRING: return "stop";
-    case ELM_STOP_LENGTH: return "length";
-    case ELM_STOP_CONTEXT: return "context";
-    case ELM_STOP_CANCELLED: return "cancelled";
+    case ELM_STOP_EOS:
+        return "eos";
+    case ELM_STOP_STRING:
+        return "stop";
+    case ELM_STOP_LENGTH:
+        return "length";
+    case ELM_STOP_CONTEXT:
+        return "context";
+    case ELM_STOP_CANCELLED:
+        return "cancelled";
     case ELM_STOP_CALLBACK:
-    case ELM_STOP_NONE: break;
+    case ELM_STOP_NONE:
+        break;
     }
     return "none";
 }
@@ -131,11 +138,12 @@ static int run(const cli_options *o) {
     return result.reason == ELM_STOP_CANCELLED ? cli_interrupted : 0;
 }
 
-const cli_command cli_run = {
-    "run",
-    "run MODEL [-p TEXT | -f FILE | < FILE] [options]",
-    "answer one prompt",
-    "  edge-llm run model.elm -p \"What is a byte?\"\n"
-    "  edge-llm run model.elm -f question.txt --temp 0 -n 200 --stats\n"
-    "  echo \"Once upon a time\" | edge-llm run model.elm --raw\n",
-    1, 1, run};
+const cli_command cli_run = {"run",
+                             "run MODEL [-p TEXT | -f FILE | < FILE] [options]",
+                             "answer one prompt",
+                             "  edge-llm run model.elm -p \"What is a byte?\"\n"
+                             "  edge-llm run model.elm -f question.txt --temp 0 -n 200 --stats\n"
+                             "  echo \"Once upon a time\" | edge-llm run model.elm --raw\n",
+                             1,
+                             1,
+                             run};

@@ -12,7 +12,8 @@ static elm_status render(const cli_options *o, elm_arena *arena, elm_parts *out,
     char *source, *json;
     size_t n_source, n_json;
     ELM_TRY(cli_read(o->positional[0], &source, &n_source, err));
-    elm_status status = elm_template_parse(elm_allocator_default(), elm_span_of(source, n_source), &template, err);
+    elm_status status =
+        elm_template_parse(elm_allocator_default(), elm_span_of(source, n_source), &template, err);
     free(source);
     ELM_TRY(status);
     status = cli_read(o->chat, &json, &n_json, err);
@@ -43,9 +44,10 @@ static int run(const cli_options *o) {
     return status == ELM_OK ? 0 : cli_error(&err);
 }
 
-const cli_command cli_template = {
-    "template",
-    "template FILE.jinja --chat FILE.json",
-    "render a chat template",
-    "  edge-llm template chat_template.jinja --chat chat.json\n",
-    1, 1, run};
+const cli_command cli_template = {"template",
+                                  "template FILE.jinja --chat FILE.json",
+                                  "render a chat template",
+                                  "  edge-llm template chat_template.jinja --chat chat.json\n",
+                                  1,
+                                  1,
+                                  run};

@@ -1,4 +1,5 @@
-/* cmd_tokenize.c - edge-llm tokenize: text to ids and back, for a .elm, a tokenizer.json, a folder or a GGUF; cli. */
+/* cmd_tokenize.c - edge-llm tokenize: text to ids and back, for a .elm, a tokenizer.json, a folder
+ * or a GGUF; cli. */
 #include "cli/cli.h"
 #include "elm/container.h"
 #include "parse/source.h"
@@ -79,8 +80,8 @@ static elm_status encode(const text_model *m, const cli_options *o, elm_buf *ids
     if (o->prompt && o->file) return elm_fail(err, ELM_INVALID_ARGUMENT, "give -p or -f, not both");
     if (!o->prompt) ELM_TRY(cli_read(o->file, &text, &n, err));
     elm_span span = o->prompt ? elm_span_str(o->prompt) : elm_span_of(text, n);
-    elm_status status = elm_tokenizer_encode_text(m->tokenizer, span, o->plain ? ELM_PART_INPUT : ELM_PART_TEMPLATE,
-                                                  !o->no_bos, ids, err);
+    elm_status status = elm_tokenizer_encode_text(
+        m->tokenizer, span, o->plain ? ELM_PART_INPUT : ELM_PART_TEMPLATE, !o->no_bos, ids, err);
     free(text);
     return status;
 }
@@ -97,7 +98,8 @@ static elm_status decode(const text_model *m, const char *list, elm_buf *out, el
         }
         long id = strtol(p, &end, 10);
         if (end == p || id < 0 || id >= (long)info.n_ids) {
-            return elm_fail(err, ELM_INVALID_ARGUMENT, "'%.20s' is no id of this tokenizer (0..%u)", p, info.n_ids - 1);
+            return elm_fail(err, ELM_INVALID_ARGUMENT, "'%.20s' is no id of this tokenizer (0..%u)",
+                            p, info.n_ids - 1);
         }
         elm_detokenizer_push(m->tokenizer, &d, (int32_t)id, false, out);
         p = end;
@@ -115,7 +117,8 @@ static elm_status chat_context(text_model *m, const char *path, elm_json *out, e
     elm_status status = elm_json_parse(elm_span_of(text, n), path, NULL, &m->arena, &root, err);
     free(text);
     ELM_TRY(status);
-    if (root->type != ELM_JSON_OBJECT) return elm_fail(err, ELM_MALFORMED, "'%s' holds no JSON object", path);
+    if (root->type != ELM_JSON_OBJECT)
+        return elm_fail(err, ELM_MALFORMED, "'%s' holds no JSON object", path);
     uint32_t extra = m->special_tokens ? m->special_tokens->count : 0, count = root->count;
     elm_json *members = elm_arena_array(&m->arena, (size_t)count + extra, sizeof *members);
     if (!members) return elm_fail_oom(err, sizeof *members, "the template's variables");
@@ -123,7 +126,8 @@ static elm_status chat_context(text_model *m, const char *path, elm_json *out, e
     for (uint32_t i = 0; i < extra; i++) {
         const elm_json *token = &m->special_tokens->as.items[i];
         bool named = false;
-        for (uint32_t k = 0; k < root->count && !named; k++) named = elm_span_equal(root->as.items[k].key, token->key);
+        for (uint32_t k = 0; k < root->count && !named; k++)
+            named = elm_span_equal(root->as.items[k].key, token->key);
         if (!named) members[count++] = *token;
     }
     *out = *root;
@@ -132,21 +136,25 @@ static elm_status chat_context(text_model *m, const char *path, elm_json *out, e
     return ELM_OK;
 }
 
-static elm_status chat(text_model *m, const cli_options *o, elm_parts *parts, elm_buf *ids, elm_error *err) {
+static elm_status chat(text_model *m, const cli_options *o, elm_parts *parts, elm_buf *ids,
+                       elm_error *err) {
     elm_json context;
     elm_template *template = NULL;
     elm_template_options options = {.now_unix_s = (int64_t)time(NULL)};
-    if (m->chat_template.size == 0) return elm_fail(err, ELM_UNSUPPORTED, "'%s' has no chat template", o->positional[0]);
+    if (m->chat_template.size == 0)
+        return elm_fail(err, ELM_UNSUPPORTED, "'%s' has no chat template", o->positional[0]);
     ELM_TRY(chat_context(m, o->chat, &context, err));
     ELM_TRY(elm_template_parse(elm_allocator_default(), m->chat_template, &template, err));
     elm_status status = elm_template_render(template, &context, &options, parts, err);
     if (status == ELM_OK) status = elm_parts_check(parts, "the rendered text", err);
-    if (status == ELM_OK && !o->render) status = elm_tokenizer_encode(m->tokenizer, parts, false, ids, err);
+    if (status == ELM_OK && !o->render)
+        status = elm_tokenizer_encode(m->tokenizer, parts, false, ids, err);
     elm_template_free(template);
     return status;
 }
 
-static elm_status work(text_model *m, const cli_options *o, elm_buf *out, elm_parts *parts, elm_error *err) {
+static elm_status work(text_model *m, const cli_options *o, elm_buf *out, elm_parts *parts,
+                       elm_error *err) {
     const char *path = o->positional[0];
     ELM_TRY(ends_with(path, ".elm") ? open_elm(m, path, err) : open_source(m, path, err));
     if (o->decode) {
@@ -156,8 +164,10 @@ static elm_status work(text_model *m, const cli_options *o, elm_buf *out, elm_pa
     }
     if (o->chat) {
         ELM_TRY(chat(m, o, parts, out, err));
-        if (o->render) cli_print_buf(&parts->text);
-        else print_ids(out);
+        if (o->render)
+            cli_print_buf(&parts->text);
+        else
+            print_ids(out);
         return ELM_OK;
     }
     ELM_TRY(encode(m, o, out, err));
@@ -182,11 +192,13 @@ static int run(const cli_options *o) {
     return status == ELM_OK ? 0 : cli_error(&err);
 }
 
-const cli_command cli_tokenize = {
-    "tokenize",
-    "tokenize MODEL [-p TEXT | -f FILE | --decode \"ID ...\" | --chat FILE.json [--render]] [--no-bos] [--plain]",
-    "text to ids and back",
-    "  edge-llm tokenize model.elm -p \"Hello\"\n"
-    "  edge-llm tokenize tokenizer.json --decode \"9707 11\"\n"
-    "  edge-llm tokenize model.elm --chat chat.json --render\n",
-    1, 1, run};
+const cli_command cli_tokenize = {"tokenize",
+                                  "tokenize MODEL [-p TEXT | -f FILE | --decode \"ID ...\" | "
+                                  "--chat FILE.json [--render]] [--no-bos] [--plain]",
+                                  "text to ids and back",
+                                  "  edge-llm tokenize model.elm -p \"Hello\"\n"
+                                  "  edge-llm tokenize tokenizer.json --decode \"9707 11\"\n"
+                                  "  edge-llm tokenize model.elm --chat chat.json --render\n",
+                                  1,
+                                  1,
+                                  run};

@@ -27,9 +27,10 @@ static void on_damage(void *context, const elm_damage *d) {
         elm_json_end_object(r->w);
         return;
     }
-    printf("damaged: section %s, %s%s%schunk %llu, bytes %llu..%llu", d->section, d->tensor ? "tensor " : "",
-           d->tensor ? d->tensor : "", d->tensor ? ", " : "", (unsigned long long)d->chunk,
-           (unsigned long long)d->offset, (unsigned long long)(d->offset + d->size - 1));
+    printf("damaged: section %s, %s%s%schunk %llu, bytes %llu..%llu", d->section,
+           d->tensor ? "tensor " : "", d->tensor ? d->tensor : "", d->tensor ? ", " : "",
+           (unsigned long long)d->chunk, (unsigned long long)d->offset,
+           (unsigned long long)(d->offset + d->size - 1));
     if (d->expected || d->found) printf(", checksum %08x, expected %08x", d->found, d->expected);
     putchar('\n');
 }
@@ -40,7 +41,8 @@ static void on_progress(void *context, uint64_t done, uint64_t total) {
     fprintf(stderr, "\r%.0f %%", 100.0 * (double)done / (double)total);
 }
 
-static void print_json_tail(elm_json_writer *w, const elm_container *c, const elm_verify_result *v) {
+static void print_json_tail(elm_json_writer *w, const elm_container *c,
+                            const elm_verify_result *v) {
     elm_json_end_array(w);
     elm_json_put_bool(w, "intact", v->n_damaged == 0);
     elm_json_put_int(w, "damaged", (int64_t)v->n_damaged);
@@ -76,7 +78,8 @@ static elm_status verify(const cli_options *o, elm_error *err) {
         printf("%s: intact, %.1f MB checked\n", o->positional[0], (double)v.bytes_checked / 1e6);
     }
     if (v.bytes_after_end > 0 && !o->json) {
-        printf("%llu bytes behind the committed end are ignored\n", (unsigned long long)v.bytes_after_end);
+        printf("%llu bytes behind the committed end are ignored\n",
+               (unsigned long long)v.bytes_after_end);
     }
     elm_buf_free(&json);
     elm_container_close(&c);
@@ -86,11 +89,16 @@ static elm_status verify(const cli_options *o, elm_error *err) {
 static int run(const cli_options *o) {
     elm_error err;
     if (o->key || o->repair_from) {
-        return cli_fail(ELM_UNSUPPORTED, "%s is not in this version of edge-llm", o->key ? "--key" : "--repair-from");
+        return cli_fail(ELM_UNSUPPORTED, "%s is not in this version of edge-llm",
+                        o->key ? "--key" : "--repair-from");
     }
     return verify(o, &err) == ELM_OK ? 0 : cli_error(&err);
 }
 
-const cli_command cli_verify = {
-    "verify", "verify MODEL [--json]", "check every byte of a file",
-    "  edge-llm verify model.elm\n", 1, 1, run};
+const cli_command cli_verify = {"verify",
+                                "verify MODEL [--json]",
+                                "check every byte of a file",
+                                "  edge-llm verify model.elm\n",
+                                1,
+                                1,
+                                run};

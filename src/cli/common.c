@@ -24,7 +24,8 @@ int cli_fail(elm_status status, const char *fmt, ...) {
     return cli_error(&err);
 }
 
-static elm_status read_stream(FILE *in, const char *name, char **out, size_t *n_out, elm_error *err) {
+static elm_status read_stream(FILE *in, const char *name, char **out, size_t *n_out,
+                              elm_error *err) {
     size_t size = 0, capacity = 65536;
     char *data = malloc(capacity + 1);
     while (data) {
@@ -53,7 +54,8 @@ static elm_status read_stream(FILE *in, const char *name, char **out, size_t *n_
 }
 
 elm_status cli_read(const char *path, char **out, size_t *n_out, elm_error *err) {
-    if (!path || strcmp(path, "-") == 0) return read_stream(stdin, "standard input", out, n_out, err);
+    if (!path || strcmp(path, "-") == 0)
+        return read_stream(stdin, "standard input", out, n_out, err);
     FILE *in = fopen(path, "rb");
     if (!in) return elm_fail(err, ELM_NOT_FOUND, "cannot open '%s': %s", path, strerror(errno));
     elm_status status = read_stream(in, path, out, n_out, err);
@@ -92,7 +94,8 @@ static elm_status refuse_missing_features(const cli_options *o, elm_error *err) 
     };
     for (size_t i = 0; i < sizeof missing / sizeof missing[0]; i++) {
         if (missing[i].given) {
-            return elm_fail(err, ELM_UNSUPPORTED, "%s is not in this version of edge-llm", missing[i].name);
+            return elm_fail(err, ELM_UNSUPPORTED, "%s is not in this version of edge-llm",
+                            missing[i].name);
         }
     }
     return ELM_OK;
@@ -105,7 +108,8 @@ elm_status cli_model_options(const cli_options *o, elm_model_options *out, elm_e
     uint32_t threads[64];
     if (o->threads) {
         if (cli_numbers(o->threads, 64, threads) == 0 || threads[0] == 0) {
-            return elm_fail(err, ELM_INVALID_ARGUMENT, "--threads takes a number from 1, not '%s'", o->threads);
+            return elm_fail(err, ELM_INVALID_ARGUMENT, "--threads takes a number from 1, not '%s'",
+                            o->threads);
         }
         out->n_threads = threads[0];
     }
@@ -113,12 +117,13 @@ elm_status cli_model_options(const cli_options *o, elm_model_options *out, elm_e
         char *end;
         out->cpu_mask = (uint32_t)strtoul(o->cpu_mask, &end, 16);
         if (*end || out->cpu_mask == 0) {
-            return elm_fail(err, ELM_INVALID_ARGUMENT, "--cpu-mask takes a hexadecimal number above 0, not '%s'",
-                            o->cpu_mask);
+            return elm_fail(err, ELM_INVALID_ARGUMENT,
+                            "--cpu-mask takes a hexadecimal number above 0, not '%s'", o->cpu_mask);
         }
     }
     if (o->memory_mb != CLI_NO_INT) {
-        if (o->memory_mb < 1) return elm_fail(err, ELM_INVALID_ARGUMENT, "--memory takes megabytes, from 1");
+        if (o->memory_mb < 1)
+            return elm_fail(err, ELM_INVALID_ARGUMENT, "--memory takes megabytes, from 1");
         out->memory_limit_bytes = (size_t)o->memory_mb << 20;
     }
     out->backends = o->backend;
@@ -127,10 +132,14 @@ elm_status cli_model_options(const cli_options *o, elm_model_options *out, elm_e
 
 static elm_status kv_type(const char *text, elm_kv_type *out, elm_error *err) {
     if (!text) return ELM_OK;
-    if (strcmp(text, "f32") == 0) *out = ELM_KV_F32;
-    else if (strcmp(text, "f16") == 0) *out = ELM_KV_F16;
-    else if (strcmp(text, "int8") == 0) *out = ELM_KV_I8;
-    else return elm_fail(err, ELM_INVALID_ARGUMENT, "--kv takes f32, f16 or int8, not '%s'", text);
+    if (strcmp(text, "f32") == 0)
+        *out = ELM_KV_F32;
+    else if (strcmp(text, "f16") == 0)
+        *out = ELM_KV_F16;
+    else if (strcmp(text, "int8") == 0)
+        *out = ELM_KV_I8;
+    else
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "--kv takes f32, f16 or int8, not '%s'", text);
     return ELM_OK;
 }
 
@@ -149,7 +158,8 @@ elm_status cli_session_options(const cli_options *o, const elm_model_info *info,
     *s = info->sampling;
     s->struct_size = sizeof *s;
     if (o->temp != CLI_NO_NUMBER) s->temperature = (float)o->temp;
-    if (o->top_k != CLI_NO_INT) s->top_k = (int32_t)(o->top_k < 0 || o->top_k > INT32_MAX ? -1 : o->top_k);
+    if (o->top_k != CLI_NO_INT)
+        s->top_k = (int32_t)(o->top_k < 0 || o->top_k > INT32_MAX ? -1 : o->top_k);
     if (o->top_p != CLI_NO_NUMBER) s->top_p = (float)o->top_p;
     if (o->min_p != CLI_NO_NUMBER) s->min_p = (float)o->min_p;
     if (o->repeat_penalty != CLI_NO_NUMBER) s->repetition_penalty = (float)o->repeat_penalty;
@@ -167,9 +177,13 @@ void cli_fit_context(const cli_options *o, const elm_model_info *info, size_t n_
     session->n_context = need < info->context_length ? (uint32_t)need : info->context_length;
 }
 
-void cli_buf(elm_buf *buf) { elm_buf_init(buf, elm_allocator_default(), (size_t)1 << 30); }
+void cli_buf(elm_buf *buf) {
+    elm_buf_init(buf, elm_allocator_default(), (size_t)1 << 30);
+}
 
-void cli_print_buf(const elm_buf *buf) { fwrite(buf->data, 1, buf->size, stdout); }
+void cli_print_buf(const elm_buf *buf) {
+    fwrite(buf->data, 1, buf->size, stdout);
+}
 
 cli_memory cli_memory_now(void) {
     cli_memory memory = {0};
@@ -178,8 +192,10 @@ cli_memory cli_memory_now(void) {
     FILE *in = fopen("/proc/self/status", "r");
     char line[128];
     while (in && fgets(line, sizeof line, in)) {
-        if (strncmp(line, "RssFile:", 8) == 0) memory.file_bytes = strtoull(line + 8, NULL, 10) * 1024;
-        if (strncmp(line, "RssAnon:", 8) == 0) memory.anonymous_bytes = strtoull(line + 8, NULL, 10) * 1024;
+        if (strncmp(line, "RssFile:", 8) == 0)
+            memory.file_bytes = strtoull(line + 8, NULL, 10) * 1024;
+        if (strncmp(line, "RssAnon:", 8) == 0)
+            memory.anonymous_bytes = strtoull(line + 8, NULL, 10) * 1024;
     }
     if (in) fclose(in);
     return memory;

@@ -41,7 +41,8 @@ elm_status cli_chat_json(const cli_options *o, elm_span turns, elm_buf *out, elm
     if (o->think) {
         bool on = strcmp(o->think, "on") == 0;
         if (!on && strcmp(o->think, "off") != 0) {
-            return elm_fail(err, ELM_INVALID_ARGUMENT, "--think takes on or off, not '%s'", o->think);
+            return elm_fail(err, ELM_INVALID_ARGUMENT, "--think takes on or off, not '%s'",
+                            o->think);
         }
         elm_buf_printf(out, ", \"enable_thinking\": %s", on ? "true" : "false");
     }
@@ -82,7 +83,8 @@ elm_status cli_stream(elm_session *session, const cli_options *o, elm_buf *answe
     return status;
 }
 
-elm_status cli_chat_ids(const elm_model *model, elm_span json, int32_t **ids, size_t *n, elm_error *err) {
+elm_status cli_chat_ids(const elm_model *model, elm_span json, int32_t **ids, size_t *n,
+                        elm_error *err) {
     *ids = NULL;
     const char *text = (const char *)json.data;
     ELM_TRY(elm_chat_tokenize(model, text, json.size, NULL, 0, n, err));
@@ -91,14 +93,17 @@ elm_status cli_chat_ids(const elm_model *model, elm_span json, int32_t **ids, si
     return elm_chat_tokenize(model, text, json.size, *ids, *n + 1, n, err);
 }
 
-static double rate(uint64_t tokens, uint64_t us) { return us ? (double)tokens * 1e6 / (double)us : 0.0; }
+static double rate(uint64_t tokens, uint64_t us) {
+    return us ? (double)tokens * 1e6 / (double)us : 0.0;
+}
 
 void cli_print_stats(const elm_session *session) {
     elm_stats s;
     elm_session_get_stats(session, &s);
     cli_memory memory = cli_memory_now();
     fprintf(stderr,
-            "[load %.1f ms | first token %.1f ms | prefill %llu tokens, %.1f tok/s | decode %llu tokens, "
+            "[load %.1f ms | first token %.1f ms | prefill %llu tokens, %.1f tok/s | decode %llu "
+            "tokens, "
             "%.1f tok/s | memory: peak %.0f MB, session %.1f MB]\n",
             (double)s.load_us / 1e3, (double)s.first_token_us / 1e3,
             (unsigned long long)s.prefill_tokens, rate(s.prefill_tokens, s.prefill_us),

@@ -4,8 +4,10 @@
 
 #include "cli/cli.h"
 
-/* {"messages": [turns], "add_generation_prompt": true, ...} from turns already written as JSON objects. */
-elm_status cli_chat_json(const cli_options *o, elm_span turns, elm_buf *out, elm_error *err) ELM_MUST_CHECK;
+/* {"messages": [turns], "add_generation_prompt": true, ...} from turns already written as JSON
+ * objects. */
+elm_status cli_chat_json(const cli_options *o, elm_span turns, elm_buf *out,
+                         elm_error *err) ELM_MUST_CHECK;
 /* Appends one turn object to `turns`. */
 void cli_add_turn(elm_buf *turns, const char *role, elm_span content);
 
@@ -17,7 +19,7 @@ elm_status cli_stream(elm_session *session, const cli_options *o, elm_buf *answe
 void cli_print_stats(const elm_session *session);
 
 /* Ids of a chat (template applied) in a malloc'ed array. */
-elm_status cli_chat_ids(const elm_model *model, elm_span json, int32_t **ids, size_t *n, elm_error *err)
-    ELM_MUST_CHECK;
+elm_status cli_chat_ids(const elm_model *model, elm_span json, int32_t **ids, size_t *n,
+                        elm_error *err) ELM_MUST_CHECK;
 
 #endif

@@ -80,8 +80,8 @@ char *cli_read_message(bool terminal) {
 }
 
 bool cli_is_command(const char *line) {
-    static const char *const commands[] = {"/clear", "/exit", "/bye", "/quit", "/help", "/?", "/stats",
-                                           "/system", "/read"};
+    static const char *const commands[] = {"/clear", "/exit",  "/bye",    "/quit", "/help",
+                                           "/?",     "/stats", "/system", "/read"};
     size_t n = strcspn(line, " ");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strlen(commands[i]) == n && strncmp(line, commands[i], n) == 0) return true;

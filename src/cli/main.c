@@ -6,18 +6,20 @@
 #include <string.h>
 #include <unistd.h>
 
-extern const cli_command cli_convert, cli_run, cli_chat, cli_tokenize, cli_template, cli_eval, cli_bench,
-    cli_inspect, cli_verify, cli_doctor, cli_version, cli_help;
+extern const cli_command cli_convert, cli_run, cli_chat, cli_tokenize, cli_template, cli_eval,
+    cli_bench, cli_inspect, cli_verify, cli_doctor, cli_version, cli_help;
 
 const cli_command *const cli_commands[] = {
-    &cli_convert, &cli_run,     &cli_chat,   &cli_tokenize, &cli_template, &cli_eval, &cli_bench,
-    &cli_inspect, &cli_verify,  &cli_doctor, &cli_version,  &cli_help,     NULL,
+    &cli_convert, &cli_run,    &cli_chat,   &cli_tokenize, &cli_template, &cli_eval, &cli_bench,
+    &cli_inspect, &cli_verify, &cli_doctor, &cli_version,  &cli_help,     NULL,
 };
 
 volatile int cli_interrupted;
 static elm_session *volatile cancel_target;
 
-void cli_cancel_target(elm_session *session) { cancel_target = session; }
+void cli_cancel_target(elm_session *session) {
+    cancel_target = session;
+}
 
 /* elm_session_cancel stores one atomic flag, so it may be called here. */
 static void on_signal(int number) {
@@ -51,7 +53,8 @@ int main(int argc, char **argv) {
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
     const cli_command *command = cli_command_find(name);
     if (!command) {
-        return cli_fail(ELM_INVALID_ARGUMENT, "there is no command '%s'; see 'edge-llm help'", name);
+        return cli_fail(ELM_INVALID_ARGUMENT, "there is no command '%s'; see 'edge-llm help'",
+                        name);
     }
     install_signals();
     int code = cli_parse(command, argc, argv, 2, &options);

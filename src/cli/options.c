@@ -47,9 +47,10 @@ static int bit_of(const cli_command *command) {
         const char *name;
         int bit;
     } bits[] = {
-        {"convert", C_CONVERT}, {"run", C_RUN},         {"chat", C_CHAT},       {"tokenize", C_TOKENIZE},
-        {"template", C_TEMPLATE}, {"eval", C_EVAL},     {"bench", C_BENCH},     {"inspect", C_INSPECT},
-        {"verify", C_VERIFY},   {"doctor", C_DOCTOR},   {"version", C_VERSION}, {"help", C_HELP},
+        {"convert", C_CONVERT},   {"run", C_RUN},           {"chat", C_CHAT},
+        {"tokenize", C_TOKENIZE}, {"template", C_TEMPLATE}, {"eval", C_EVAL},
+        {"bench", C_BENCH},       {"inspect", C_INSPECT},   {"verify", C_VERIFY},
+        {"doctor", C_DOCTOR},     {"version", C_VERSION},   {"help", C_HELP},
     };
     for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
         if (strcmp(bits[i].name, command->name) == 0) return bits[i].bit;
@@ -86,11 +87,11 @@ static int unknown(const cli_command *command, const char *word) {
         if (d < best) best = d, nearest = table[i].name;
     }
     if (nearest) {
-        return cli_fail(ELM_INVALID_ARGUMENT, "%s has no option '%s'; did you mean --%s?", command->name,
-                        word, nearest);
+        return cli_fail(ELM_INVALID_ARGUMENT, "%s has no option '%s'; did you mean --%s?",
+                        command->name, word, nearest);
     }
-    return cli_fail(ELM_INVALID_ARGUMENT, "%s has no option '%s'; see 'edge-llm help %s'", command->name,
-                    word, command->name);
+    return cli_fail(ELM_INVALID_ARGUMENT, "%s has no option '%s'; see 'edge-llm help %s'",
+                    command->name, word, command->name);
 }
 
 static const option *find(const cli_command *command, const char *word, const char **value) {
@@ -117,8 +118,12 @@ static int store(const option *o, const char *value, cli_options *out) {
     double number;
     errno = 0;
     switch (o->kind) {
-    case KIND_FLAG: *(bool *)(void *)field = true; return 0;
-    case KIND_TEXT: *(const char **)(void *)field = value; return 0;
+    case KIND_FLAG:
+        *(bool *)(void *)field = true;
+        return 0;
+    case KIND_TEXT:
+        *(const char **)(void *)field = value;
+        return 0;
     case KIND_STOPS:
         if (out->n_stops == CLI_MAX_STOPS) {
             return cli_fail(ELM_INVALID_ARGUMENT, "more than %d --stop", CLI_MAX_STOPS);
@@ -185,7 +190,8 @@ int cli_parse(const cli_command *command, int argc, char **argv, int first, cli_
 }
 
 void cli_print_help(const cli_command *command, FILE *out) {
-    fprintf(out, "edge-llm %s - %s\n\nusage: edge-llm %s\n", command->name, command->summary, command->usage);
+    fprintf(out, "edge-llm %s - %s\n\nusage: edge-llm %s\n", command->name, command->summary,
+            command->usage);
     if (command->examples) fprintf(out, "\n%s", command->examples);
     fprintf(out, "\noptions:\n");
     for (size_t i = 0; i < N_OPTIONS; i++) {

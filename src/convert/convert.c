@@ -1,7 +1,8 @@
-/* convert.c - a source model to one .elm file: read, build the graph, store weights, write; convert.
+/* convert.c - a source model to one .elm file: read, build the graph, store weights, write;
+ * convert.
  *
- * Everything that can be refused is refused before the first byte is written: config, tensors, tokenizer,
- * template. Then weights stream through, one at a time. */
+ * Everything that can be refused is refused before the first byte is written: config, tensors,
+ * tokenizer, template. Then weights stream through, one at a time. */
 #include "edge_llm_convert.h"
 
 #include "convert/records.h"
@@ -15,7 +16,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_TOKENIZER_BYTES = 512 << 20, WEIGHT_CHUNK = ELM_MAX_CHUNK_BYTES, SMALL_SECTIONS_SLACK = 1 << 20 };
+enum {
+    MAX_TOKENIZER_BYTES = 512 << 20,
+    WEIGHT_CHUNK = ELM_MAX_CHUNK_BYTES,
+    SMALL_SECTIONS_SLACK = 1 << 20
+};
 
 typedef struct conversion {
     elm_platform platform;
@@ -40,8 +45,12 @@ static const struct {
     const char *text;
     elm_dtype dtype;
 } quants[] = {
-    {ELM_QUANT_F32, "f32", ELM_F32},   {ELM_QUANT_F16, "f16", ELM_F16},         {ELM_QUANT_BF16, "bf16", ELM_BF16},
-    {ELM_QUANT_INT8, "int8", ELM_I8},  {ELM_QUANT_INT4, "int4", ELM_I4},        {ELM_QUANT_KEEP, "keep", ELM_N_DTYPES},
+    {ELM_QUANT_F32, "f32", ELM_F32},
+    {ELM_QUANT_F16, "f16", ELM_F16},
+    {ELM_QUANT_BF16, "bf16", ELM_BF16},
+    {ELM_QUANT_INT8, "int8", ELM_I8},
+    {ELM_QUANT_INT4, "int4", ELM_I4},
+    {ELM_QUANT_KEEP, "keep", ELM_N_DTYPES},
     {ELM_QUANT_DEFAULT, "default", ELM_N_DTYPES},
 };
 
@@ -72,15 +81,16 @@ static void note(const conversion *c, const char *fmt, ...) {
     if (c->o.on_note) c->o.on_note(c->o.context, line);
 }
 
-static elm_status choice_of(const conversion *c, elm_quant quant, int32_t group, int32_t default_group,
-                            elm_scheme_choice *out, elm_error *err) {
+static elm_status choice_of(const conversion *c, elm_quant quant, int32_t group,
+                            int32_t default_group, elm_scheme_choice *out, elm_error *err) {
     elm_dtype dtype = ELM_N_DTYPES;
     for (size_t i = 0; i < sizeof quants / sizeof quants[0]; i++) {
         if (quants[i].quant == quant) dtype = quants[i].dtype;
     }
     if (group == 0) group = default_group;
     if (group != 32 && group != 64 && group != 128 && group != ELM_GROUP_CHANNEL) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "a group of %d; expected 32, 64, 128 or channel", group);
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "a group of %d; expected 32, 64, 128 or channel",
+                        group);
     }
     if (c->o.zero_point && dtype == ELM_I4) dtype = ELM_I4Z;
     if (c->o.zero_point && dtype == ELM_I8) dtype = ELM_I8Z;
@@ -90,12 +100,16 @@ static elm_status choice_of(const conversion *c, elm_quant quant, int32_t group,
 }
 
 static const char *group_text(uint32_t group, char *buffer, size_t n) {
-    if (group) snprintf(buffer, n, "%u", group);
-    else snprintf(buffer, n, "channel");
+    if (group)
+        snprintf(buffer, n, "%u", group);
+    else
+        snprintf(buffer, n, "channel");
     return buffer;
 }
 
-static bool is_int(elm_quant q) { return q == ELM_QUANT_INT4 || q == ELM_QUANT_INT8; }
+static bool is_int(elm_quant q) {
+    return q == ELM_QUANT_INT4 || q == ELM_QUANT_INT8;
+}
 
 static bool has_blocks(const elm_checkpoint *ck) {
     for (uint32_t i = 0; i < ck->n_tensors; i++) {
@@ -111,7 +125,8 @@ static elm_status choose_schemes(conversion *c, elm_error *err) {
     if (o->quant == ELM_QUANT_DEFAULT) {
         o->quant = has_blocks(elm_source_checkpoint(&c->source)) ? ELM_QUANT_KEEP : ELM_QUANT_INT4;
     }
-    /* The embedding is read a row a token, and a tied head decides every token: eight bits where the rest has four. */
+    /* The embedding is read a row a token, and a tied head decides every token: eight bits where
+     * the rest has four. */
     if (o->embed == ELM_QUANT_DEFAULT) {
         o->embed = is_int(o->quant) ? ELM_QUANT_INT8 : o->quant;
         if (o->embed_group == 0 && is_int(o->quant)) o->embed_group = 64;
@@ -120,9 +135,12 @@ static elm_status choose_schemes(conversion *c, elm_error *err) {
         o->head = o->embed;
         if (o->head_group == 0) o->head_group = o->embed_group;
     }
-    ELM_TRY(choice_of(c, o->quant, o->group, o->quant == ELM_QUANT_INT8 ? 64 : 32, &choice[ELM_ROLE_LINEAR], err));
-    ELM_TRY(choice_of(c, o->embed, o->embed_group, o->embed == ELM_QUANT_INT8 ? 64 : 32, &choice[ELM_ROLE_EMBEDDING], err));
-    ELM_TRY(choice_of(c, o->head, o->head_group, o->head == ELM_QUANT_INT8 ? 64 : 32, &choice[ELM_ROLE_HEAD], err));
+    ELM_TRY(choice_of(c, o->quant, o->group, o->quant == ELM_QUANT_INT8 ? 64 : 32,
+                      &choice[ELM_ROLE_LINEAR], err));
+    ELM_TRY(choice_of(c, o->embed, o->embed_group, o->embed == ELM_QUANT_INT8 ? 64 : 32,
+                      &choice[ELM_ROLE_EMBEDDING], err));
+    ELM_TRY(choice_of(c, o->head, o->head_group, o->head == ELM_QUANT_INT8 ? 64 : 32,
+                      &choice[ELM_ROLE_HEAD], err));
     note(c, "linear layers: %s%s%s", elm_quant_text(o->quant), is_int(o->quant) ? ", group " : "",
          is_int(o->quant) ? group_text(choice[ELM_ROLE_LINEAR].group, group, sizeof group) : "");
     note(c, "embedding (and the head where it is tied): %s%s%s", elm_quant_text(o->embed),
@@ -141,12 +159,14 @@ static elm_status find_family(conversion *c, elm_error *err) {
     char known[160] = "";
     size_t used = 0;
     for (size_t f = 0; elm_families[f]; f++) {
-        for (const char *const *t = elm_families[f]->model_types; *t && used < sizeof known - 1; t++) {
+        for (const char *const *t = elm_families[f]->model_types; *t && used < sizeof known - 1;
+             t++) {
             used += (size_t)snprintf(known + used, sizeof known - used, used ? ", %s" : "%s", *t);
         }
     }
-    return elm_fail(err, ELM_UNSUPPORTED, "%s: model_type '%.*s' is not supported; known are %s", c->source.where,
-                    (int)(type.size < 64 ? type.size : 64), (const char *)type.data, known);
+    return elm_fail(err, ELM_UNSUPPORTED, "%s: model_type '%.*s' is not supported; known are %s",
+                    c->source.where, (int)(type.size < 64 ? type.size : 64),
+                    (const char *)type.data, known);
 }
 
 static elm_status build_text(conversion *c, elm_error *err) {
@@ -160,15 +180,18 @@ static elm_status build_text(conversion *c, elm_error *err) {
     c->bos_id = info.bos_id;
     c->n_real_tokens = info.n_ids < c->mb.vocab_size ? info.n_ids : c->mb.vocab_size;
     if (info.n_ids > c->mb.vocab_size) {
-        note(c, "the tokenizer has %u ids and the embedding %u rows; ids beyond the rows cannot be used", info.n_ids,
-             c->mb.vocab_size);
+        note(c,
+             "the tokenizer has %u ids and the embedding %u rows; ids beyond the rows cannot be "
+             "used",
+             info.n_ids, c->mb.vocab_size);
     }
     if (!c->source.chat_template) {
         note(c, "there is no chat template: run with --raw");
         return ELM_OK;
     }
     elm_template *template = NULL;
-    ELM_TRY(elm_template_parse(c->platform.alloc, elm_span_str(c->source.chat_template), &template, err));
+    ELM_TRY(elm_template_parse(c->platform.alloc, elm_span_str(c->source.chat_template), &template,
+                               err));
     elm_template_free(template);
     return ELM_OK;
 }
@@ -178,8 +201,8 @@ static elm_status build(conversion *c, elm_error *err) {
     c->mb.rope_factors = c->source.rope_factors;
     c->mb.n_rope_factors = c->source.n_rope_factors;
     ELM_TRY(choose_schemes(c, err));
-    ELM_TRY(elm_model_builder_init(&c->mb, elm_source_checkpoint(&c->source), c->source.config, c->source.where,
-                                   &c->arena, err));
+    ELM_TRY(elm_model_builder_init(&c->mb, elm_source_checkpoint(&c->source), c->source.config,
+                                   c->source.where, &c->arena, err));
     ELM_TRY(c->family->build(&c->mb, err));
     ELM_TRY(build_text(c, err));
     uint64_t parameters = 0;
@@ -189,7 +212,8 @@ static elm_status build(conversion *c, elm_error *err) {
     }
     c->out->n_parameters = parameters;
     c->out->f32_bytes = parameters * sizeof(float);
-    ELM_TRY(elm_write_meta(&c->source, &c->mb, c->family->name, c->n_real_tokens, c->bos_id, parameters, &c->meta, err));
+    ELM_TRY(elm_write_meta(&c->source, &c->mb, c->family->name, c->n_real_tokens, c->bos_id,
+                           parameters, &c->meta, err));
     elm_module_write(c->mb.graph.module, &c->graph);
     return elm_buf_check(&c->graph, "the graph", err);
 }
@@ -199,8 +223,11 @@ static uint64_t expected_bytes(const conversion *c) {
     for (uint32_t i = 0; i < c->mb.n_weights; i++) {
         const elm_planned_weight *w = &c->mb.weights[i];
         elm_p16_shape shape = {0};
-        if (w->n_dims == 2) (void)elm_p16_shape_of(w->scheme.dtype, w->dims[0], w->dims[1], w->scheme.group, &shape);
-        else shape.codes_bytes = (uint64_t)w->dims[0] * sizeof(float);
+        if (w->n_dims == 2)
+            (void)elm_p16_shape_of(w->scheme.dtype, w->dims[0], w->dims[1], w->scheme.group,
+                                   &shape);
+        else
+            shape.codes_bytes = (uint64_t)w->dims[0] * sizeof(float);
         total += shape.codes_bytes + shape.scales_bytes + shape.zeros_bytes;
         total += w->n_dims == 2 ? ELM_TENSOR_ALIGN : 2 * ELM_PLANE_ALIGN;
     }
@@ -219,7 +246,8 @@ static uint64_t source_bytes(const elm_planned_weight *w) {
     return bytes;
 }
 
-static void record(conversion *c, const elm_planned_weight *w, const elm_tensor *t, const elm_quant_error *error) {
+static void record(conversion *c, const elm_planned_weight *w, const elm_tensor *t,
+                   const elm_quant_error *error) {
     elm_convert_tensor news = {
         .name = w->name,
         .source_type = source_text(w),
@@ -240,13 +268,15 @@ static void record(conversion *c, const elm_planned_weight *w, const elm_tensor 
 }
 
 static elm_status write_weights(conversion *c, elm_error *err) {
-    elm_convert_progress progress = {.n_total = c->mb.n_weights, .bytes_total = elm_source_checkpoint(&c->source)->total_bytes};
+    elm_convert_progress progress = {.n_total = c->mb.n_weights,
+                                     .bytes_total = elm_source_checkpoint(&c->source)->total_bytes};
     ELM_TRY(elm_writer_begin(c->writer, ELM_SECTION_WEIGHTS, WEIGHT_CHUNK, NULL, err));
     for (uint32_t i = 0; i < c->mb.n_weights; i++) {
         const elm_planned_weight *w = &c->mb.weights[i];
         elm_tensor tensor;
         elm_quant_error error;
-        if (c->o.should_stop && c->o.should_stop(c->o.context)) return elm_fail(err, ELM_CANCELLED, "interrupted");
+        if (c->o.should_stop && c->o.should_stop(c->o.context))
+            return elm_fail(err, ELM_CANCELLED, "interrupted");
         progress.tensor = w->name;
         progress.n_done = i;
         if (c->o.on_progress) c->o.on_progress(c->o.context, &progress);
@@ -266,7 +296,8 @@ static elm_status write_file(conversion *c, const char *path, elm_error *err) {
     ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_GRAPH, elm_buf_span(&c->graph), err));
     ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_TOKENIZER, elm_buf_span(&c->tokenizer), err));
     if (c->source.chat_template) {
-        ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_TEMPLATE, elm_span_str(c->source.chat_template), err));
+        ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_TEMPLATE,
+                                   elm_span_str(c->source.chat_template), err));
     }
     elm_quant_record_begin(&c->quant, c->platform.alloc, elm_quant_text(c->o.quant));
     ELM_TRY(write_weights(c, err));
@@ -287,7 +318,8 @@ static elm_status convert(conversion *c, const char *source, const char *path, e
     uint32_t threads = c->o.n_threads;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (threads == 0) threads = cores > 0 ? (uint32_t)cores : 1;
-    ELM_TRY(elm_store_create(c->platform.alloc, elm_source_checkpoint(&c->source), threads, &c->store, err));
+    ELM_TRY(elm_store_create(c->platform.alloc, elm_source_checkpoint(&c->source), threads,
+                             &c->store, err));
     ELM_TRY(write_file(c, path, err));
     ELM_TRY(elm_file_open(&c->platform, path, ELM_OPEN_READ, &file, err));
     elm_status status = elm_file_size(&file, &c->out->file_bytes, err);

@@ -11,8 +11,10 @@ static void put_known(elm_json_writer *w, const char *key, double value) {
 
 static void write_sampling(const elm_source_sampling *s, elm_json_writer *w) {
     elm_json_begin_object(w, "sampling");
-    if (s->greedy) elm_json_put_double(w, "temperature", 0.0);
-    else put_known(w, "temperature", s->temperature);
+    if (s->greedy)
+        elm_json_put_double(w, "temperature", 0.0);
+    else
+        put_known(w, "temperature", s->temperature);
     if (s->top_k >= 0) elm_json_put_int(w, "top_k", s->top_k);
     put_known(w, "top_p", s->top_p);
     put_known(w, "min_p", s->min_p);
@@ -21,7 +23,8 @@ static void write_sampling(const elm_source_sampling *s, elm_json_writer *w) {
     elm_json_end_object(w);
 }
 
-static void write_ids(elm_json_writer *w, const char *key, const int64_t *ids, uint32_t n, uint32_t vocab) {
+static void write_ids(elm_json_writer *w, const char *key, const int64_t *ids, uint32_t n,
+                      uint32_t vocab) {
     elm_json_begin_array(w, key);
     for (uint32_t i = 0; i < n; i++) {
         if (ids[i] < (int64_t)vocab) elm_json_put_int(w, NULL, ids[i]);
@@ -41,14 +44,15 @@ static void write_special_tokens(const elm_json *tokens, elm_json_writer *w) {
 
 static bool all_float(const elm_model_builder *mb) {
     for (uint32_t i = 0; i < mb->n_weights; i++) {
-        if (mb->weights[i].role != ELM_ROLE_VECTOR && mb->weights[i].scheme.dtype != ELM_F32) return false;
+        if (mb->weights[i].role != ELM_ROLE_VECTOR && mb->weights[i].scheme.dtype != ELM_F32)
+            return false;
     }
     return true;
 }
 
 elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb, const char *family,
-                          uint32_t n_real_tokens, int32_t tokenizer_bos, uint64_t n_parameters, elm_buf *out,
-                          elm_error *err) {
+                          uint32_t n_real_tokens, int32_t tokenizer_bos, uint64_t n_parameters,
+                          elm_buf *out, elm_error *err) {
     elm_json_writer w;
     int32_t bos = tokenizer_bos != ELM_NO_TOKEN ? tokenizer_bos : source->bos_id;
     out->max_bytes = MAX_META_BYTES;
@@ -102,4 +106,6 @@ elm_status elm_quant_record_end(elm_quant_record *q, elm_error *err) {
     return elm_buf_check(&q->text, "the quantisation record", err);
 }
 
-void elm_quant_record_free(elm_quant_record *q) { elm_buf_free(&q->text); }
+void elm_quant_record_free(elm_quant_record *q) {
+    elm_buf_free(&q->text);
+}

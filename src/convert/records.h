@@ -6,10 +6,11 @@
 #include "models/common/model_builder.h"
 #include "parse/source.h"
 
-/* META: JSON, keys in docs/elm-format.md. No dates and no paths: the same input gives the same bytes. */
+/* META: JSON, keys in docs/elm-format.md. No dates and no paths: the same input gives the same
+ * bytes. */
 elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb, const char *family,
-                          uint32_t n_real_tokens, int32_t tokenizer_bos, uint64_t n_parameters, elm_buf *out,
-                          elm_error *err) ELM_MUST_CHECK;
+                          uint32_t n_real_tokens, int32_t tokenizer_bos, uint64_t n_parameters,
+                          elm_buf *out, elm_error *err) ELM_MUST_CHECK;
 
 /* QUANT: one object a tensor, in the order of the file. */
 typedef struct elm_quant_record {

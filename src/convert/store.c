@@ -1,8 +1,8 @@
 /* store.c - rows in, planes out: threads take batches of panels from a counter; convert/.
  *
- * Source bytes are read with pread, a batch at a time, so that memory holds one weight's planes and a batch a
- * thread whatever the model's size. A panel's bytes depend on its rows alone, so any number of threads gives
- * the same file. */
+ * Source bytes are read with pread, a batch at a time, so that memory holds one weight's planes and
+ * a batch a thread whatever the model's size. A panel's bytes depend on its rows alone, so any
+ * number of threads gives the same file. */
 #include "convert/store.h"
 
 #include <math.h>
@@ -44,7 +44,8 @@ struct elm_store {
     worker *workers;
     uint8_t *planes;
     size_t planes_bytes;
-    elm_quant_error *errors; /* one a batch, added in order: the sums do not depend on the threads */
+    elm_quant_error
+        *errors; /* one a batch, added in order: the sums do not depend on the threads */
     size_t errors_bytes;
 };
 
@@ -56,8 +57,8 @@ elm_status elm_store_create(const elm_allocator *alloc, const elm_checkpoint *ch
     s->alloc = alloc;
     s->checkpoint = checkpoint;
     s->n_threads = n_threads;
-    elm_status status =
-        elm_alloc_array(alloc, n_threads, sizeof *s->workers, "converter threads", &s->workers, err);
+    elm_status status = elm_alloc_array(alloc, n_threads, sizeof *s->workers, "converter threads",
+                                        &s->workers, err);
     if (status == ELM_OK) status = elm_thread_pool_create(alloc, n_threads, &s->pool, err);
     if (status != ELM_OK) {
         elm_store_free(s);
@@ -97,14 +98,15 @@ static elm_status grow(const elm_allocator *alloc, size_t bytes, void *buffer_pt
 }
 
 /* Rows [first, first + n) of the joined parts as floats: out[n][cols]. */
-static elm_status read_rows(const elm_store *s, const elm_planned_weight *w, uint32_t first, uint32_t n,
-                            uint32_t cols, float *out, elm_error *err) {
+static elm_status read_rows(const elm_store *s, const elm_planned_weight *w, uint32_t first,
+                            uint32_t n, uint32_t cols, float *out, elm_error *err) {
     uint32_t begin = 0; /* first row of part p in the joined matrix */
     for (uint32_t p = 0; p < w->n_parts && n > 0; p++) {
         uint32_t rows = (uint32_t)w->parts[p]->dims[0];
         if (first < begin + rows) {
             uint32_t take = begin + rows - first < n ? begin + rows - first : n;
-            ELM_TRY(elm_checkpoint_read_rows(s->checkpoint, w->parts[p], first - begin, take, out, err));
+            ELM_TRY(elm_checkpoint_read_rows(s->checkpoint, w->parts[p], first - begin, take, out,
+                                             err));
             first += take;
             n -= take;
             out += (size_t)take * cols;
@@ -126,8 +128,8 @@ static elm_status carry_panels(const job *j, worker *wk, uint32_t panel, uint32_
             uint32_t rows = (uint32_t)w->parts[p]->dims[0], at = first + done;
             if (at < begin + rows) {
                 uint32_t take = begin + rows - at < n - done ? begin + rows - at : n - done;
-                ELM_TRY(elm_checkpoint_read_raw_rows(j->store->checkpoint, w->parts[p], at - begin, take,
-                                                     wk->raw + done * row_bytes, err));
+                ELM_TRY(elm_checkpoint_read_raw_rows(j->store->checkpoint, w->parts[p], at - begin,
+                                                     take, wk->raw + done * row_bytes, err));
                 done += take;
             }
             begin += rows;
@@ -190,8 +192,9 @@ static elm_status largest_of(elm_store *s, const elm_planned_weight *w, uint32_t
         ELM_TRY(read_rows(s, w, row, n, cols, rows, err));
         for (size_t i = 0; i < (size_t)n * cols; i++) {
             if (!isfinite(rows[i])) {
-                return elm_fail(err, ELM_MALFORMED, "%s: row %zu, column %zu is %s; weights must be finite",
-                                w->name, row + i / cols, i % cols, isnan(rows[i]) ? "NaN" : "infinite");
+                return elm_fail(err, ELM_MALFORMED,
+                                "%s: row %zu, column %zu is %s; weights must be finite", w->name,
+                                row + i / cols, i % cols, isnan(rows[i]) ? "NaN" : "infinite");
             }
             if (fabsf(rows[i]) > *out) *out = fabsf(rows[i]);
         }
@@ -202,7 +205,8 @@ static elm_status largest_of(elm_store *s, const elm_planned_weight *w, uint32_t
 static elm_status run(job *j, elm_quant_error *error, elm_error *err) {
     elm_store *s = j->store;
     uint32_t n_batches = (j->shape.n_panels + j->panels_per_batch - 1) / j->panels_per_batch;
-    ELM_TRY(grow(s->alloc, n_batches * sizeof *s->errors, &s->errors, &s->errors_bytes, "error sums", err));
+    ELM_TRY(grow(s->alloc, n_batches * sizeof *s->errors, &s->errors, &s->errors_bytes,
+                 "error sums", err));
     memset(s->errors, 0, n_batches * sizeof *s->errors);
     atomic_store(&j->next_batch, 0);
     atomic_store(&j->failed, false);
@@ -256,8 +260,8 @@ static elm_status store_vector(elm_store *s, const elm_planned_weight *w, elm_te
     }
     for (uint32_t i = 0; i < w->dims[0]; i++) {
         if (!isfinite(out[i])) {
-            return elm_fail(err, ELM_MALFORMED, "%s: element %u is %s; weights must be finite", w->name, i,
-                            isnan(out[i]) ? "NaN" : "infinite");
+            return elm_fail(err, ELM_MALFORMED, "%s: element %u is %s; weights must be finite",
+                            w->name, i, isnan(out[i]) ? "NaN" : "infinite");
         }
         out[i] += w->add;
     }
@@ -271,8 +275,9 @@ static elm_status store_matrix(elm_store *s, const elm_planned_weight *w, elm_te
     job j = {.store = s, .weight = w};
     float largest = 0.0f;
     if (!elm_p16_shape_of(w->scheme.dtype, w->dims[0], w->dims[1], w->scheme.group, &j.shape)) {
-        return elm_fail(err, ELM_UNSUPPORTED, "%s: a %u x %u matrix cannot be stored in groups of %u",
-                        w->name, w->dims[0], w->dims[1], w->scheme.group);
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "%s: a %u x %u matrix cannot be stored in groups of %u", w->name,
+                        w->dims[0], w->dims[1], w->scheme.group);
     }
     ELM_TRY(reserve(s, &j, err));
     if (!is_carried_block(w)) {
@@ -286,8 +291,9 @@ static elm_status store_matrix(elm_store *s, const elm_planned_weight *w, elm_te
         j.scale_exp = elm_scale_exp_for(w->scheme.dtype, largest);
         ELM_TRY(run(&j, error, err));
         if (error->n_not_finite > 0) {
-            return elm_fail(err, ELM_MALFORMED, "%s: row %llu, column %llu does not fit %s (largest value %g)",
-                            w->name, (unsigned long long)error->first_not_finite_row,
+            return elm_fail(err, ELM_MALFORMED,
+                            "%s: row %llu, column %llu does not fit %s (largest value %g)", w->name,
+                            (unsigned long long)error->first_not_finite_row,
                             (unsigned long long)error->first_not_finite_col,
                             elm_dtype_get(w->scheme.dtype)->text, (double)largest);
         }

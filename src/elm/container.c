@@ -1,7 +1,7 @@
 /* container.c - opening an .elm file and checking its chunks; elm.
  *
- * Trust grows in this order: a slot's checksum, the TOC's SHA-256 in it, every number in the TOC against the
- * file's size, and a chunk's CRC-32C before its first use. */
+ * Trust grows in this order: a slot's checksum, the TOC's SHA-256 in it, every number in the TOC
+ * against the file's size, and a chunk's CRC-32C before its first use. */
 #include "elm/container.h"
 
 #include "base/checked.h"
@@ -40,11 +40,13 @@ uint32_t elm_slot_crc(const uint8_t slot[ELM_SLOT_BYTES]) {
 }
 
 uint32_t elm_chunk_crc(uint32_t index, const void *data, size_t size) {
-    uint8_t prefix[4] = {(uint8_t)index, (uint8_t)(index >> 8), (uint8_t)(index >> 16), (uint8_t)(index >> 24)};
+    uint8_t prefix[4] = {(uint8_t)index, (uint8_t)(index >> 8), (uint8_t)(index >> 16),
+                         (uint8_t)(index >> 24)};
     return elm_crc32c(elm_crc32c(0, prefix, 4), data, size);
 }
 
-/* What a slot is; later ones tell more about the file, so the message names the last that was met. */
+/* What a slot is; later ones tell more about the file, so the message names the last that was met.
+ */
 typedef enum slot_state {
     SLOT_EMPTY,
     SLOT_NO_MAGIC,
@@ -94,38 +96,51 @@ static slot_state judge_slot(const elm_container *c, size_t index, elm_disk_slot
 }
 
 static elm_status refuse_version(const char *path, const elm_disk_slot *s, elm_error *err) {
-    bool newer = s->major > ELM_FORMAT_MAJOR || (s->major == ELM_FORMAT_MAJOR && s->minor > ELM_FORMAT_MINOR);
-    return elm_fail(err, ELM_UNSUPPORTED, "'%s' has .elm format %u.%u and this program reads %d.%d: %s", path,
-                    s->major, s->minor, ELM_FORMAT_MAJOR, ELM_FORMAT_MINOR,
-                    newer ? "use a newer edge-llm, or convert the model again" : "convert the model again");
+    bool newer = s->major > ELM_FORMAT_MAJOR ||
+                 (s->major == ELM_FORMAT_MAJOR && s->minor > ELM_FORMAT_MINOR);
+    return elm_fail(
+        err, ELM_UNSUPPORTED, "'%s' has .elm format %u.%u and this program reads %d.%d: %s", path,
+        s->major, s->minor, ELM_FORMAT_MAJOR, ELM_FORMAT_MINOR,
+        newer ? "use a newer edge-llm, or convert the model again" : "convert the model again");
 }
 
-static elm_status no_slot(const elm_container *c, const char *path, slot_state state, const elm_disk_slot *s,
-                          elm_error *err) {
+static elm_status no_slot(const elm_container *c, const char *path, slot_state state,
+                          const elm_disk_slot *s, elm_error *err) {
     unsigned long long size = c->map.size, end = s->committed_end;
     bool magic = size >= 8 && memcmp(c->map.data, ELM_MAGIC, 8) == 0;
     switch (state) {
     case SLOT_TRUNCATED:
-        return elm_fail(err, ELM_MALFORMED, "'%s' is truncated: its header says %llu bytes, it has %llu; "
-                        "copy it again", path, end, size);
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s' is truncated: its header says %llu bytes, it has %llu; "
+                        "copy it again",
+                        path, end, size);
     case SLOT_BAD_TOC:
-        return elm_fail(err, ELM_MALFORMED, "'%s' is damaged: the table of contents at byte %llu (%llu bytes) does not "
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s' is damaged: the table of contents at byte %llu (%llu bytes) does not "
                         "have the SHA-256 in the header; copy it again",
                         path, (unsigned long long)s->toc_offset, (unsigned long long)s->toc_bytes);
     case SLOT_BAD_FIELDS:
-        return elm_fail(err, ELM_MALFORMED, "'%s': the header holds impossible numbers (table of contents: %llu bytes "
-                        "at %llu)", path, (unsigned long long)s->toc_bytes, (unsigned long long)s->toc_offset);
-    default: break;
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': the header holds impossible numbers (table of contents: %llu bytes "
+                        "at %llu)",
+                        path, (unsigned long long)s->toc_bytes, (unsigned long long)s->toc_offset);
+    default:
+        break;
     }
     if (magic && size < ELM_SECTION_ALIGN) {
-        return elm_fail(err, ELM_MALFORMED, "'%s' is truncated: it has %llu bytes, the header alone has %d; "
-                        "copy it again", path, size, ELM_SECTION_ALIGN);
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s' is truncated: it has %llu bytes, the header alone has %d; "
+                        "copy it again",
+                        path, size, ELM_SECTION_ALIGN);
     }
     if (state == SLOT_BAD_CRC || magic) {
-        return elm_fail(err, ELM_MALFORMED, "'%s' is damaged: no header slot has the checksum it names; "
-                        "copy it again", path);
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s' is damaged: no header slot has the checksum it names; "
+                        "copy it again",
+                        path);
     }
-    return elm_fail(err, ELM_MALFORMED, "'%s' is not an .elm file: it does not begin with its magic", path);
+    return elm_fail(err, ELM_MALFORMED,
+                    "'%s' is not an .elm file: it does not begin with its magic", path);
 }
 
 /* Chooses the valid slot of the higher generation. */
@@ -162,41 +177,49 @@ static const struct type_rule {
 #undef X
 };
 
-static elm_status bad_section(const elm_container *c, uint32_t i, const char *what, uint64_t found, elm_error *err) {
-    return elm_fail(err, ELM_MALFORMED, "'%s': section %u (%s) of the table of contents %s (found %llu)",
-                    c->file.path, i, elm_section_text(c->sections[i].type), what, (unsigned long long)found);
+static elm_status bad_section(const elm_container *c, uint32_t i, const char *what, uint64_t found,
+                              elm_error *err) {
+    return elm_fail(err, ELM_MALFORMED,
+                    "'%s': section %u (%s) of the table of contents %s (found %llu)", c->file.path,
+                    i, elm_section_text(c->sections[i].type), what, (unsigned long long)found);
 }
 
 static elm_status check_type(const elm_container *c, uint32_t i, elm_error *err) {
     const elm_section *s = &c->sections[i];
     const struct type_rule *rule = NULL;
-    if (s->flags & ~(uint32_t)ELM_SECTION_MUST_UNDERSTAND) return bad_section(c, i, "has unknown flags", s->flags, err);
+    if (s->flags & ~(uint32_t)ELM_SECTION_MUST_UNDERSTAND)
+        return bad_section(c, i, "has unknown flags", s->flags, err);
     for (size_t r = 0; r < sizeof type_rules / sizeof type_rules[0]; r++) {
         if (type_rules[r].type == s->type) rule = &type_rules[r];
     }
     if (!rule) {
         if (!(s->flags & ELM_SECTION_MUST_UNDERSTAND)) return ELM_OK;
-        return elm_fail(err, ELM_UNSUPPORTED, "'%s': a section of type %u must be understood and this program does not "
-                        "know it: use a newer edge-llm", c->file.path, s->type);
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "'%s': a section of type %u must be understood and this program does not "
+                        "know it: use a newer edge-llm",
+                        c->file.path, s->type);
     }
     if (s->flags != (rule->must ? ELM_SECTION_MUST_UNDERSTAND : 0u)) {
         return bad_section(c, i, "has the wrong must-understand flag", s->flags, err);
     }
-    if (!rule->many && s->name[0]) return bad_section(c, i, "has a name, which only products have", s->type, err);
+    if (!rule->many && s->name[0])
+        return bad_section(c, i, "has a name, which only products have", s->type, err);
     for (uint32_t k = 0; k < i && !rule->many; k++) {
-        if (c->sections[k].type == s->type) return bad_section(c, i, "occurs twice; first as section", k, err);
+        if (c->sections[k].type == s->type)
+            return bad_section(c, i, "occurs twice; first as section", k, err);
     }
     return ELM_OK;
 }
 
-static elm_status check_section(const elm_container *c, uint32_t i, const elm_disk_section *d, uint64_t *end,
-                                uint64_t *next_checksum, elm_error *err) {
+static elm_status check_section(const elm_container *c, uint32_t i, const elm_disk_section *d,
+                                uint64_t *end, uint64_t *next_checksum, elm_error *err) {
     const elm_section *s = &c->sections[i];
     uint32_t chunk = s->chunk_bytes;
     ELM_TRY(check_type(c, i, err));
     if (d->alignment < ELM_SECTION_ALIGN || d->alignment > ELM_MAX_SECTION_ALIGN ||
         (d->alignment & (d->alignment - 1)) != 0) {
-        return bad_section(c, i, "has an alignment that is no power of two from 65536 to 2^30", d->alignment, err);
+        return bad_section(c, i, "has an alignment that is no power of two from 65536 to 2^30",
+                           d->alignment, err);
     }
     if (s->offset % d->alignment != 0) return bad_section(c, i, "is not aligned", s->offset, err);
     if (s->offset < *end) return bad_section(c, i, "overlaps the section before", s->offset, err);
@@ -207,7 +230,8 @@ static elm_status check_section(const elm_container *c, uint32_t i, const elm_di
         return bad_section(c, i, "has chunks of no power of two from 4096 to 2^20", chunk, err);
     }
     if (s->size / chunk + (s->size % chunk != 0) != s->n_chunks) {
-        return bad_section(c, i, "has a number of chunks that does not fit its size", s->n_chunks, err);
+        return bad_section(c, i, "has a number of chunks that does not fit its size", s->n_chunks,
+                           err);
     }
     if (s->first_checksum != *next_checksum || s->n_chunks > c->n_checksums - s->first_checksum) {
         return bad_section(c, i, "does not name its own checksums", s->first_checksum, err);
@@ -245,17 +269,23 @@ static elm_status read_sections(elm_container *c, elm_reader *r, elm_error *err)
         elm_section *s = &c->sections[i];
         elm_disk_section d;
         read_record(r, &d);
-        *s = (elm_section){.type = d.type, .flags = d.flags, .offset = d.offset, .size = d.size,
-                           .chunk_bytes = d.chunk_bytes, .n_chunks = d.n_chunks,
+        *s = (elm_section){.type = d.type,
+                           .flags = d.flags,
+                           .offset = d.offset,
+                           .size = d.size,
+                           .chunk_bytes = d.chunk_bytes,
+                           .n_chunks = d.n_chunks,
                            .first_checksum = d.first_checksum};
         memcpy(s->sha256, d.sha256, sizeof s->sha256);
-        if (!name_holds(d.name)) return bad_section(c, i, "has a name that is not printable ASCII", s->type, err);
+        if (!name_holds(d.name))
+            return bad_section(c, i, "has a name that is not printable ASCII", s->type, err);
         memcpy(s->name, d.name, sizeof s->name);
         ELM_TRY(check_section(c, i, &d, &end, &next_checksum, err));
     }
     if (next_checksum != c->n_checksums) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': the table of contents has %llu checksums, its sections %llu",
-                        c->file.path, (unsigned long long)c->n_checksums, (unsigned long long)next_checksum);
+        return elm_fail(
+            err, ELM_MALFORMED, "'%s': the table of contents has %llu checksums, its sections %llu",
+            c->file.path, (unsigned long long)c->n_checksums, (unsigned long long)next_checksum);
     }
     return ELM_OK;
 }
@@ -266,29 +296,34 @@ static elm_status read_toc(elm_container *c, elm_error *err) {
     uint32_t n = elm_read_u32(&r), record = elm_read_u32(&r);
     c->n_checksums = elm_read_u64(&r);
     uint64_t previous = elm_read_u64(&r);
-    if (!magic || memcmp(magic, ELM_TOC_MAGIC, 8) != 0 || n > ELM_MAX_SECTIONS || record != sizeof(elm_disk_section) ||
-        c->n_checksums > elm_reader_left(&r) / 4 ||
+    if (!magic || memcmp(magic, ELM_TOC_MAGIC, 8) != 0 || n > ELM_MAX_SECTIONS ||
+        record != sizeof(elm_disk_section) || c->n_checksums > elm_reader_left(&r) / 4 ||
         elm_reader_left(&r) != (uint64_t)n * record + c->n_checksums * 4) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': the table of contents (%llu bytes) does not have the size that its "
-                        "%u sections and %llu checksums need", c->file.path, (unsigned long long)c->toc_bytes, n,
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': the table of contents (%llu bytes) does not have the size that its "
+                        "%u sections and %llu checksums need",
+                        c->file.path, (unsigned long long)c->toc_bytes, n,
                         (unsigned long long)c->n_checksums);
     }
     if (previous % ELM_SECTION_ALIGN != 0 || previous >= c->toc_offset) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': the table of contents before this one cannot be at byte %llu",
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': the table of contents before this one cannot be at byte %llu",
                         c->file.path, (unsigned long long)previous);
     }
     c->n_sections = n;
     c->sections = elm_arena_array(&c->arena, n, sizeof *c->sections);
     c->checked = elm_arena_alloc(&c->arena, (size_t)c->n_checksums, 1);
     if (!c->sections || !c->checked) {
-        return elm_fail_oom(err, n * sizeof *c->sections + (size_t)c->n_checksums, "the table of contents");
+        return elm_fail_oom(err, n * sizeof *c->sections + (size_t)c->n_checksums,
+                            "the table of contents");
     }
     ELM_TRY(read_sections(c, &r, err));
     c->checksums = elm_read_bytes(&r, c->n_checksums * 4);
     return ELM_OK;
 }
 
-elm_status elm_container_open(const elm_platform *platform, const char *path, elm_container *out, elm_error *err) {
+elm_status elm_container_open(const elm_platform *platform, const char *path, elm_container *out,
+                              elm_error *err) {
     elm_container *c = out;
     memset(c, 0, sizeof *c);
     c->platform = platform;
@@ -320,10 +355,12 @@ elm_span elm_container_bytes(const elm_container *c, const elm_section *s) {
 const char *elm_section_text(uint32_t type) {
     switch (type) {
 #define X(name, number, text, must) \
-    case number: return text;
+    case number:                    \
+        return text;
         ELM_SECTION_LIST(X)
 #undef X
-    default: return "unknown";
+    default:
+        return "unknown";
     }
 }
 
@@ -338,11 +375,11 @@ uint32_t elm_container_found_crc(const elm_container *c, const elm_section *s, u
     return elm_chunk_crc(chunk, c->map.data + s->offset + at, size);
 }
 
-elm_status elm_container_check(elm_container *c, const elm_section *s, uint64_t offset, uint64_t size,
-                               elm_error *err) {
+elm_status elm_container_check(elm_container *c, const elm_section *s, uint64_t offset,
+                               uint64_t size, elm_error *err) {
     if (!elm_range_inside(offset, size, s->size)) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': bytes behind the end of section %s", c->file.path,
-                        elm_section_text(s->type));
+        return elm_fail(err, ELM_MALFORMED, "'%s': bytes behind the end of section %s",
+                        c->file.path, elm_section_text(s->type));
     }
     if (size == 0) return ELM_OK;
     uint32_t first = (uint32_t)(offset / s->chunk_bytes);
@@ -350,23 +387,27 @@ elm_status elm_container_check(elm_container *c, const elm_section *s, uint64_t 
     for (uint32_t chunk = first; chunk <= last; chunk++) {
         atomic_uchar *checked = &c->checked[s->first_checksum + chunk];
         if (atomic_load_explicit(checked, memory_order_relaxed)) continue;
-        uint32_t expected = elm_container_expected_crc(c, s, chunk), found = elm_container_found_crc(c, s, chunk);
+        uint32_t expected = elm_container_expected_crc(c, s, chunk),
+                 found = elm_container_found_crc(c, s, chunk);
         if (expected != found) {
-            return elm_fail(err, ELM_MALFORMED,
-                            "'%s' is damaged: section %s, chunk %u of %u: checksum %08x, expected %08x; "
-                            "'edge-llm verify' lists all damage",
-                            c->file.path, elm_section_text(s->type), chunk, s->n_chunks, found, expected);
+            return elm_fail(
+                err, ELM_MALFORMED,
+                "'%s' is damaged: section %s, chunk %u of %u: checksum %08x, expected %08x; "
+                "'edge-llm verify' lists all damage",
+                c->file.path, elm_section_text(s->type), chunk, s->n_chunks, found, expected);
         }
         atomic_store_explicit(checked, 1, memory_order_relaxed);
     }
     return ELM_OK;
 }
 
-elm_status elm_container_load(elm_container *c, elm_section_type type, elm_span *out, elm_error *err) {
+elm_status elm_container_load(elm_container *c, elm_section_type type, elm_span *out,
+                              elm_error *err) {
     const elm_section *s = elm_container_find(c, type);
     *out = elm_span_of(NULL, 0);
     if (!s) {
-        return elm_fail(err, ELM_MALFORMED, "'%s' has no section %s", c->file.path, elm_section_text(type));
+        return elm_fail(err, ELM_MALFORMED, "'%s' has no section %s", c->file.path,
+                        elm_section_text(type));
     }
     ELM_TRY(elm_container_check(c, s, 0, s->size, err));
     *out = elm_container_bytes(c, s);

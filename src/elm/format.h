@@ -1,11 +1,12 @@
-/* format.h - the layout of an .elm file, as docs/elm-format.md specifies it. All numbers little-endian.
+/* format.h - the layout of an .elm file, as docs/elm-format.md specifies it. All numbers
+ * little-endian.
  *
  *   0       header slot A (4096 bytes)     the valid slot with the higher generation counts
  *   4096    header slot B (4096 bytes)
  *   8192    zeros up to 65536
  *   65536   sections, each aligned to 65536, zeros between; then the TOC, aligned to 65536
- *   TOC     elm_disk_toc, elm_disk_section[n_sections], chunk checksums u32[] of all sections in order
- *   committed_end = end of the TOC; what lies behind it is ignored and reported */
+ *   TOC     elm_disk_toc, elm_disk_section[n_sections], chunk checksums u32[] of all sections in
+ * order committed_end = end of the TOC; what lies behind it is ignored and reported */
 #ifndef ELM_ELM_FORMAT_H
 #define ELM_ELM_FORMAT_H
 
@@ -33,14 +34,14 @@ enum {
 };
 
 /* X(NAME, number, text, must understand). Numbers are never reused. */
-#define ELM_SECTION_LIST(X)        \
-    X(META, 1, "meta", 1)          \
-    X(GRAPH, 2, "graph", 1)        \
-    X(TENSORS, 3, "tensors", 1)    \
-    X(WEIGHTS, 4, "weights", 1)    \
+#define ELM_SECTION_LIST(X)         \
+    X(META, 1, "meta", 1)           \
+    X(GRAPH, 2, "graph", 1)         \
+    X(TENSORS, 3, "tensors", 1)     \
+    X(WEIGHTS, 4, "weights", 1)     \
     X(TOKENIZER, 5, "tokenizer", 1) \
-    X(TEMPLATE, 6, "template", 1)  \
-    X(QUANT, 7, "quant", 0)        \
+    X(TEMPLATE, 6, "template", 1)   \
+    X(QUANT, 7, "quant", 0)         \
     X(PROCESSOR, 8, "processor", 0) \
     X(PRODUCT, 9, "product", 0)
 
@@ -55,23 +56,23 @@ enum { ELM_SECTION_MUST_UNDERSTAND = 1u };
 typedef struct elm_disk_slot {
     uint8_t magic[8];
     uint16_t major, minor;
-    uint32_t slot_bytes;    /* 4096 */
-    uint64_t generation;    /* 1, 2, ... */
+    uint32_t slot_bytes; /* 4096 */
+    uint64_t generation; /* 1, 2, ... */
     uint64_t toc_offset;
     uint64_t toc_bytes;
     uint64_t committed_end; /* = toc_offset + toc_bytes */
     uint8_t toc_sha256[32];
-    uint32_t reserved;      /* 0 */
-    uint32_t crc32c;        /* of the whole slot with this field 0 (the zeros behind it included) */
-} elm_disk_slot;            /* followed by zeros up to 4096 */
+    uint32_t reserved; /* 0 */
+    uint32_t crc32c;   /* of the whole slot with this field 0 (the zeros behind it included) */
+} elm_disk_slot;       /* followed by zeros up to 4096 */
 static_assert(sizeof(elm_disk_slot) == 88, "slot layout");
 
 typedef struct elm_disk_toc {
-    uint8_t magic[8];      /* "ELMTOC\0\0" */
+    uint8_t magic[8]; /* "ELMTOC\0\0" */
     uint32_t n_sections;
     uint32_t section_bytes; /* sizeof(elm_disk_section) */
     uint64_t n_checksums;
-    uint64_t previous_toc;  /* offset of the TOC of the generation before, 0 = none */
+    uint64_t previous_toc; /* offset of the TOC of the generation before, 0 = none */
 } elm_disk_toc;
 static_assert(sizeof(elm_disk_toc) == 32, "toc layout");
 
@@ -89,10 +90,11 @@ typedef struct elm_disk_section {
 } elm_disk_section;
 static_assert(sizeof(elm_disk_section) == 128, "section layout");
 
-/* One record of the TENSORS section: u32 count, u32 record bytes, then records, then the names' bytes.
- * Plane offsets are relative to the WEIGHTS section. */
+/* One record of the TENSORS section: u32 count, u32 record bytes, then records, then the names'
+ * bytes. Plane offsets are relative to the WEIGHTS section. */
 typedef struct elm_disk_tensor {
-    uint32_t name_offset; /* into the name bytes, which begin behind the records and follow their order */
+    uint32_t name_offset; /* into the name bytes, which begin behind the records and follow their
+                             order */
     uint16_t name_bytes;
     uint8_t dtype, layout;
     uint8_t n_dims, reserved[3];

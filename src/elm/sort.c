@@ -22,7 +22,8 @@ static void sift_down(uint8_t *items, size_t root, size_t n, size_t size,
     }
 }
 
-void elm_heap_sort(void *items, size_t n, size_t size, int (*compare)(const void *a, const void *b)) {
+void elm_heap_sort(void *items, size_t n, size_t size,
+                   int (*compare)(const void *a, const void *b)) {
     uint8_t *p = items;
     for (size_t root = n / 2; root-- > 0;) sift_down(p, root, n, size, compare);
     for (size_t left = n; left-- > 1;) {

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 /* Sorts n items of `size` bytes ascending by `compare` (as qsort's). Not stable. */
-void elm_heap_sort(void *items, size_t n, size_t size, int (*compare)(const void *a, const void *b));
+void elm_heap_sort(void *items, size_t n, size_t size,
+                   int (*compare)(const void *a, const void *b));
 
 #endif

@@ -21,16 +21,19 @@ typedef struct tensor_table {
 } tensor_table;
 
 static elm_status bad(const tensor_table *t, uint32_t i, const char *name, const char *what) {
-    return elm_fail(t->err, ELM_MALFORMED, "'%s': tensor %u ('%s') %s", t->c->file.path, i, name ? name : "?", what);
+    return elm_fail(t->err, ELM_MALFORMED, "'%s': tensor %u ('%s') %s", t->c->file.path, i,
+                    name ? name : "?", what);
 }
 
-static elm_status place(tensor_table *t, uint32_t i, const char *name, uint64_t offset, uint64_t size,
-                        uint64_t expected, uint64_t align, const void **out) {
+static elm_status place(tensor_table *t, uint32_t i, const char *name, uint64_t offset,
+                        uint64_t size, uint64_t expected, uint64_t align, const void **out) {
     *out = NULL;
     if (size != expected) return bad(t, i, name, "has a plane whose size does not fit its shape");
-    if (size == 0) return offset == 0 ? ELM_OK : bad(t, i, name, "has an empty plane with an offset");
+    if (size == 0)
+        return offset == 0 ? ELM_OK : bad(t, i, name, "has an empty plane with an offset");
     if (offset % align != 0) return bad(t, i, name, "has a plane that is not aligned");
-    if (!elm_range_inside(offset, size, t->weights->size)) return bad(t, i, name, "lies outside the weights");
+    if (!elm_range_inside(offset, size, t->weights->size))
+        return bad(t, i, name, "lies outside the weights");
     t->planes[t->n_planes++] = (plane){offset, size};
     *out = t->c->map.data + t->weights->offset + offset;
     return ELM_OK;
@@ -66,11 +69,14 @@ bool elm_tensor_name_holds(elm_span name) {
     return elm_utf8_valid_prefix(name) == name.size;
 }
 
-static elm_status read_name(tensor_table *table, uint32_t i, uint32_t offset, uint16_t bytes, const char **out) {
+static elm_status read_name(tensor_table *table, uint32_t i, uint32_t offset, uint16_t bytes,
+                            const char **out) {
     bool inside = true;
     elm_span name = elm_span_slice(table->names, offset, bytes, &inside);
-    if (!inside || offset != table->names_used) return bad(table, i, NULL, "has a name that lies elsewhere");
-    if (!elm_tensor_name_holds(name)) return bad(table, i, NULL, "has a name that is empty, too long or not text");
+    if (!inside || offset != table->names_used)
+        return bad(table, i, NULL, "has a name that lies elsewhere");
+    if (!elm_tensor_name_holds(name))
+        return bad(table, i, NULL, "has a name that is empty, too long or not text");
     table->names_used += bytes;
     *out = elm_arena_string(&table->c->arena, name);
     return *out ? ELM_OK : elm_fail_oom(table->err, bytes, "a tensor's name");
@@ -98,17 +104,19 @@ static elm_status read_tensor(tensor_table *table, elm_reader *r, uint32_t i, el
     t->n_dims = n_dims;
     elm_p16_shape shape;
     if (!elm_tensor_plane_sizes(t, &shape)) {
-        return bad(table, i, t->name, "has a shape, group or exponent that its type and layout cannot have");
+        return bad(table, i, t->name,
+                   "has a shape, group or exponent that its type and layout cannot have");
     }
     for (uint32_t d = n_dims; d < ELM_MAX_DIMS; d++) {
-        if (t->dims[d] != 0) return bad(table, i, t->name, "has an unused dimension that is not zero");
+        if (t->dims[d] != 0)
+            return bad(table, i, t->name, "has an unused dimension that is not zero");
     }
     const void *planes[3];
     const uint64_t expected[3] = {shape.codes_bytes, shape.scales_bytes, shape.zeros_bytes};
     const uint64_t code_align = layout == ELM_LAYOUT_P16 ? ELM_TENSOR_ALIGN : ELM_PLANE_ALIGN;
     for (int p = 0; p < 3; p++) {
-        ELM_TRY(place(table, i, t->name, offsets[p], sizes[p], expected[p], p == 0 ? code_align : ELM_PLANE_ALIGN,
-                      &planes[p]));
+        ELM_TRY(place(table, i, t->name, offsets[p], sizes[p], expected[p],
+                      p == 0 ? code_align : ELM_PLANE_ALIGN, &planes[p]));
     }
     t->codes = planes[0];
     t->scales = planes[1];
@@ -134,7 +142,8 @@ static elm_status check_together(tensor_table *table, const elm_tensor *tensors,
     for (size_t i = 1; i < table->n_planes; i++) {
         const plane *before = &table->planes[i - 1];
         if (table->planes[i].offset < before->offset + before->size) {
-            return elm_fail(table->err, ELM_MALFORMED, "'%s': two tensors overlap at byte %llu of the weights",
+            return elm_fail(table->err, ELM_MALFORMED,
+                            "'%s': two tensors overlap at byte %llu of the weights",
                             table->c->file.path, (unsigned long long)table->planes[i].offset);
         }
     }
@@ -144,34 +153,41 @@ static elm_status check_together(tensor_table *table, const elm_tensor *tensors,
     elm_heap_sort(sorted, n, sizeof *sorted, by_name);
     for (uint32_t i = 1; i < n; i++) {
         if (strcmp(sorted[i]->name, sorted[i - 1]->name) == 0) {
-            return elm_fail(table->err, ELM_MALFORMED, "'%s': two tensors are called '%s'", table->c->file.path,
-                            sorted[i]->name);
+            return elm_fail(table->err, ELM_MALFORMED, "'%s': two tensors are called '%s'",
+                            table->c->file.path, sorted[i]->name);
         }
     }
     return ELM_OK;
 }
 
-elm_status elm_container_tensors(elm_container *c, elm_tensor **out, uint32_t *n_out, elm_error *err) {
+elm_status elm_container_tensors(elm_container *c, elm_tensor **out, uint32_t *n_out,
+                                 elm_error *err) {
     elm_span section;
     *out = NULL;
     *n_out = 0;
     ELM_TRY(elm_container_load(c, ELM_SECTION_TENSORS, &section, err));
-    tensor_table table = {.c = c, .weights = elm_container_find(c, ELM_SECTION_WEIGHTS), .err = err};
-    if (!table.weights) return elm_fail(err, ELM_MALFORMED, "'%s' has no section weights", c->file.path);
+    tensor_table table = {
+        .c = c, .weights = elm_container_find(c, ELM_SECTION_WEIGHTS), .err = err};
+    if (!table.weights)
+        return elm_fail(err, ELM_MALFORMED, "'%s' has no section weights", c->file.path);
     elm_reader r = elm_reader_of(section);
     uint32_t n = elm_read_u32(&r), record = elm_read_u32(&r);
     bool inside = true;
     if (r.failed || record != sizeof(elm_disk_tensor) || n > ELM_MAX_TENSORS) inside = false;
     elm_span records = elm_span_slice(section, 8, inside ? (uint64_t)n * record : 0, &inside);
-    if (!inside) return elm_fail(err, ELM_MALFORMED, "'%s': the tensor table has an impossible size", c->file.path);
+    if (!inside)
+        return elm_fail(err, ELM_MALFORMED, "'%s': the tensor table has an impossible size",
+                        c->file.path);
     table.names = elm_span_of(section.data + 8 + records.size, section.size - 8 - records.size);
     elm_tensor *tensors = elm_arena_array(&c->arena, n, sizeof *tensors);
     table.planes = elm_arena_array(&c->arena, (size_t)n * 3, sizeof *table.planes);
-    if (!tensors || !table.planes) return elm_fail_oom(err, n * sizeof *tensors, "the tensor table");
+    if (!tensors || !table.planes)
+        return elm_fail_oom(err, n * sizeof *tensors, "the tensor table");
     r = elm_reader_of(records);
     for (uint32_t i = 0; i < n; i++) ELM_TRY(read_tensor(&table, &r, i, &tensors[i]));
     if (table.names_used != table.names.size) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': the tensor table has %zu bytes of names, its tensors %llu",
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': the tensor table has %zu bytes of names, its tensors %llu",
                         c->file.path, table.names.size, (unsigned long long)table.names_used);
     }
     ELM_TRY(check_together(&table, tensors, n));

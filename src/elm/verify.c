@@ -31,7 +31,8 @@ static int by_offset(const void *a, const void *b) {
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-/* Where tensors lie, for names in reports. A damaged tensor table leaves them out; it is reported itself. */
+/* Where tensors lie, for names in reports. A damaged tensor table leaves them out; it is reported
+ * itself. */
 static void find_extents(verification *v) {
     elm_container *c = v->c;
     elm_tensor *tensors = NULL;
@@ -57,8 +58,10 @@ static const char *tensor_at(const verification *v, uint64_t begin, uint64_t end
     size_t low = 0, high = v->n_extents; /* the first extent that ends behind `begin` */
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (v->extents[middle].offset + v->extents[middle].size <= begin) low = middle + 1;
-        else high = middle;
+        if (v->extents[middle].offset + v->extents[middle].size <= begin)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low < v->n_extents && v->extents[low].offset < end ? v->extents[low].tensor : NULL;
 }
@@ -81,11 +84,16 @@ static void report_slot(verification *v, size_t index) {
     r.pos = offsetof(elm_disk_slot, crc32c);
     uint32_t expected = elm_read_u32(&r), found = elm_slot_crc(p);
     if (expected == found) {
-        report(v, (elm_damage){.section = "toc", .chunk = index, .offset = toc_offset, .size = toc_bytes});
+        report(v, (elm_damage){
+                      .section = "toc", .chunk = index, .offset = toc_offset, .size = toc_bytes});
         return;
     }
-    report(v, (elm_damage){.section = "header", .chunk = index, .offset = index * ELM_SLOT_BYTES,
-                           .size = ELM_SLOT_BYTES, .expected = expected, .found = found});
+    report(v, (elm_damage){.section = "header",
+                           .chunk = index,
+                           .offset = index * ELM_SLOT_BYTES,
+                           .size = ELM_SLOT_BYTES,
+                           .expected = expected,
+                           .found = found});
 }
 
 static void check_header(verification *v) {
@@ -108,12 +116,18 @@ static void check_chunk(verification *v, const elm_section *s, uint32_t chunk) {
     elm_container *c = v->c;
     uint64_t at = (uint64_t)chunk * s->chunk_bytes, left = s->size - at;
     uint64_t size = left < s->chunk_bytes ? left : s->chunk_bytes;
-    uint32_t expected = elm_container_expected_crc(c, s, chunk), found = elm_container_found_crc(c, s, chunk);
+    uint32_t expected = elm_container_expected_crc(c, s, chunk),
+             found = elm_container_found_crc(c, s, chunk);
     v->out->bytes_checked += size;
     if (expected == found) return;
     uint64_t begin = s->offset + at;
-    report(v, (elm_damage){.section = elm_section_text(s->type), .tensor = tensor_at(v, begin, begin + size),
-                           .chunk = chunk, .offset = begin, .size = size, .expected = expected, .found = found});
+    report(v, (elm_damage){.section = elm_section_text(s->type),
+                           .tensor = tensor_at(v, begin, begin + size),
+                           .chunk = chunk,
+                           .offset = begin,
+                           .size = size,
+                           .expected = expected,
+                           .found = found});
 }
 
 elm_status elm_container_verify(elm_container *c, elm_damage_fn on_damage, void *context,
@@ -129,7 +143,8 @@ elm_status elm_container_verify(elm_container *c, elm_damage_fn on_damage, void 
         check_zeros(&v, end, s->offset);
         for (uint32_t chunk = 0; chunk < s->n_chunks; chunk++) {
             check_chunk(&v, s, chunk);
-            if (progress && chunk % CHUNKS_PER_REPORT == 0) progress(context, out->bytes_checked, c->committed_end);
+            if (progress && chunk % CHUNKS_PER_REPORT == 0)
+                progress(context, out->bytes_checked, c->committed_end);
         }
         end = s->offset + s->size;
     }
@@ -137,6 +152,7 @@ elm_status elm_container_verify(elm_container *c, elm_damage_fn on_damage, void 
     out->bytes_after_end = c->map.size - c->committed_end;
     if (progress) progress(context, out->bytes_checked, c->committed_end);
     if (out->n_damaged == 0) return ELM_OK;
-    return elm_fail(err, ELM_MALFORMED, "'%s' is damaged in %llu place%s; copy or convert it again", c->file.path,
-                    (unsigned long long)out->n_damaged, out->n_damaged > 1 ? "s" : "");
+    return elm_fail(err, ELM_MALFORMED, "'%s' is damaged in %llu place%s; copy or convert it again",
+                    c->file.path, (unsigned long long)out->n_damaged,
+                    out->n_damaged > 1 ? "s" : "");
 }

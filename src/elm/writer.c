@@ -1,7 +1,7 @@
 /* writer.c - one pass to PATH.part, header last, rename at the end; elm.
  *
- * Bytes go through a 1 MiB buffer. A section's SHA-256 and its chunks' CRC-32C are computed as they pass. The first
- * write that fails is kept: nothing that follows can make such a file complete. */
+ * Bytes go through a 1 MiB buffer. A section's SHA-256 and its chunks' CRC-32C are computed as they
+ * pass. The first write that fails is kept: nothing that follows can make such a file complete. */
 #include "elm/writer.h"
 
 #include "base/buf.h"
@@ -56,21 +56,25 @@ void elm_writer_abort(elm_writer *w) {
     if (w) release(w, true);
 }
 
-static elm_status check_space(const elm_platform *p, const char *path, uint64_t need, elm_error *err) {
+static elm_status check_space(const elm_platform *p, const char *path, uint64_t need,
+                              elm_error *err) {
     uint64_t free_bytes;
     if (need == 0) return ELM_OK;
     ELM_TRY(elm_path_free_space(p, path, &free_bytes, err));
     if (free_bytes >= need) return ELM_OK;
-    return elm_fail(err, ELM_IO, "'%s' needs %.1f MB and the disk has %.1f MB free; nothing was written", path,
+    return elm_fail(err, ELM_IO,
+                    "'%s' needs %.1f MB and the disk has %.1f MB free; nothing was written", path,
                     (double)need / 1e6, (double)free_bytes / 1e6);
 }
 
 static elm_status refuse_busy(const elm_writer *w, elm_error *err) {
-    return elm_fail(err, ELM_IO, "'%s' is being written by another program; try again when it is done", w->part);
+    return elm_fail(err, ELM_IO,
+                    "'%s' is being written by another program; try again when it is done", w->part);
 }
 
-/* Opens and locks PATH.part before it is emptied, so that a file in the making is never cut under its writer; and
- * looks again once it is locked, because that writer may have moved it to PATH meanwhile. */
+/* Opens and locks PATH.part before it is emptied, so that a file in the making is never cut under
+ * its writer; and looks again once it is locked, because that writer may have moved it to PATH
+ * meanwhile. */
 static elm_status claim_part(elm_writer *w, elm_error *err) {
     const elm_platform *p = w->platform;
     elm_path_kind kind;
@@ -101,15 +105,16 @@ static elm_status open_part(elm_writer *w, const char *path, elm_error *err) {
     return claim_part(w, err);
 }
 
-elm_status elm_writer_open(const elm_platform *platform, const char *path, uint64_t expected_bytes, elm_writer **out,
-                           elm_error *err) {
+elm_status elm_writer_open(const elm_platform *platform, const char *path, uint64_t expected_bytes,
+                           elm_writer **out, elm_error *err) {
     elm_writer *w = NULL;
     *out = NULL;
     ELM_TRY(check_space(platform, path, expected_bytes, err));
     ELM_TRY(elm_alloc(platform->alloc, sizeof *w, "a writer", &w, err));
     w->platform = platform;
     elm_buf *const bufs[] = {&w->sections, &w->checksums, &w->tensors, &w->names};
-    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++) elm_buf_init(bufs[i], platform->alloc, MAX_TABLE_BYTES);
+    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
+        elm_buf_init(bufs[i], platform->alloc, MAX_TABLE_BYTES);
     elm_status status = open_part(w, path, err);
     if (status != ELM_OK) {
         release(w, w->file.handle != NULL);
@@ -124,7 +129,8 @@ elm_status elm_writer_open(const elm_platform *platform, const char *path, uint6
 
 static elm_status flush(elm_writer *w, elm_error *err) {
     size_t n = w->n_buffer;
-    if (w->failed != ELM_OK) return elm_fail(err, w->failed, "'%s': an earlier write failed", w->path);
+    if (w->failed != ELM_OK)
+        return elm_fail(err, w->failed, "'%s': an earlier write failed", w->path);
     w->n_buffer = 0;
     if (n > 0) w->failed = elm_file_write_at(&w->file, w->position - n, w->buffer, n, err);
     return w->failed;
@@ -158,7 +164,9 @@ static void end_chunk(elm_writer *w) {
     w->chunk_used = 0;
 }
 
-static uint32_t start_crc(uint32_t index) { return elm_chunk_crc(index, NULL, 0); }
+static uint32_t start_crc(uint32_t index) {
+    return elm_chunk_crc(index, NULL, 0);
+}
 
 elm_status elm_writer_write(elm_writer *w, const void *data, size_t size, elm_error *err) {
     const uint8_t *p = data;
@@ -188,14 +196,17 @@ elm_status elm_writer_align(elm_writer *w, size_t align, elm_error *err) {
     return ELM_OK;
 }
 
-uint64_t elm_writer_tell(const elm_writer *w) { return w->position - w->section_start; }
+uint64_t elm_writer_tell(const elm_writer *w) {
+    return w->position - w->section_start;
+}
 
 /* ---- sections ---- */
 
 static bool must_understand(elm_section_type type) {
     switch (type) {
 #define X(name, number, text, must) \
-    case ELM_SECTION_##name: return must;
+    case ELM_SECTION_##name:        \
+        return must;
         ELM_SECTION_LIST(X)
 #undef X
     }
@@ -206,15 +217,16 @@ static elm_status set_name(elm_writer *w, const char *name, elm_error *err) {
     size_t n = strlen(name), printable = 0;
     while (name[printable] > 0x20 && name[printable] < 0x7f) printable++;
     if (n == 0 || n != printable || n >= sizeof w->section.name) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "a product's name has 1..%zu printable ASCII characters",
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "a product's name has 1..%zu printable ASCII characters",
                         sizeof w->section.name - 1);
     }
     memcpy(w->section.name, name, n);
     return ELM_OK;
 }
 
-elm_status elm_writer_begin(elm_writer *w, elm_section_type type, uint32_t chunk_bytes, const char *name,
-                            elm_error *err) {
+elm_status elm_writer_begin(elm_writer *w, elm_section_type type, uint32_t chunk_bytes,
+                            const char *name, elm_error *err) {
     assert(!w->open && chunk_bytes >= ELM_MIN_CHUNK_BYTES && chunk_bytes <= ELM_MAX_CHUNK_BYTES);
     assert((chunk_bytes & (chunk_bytes - 1)) == 0);
     assert(type == ELM_SECTION_PRODUCT || (!name && !(w->types_seen >> type & 1)));
@@ -222,7 +234,8 @@ elm_status elm_writer_begin(elm_writer *w, elm_section_type type, uint32_t chunk
     if (w->n_sections == ELM_MAX_SECTIONS) {
         return elm_fail(err, ELM_LIMIT, "'%s': more than %d sections", w->path, ELM_MAX_SECTIONS);
     }
-    ELM_TRY(put_zeros_to(w, (w->position + ELM_SECTION_ALIGN - 1) / ELM_SECTION_ALIGN * ELM_SECTION_ALIGN, err));
+    ELM_TRY(put_zeros_to(
+        w, (w->position + ELM_SECTION_ALIGN - 1) / ELM_SECTION_ALIGN * ELM_SECTION_ALIGN, err));
     memset(&w->section, 0, sizeof w->section);
     w->section.type = (uint32_t)type;
     w->section.flags = must_understand(type) ? ELM_SECTION_MUST_UNDERSTAND : 0;
@@ -260,7 +273,8 @@ elm_status elm_writer_end(elm_writer *w, elm_error *err) {
     return elm_buf_check(&w->sections, "the table of contents", err);
 }
 
-elm_status elm_writer_section(elm_writer *w, elm_section_type type, elm_span content, elm_error *err) {
+elm_status elm_writer_section(elm_writer *w, elm_section_type type, elm_span content,
+                              elm_error *err) {
     ELM_TRY(elm_writer_begin(w, type, ELM_MIN_CHUNK_BYTES, NULL, err));
     ELM_TRY(elm_writer_write(w, content.data, content.size, err));
     return elm_writer_end(w, err);
@@ -268,7 +282,8 @@ elm_status elm_writer_section(elm_writer *w, elm_section_type type, elm_span con
 
 /* ---- tensors ---- */
 
-static elm_status put_plane(elm_writer *w, const void *data, uint64_t size, size_t align, elm_error *err) {
+static elm_status put_plane(elm_writer *w, const void *data, uint64_t size, size_t align,
+                            elm_error *err) {
     uint64_t offset = 0;
     if (size > 0) {
         ELM_TRY(elm_writer_align(w, align, err));
@@ -284,18 +299,23 @@ static elm_status put_plane(elm_writer *w, const void *data, uint64_t size, size
 static elm_status check_tensor(const elm_writer *w, const elm_tensor *t, elm_error *err) {
     elm_p16_shape shape;
     if (!elm_tensor_name_holds(elm_span_str(t->name))) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s': tensor %u has a name that is empty, longer than %d bytes or "
-                        "not UTF-8 text", w->path, w->n_tensors, ELM_MAX_TENSOR_NAME);
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "'%s': tensor %u has a name that is empty, longer than %d bytes or "
+                        "not UTF-8 text",
+                        w->path, w->n_tensors, ELM_MAX_TENSOR_NAME);
     }
     if (w->n_tensors == ELM_MAX_TENSORS) {
         return elm_fail(err, ELM_LIMIT, "'%s': more than %d tensors", w->path, ELM_MAX_TENSORS);
     }
     if (!elm_tensor_plane_sizes(t, &shape) || shape.codes_bytes != t->codes_bytes ||
         shape.scales_bytes != t->scales_bytes || shape.zeros_bytes != t->zeros_bytes) {
-        return elm_fail(err, ELM_INTERNAL, "'%s': tensor '%s': planes of %llu, %llu and %llu bytes do not fit its "
-                        "shape; expected %llu, %llu and %llu", w->path, t->name, (unsigned long long)t->codes_bytes,
+        return elm_fail(err, ELM_INTERNAL,
+                        "'%s': tensor '%s': planes of %llu, %llu and %llu bytes do not fit its "
+                        "shape; expected %llu, %llu and %llu",
+                        w->path, t->name, (unsigned long long)t->codes_bytes,
                         (unsigned long long)t->scales_bytes, (unsigned long long)t->zeros_bytes,
-                        (unsigned long long)shape.codes_bytes, (unsigned long long)shape.scales_bytes,
+                        (unsigned long long)shape.codes_bytes,
+                        (unsigned long long)shape.scales_bytes,
                         (unsigned long long)shape.zeros_bytes);
     }
     return ELM_OK;
@@ -310,7 +330,8 @@ elm_status elm_writer_tensor(elm_writer *w, const elm_tensor *t, elm_error *err)
     elm_buf_u8(&w->tensors, (uint8_t)t->layout);
     elm_buf_u8(&w->tensors, (uint8_t)t->n_dims);
     elm_buf_append(&w->tensors, "\0\0\0", 3);
-    for (uint32_t d = 0; d < ELM_MAX_DIMS; d++) elm_buf_u32(&w->tensors, d < t->n_dims ? t->dims[d] : 0);
+    for (uint32_t d = 0; d < ELM_MAX_DIMS; d++)
+        elm_buf_u32(&w->tensors, d < t->n_dims ? t->dims[d] : 0);
     elm_buf_u32(&w->tensors, t->group);
     elm_buf_u32(&w->tensors, (uint32_t)t->scale_exp);
     elm_buf_u32(&w->tensors, 0);
@@ -331,7 +352,8 @@ elm_status elm_writer_tensors(elm_writer *w, elm_error *err) {
     elm_status status = elm_buf_check(&head, "the tensor table", err);
     if (status == ELM_OK) status = elm_buf_check(&w->tensors, "the tensor table", err);
     if (status == ELM_OK) status = elm_buf_check(&w->names, "tensor names", err);
-    if (status == ELM_OK) status = elm_writer_begin(w, ELM_SECTION_TENSORS, ELM_MIN_CHUNK_BYTES, NULL, err);
+    if (status == ELM_OK)
+        status = elm_writer_begin(w, ELM_SECTION_TENSORS, ELM_MIN_CHUNK_BYTES, NULL, err);
     if (status == ELM_OK) status = elm_writer_write(w, head.data, head.size, err);
     if (status == ELM_OK) status = elm_writer_write(w, w->tensors.data, w->tensors.size, err);
     if (status == ELM_OK) status = elm_writer_write(w, w->names.data, w->names.size, err);
@@ -350,7 +372,8 @@ static void make_slot(uint8_t out[ELM_SLOT_BYTES], uint64_t toc_offset, elm_span
     elm_sha256_init(&h);
     elm_sha256_update(&h, toc.data, toc.size);
     elm_sha256_final(&h, sha);
-    const uint64_t fields[] = {ELM_FORMAT_MAJOR | (uint64_t)ELM_FORMAT_MINOR << 16 | (uint64_t)ELM_SLOT_BYTES << 32,
+    const uint64_t fields[] = {ELM_FORMAT_MAJOR | (uint64_t)ELM_FORMAT_MINOR << 16 |
+                                   (uint64_t)ELM_SLOT_BYTES << 32,
                                1, toc_offset, toc.size, toc_offset + toc.size};
     memcpy(p, ELM_MAGIC, 8);
     p += 8;
@@ -367,7 +390,8 @@ static elm_status write_end(elm_writer *w, elm_error *err) {
     elm_buf toc;
     uint8_t slot[ELM_SLOT_BYTES];
     static const uint8_t zeros[ELM_SECTION_ALIGN] = {0};
-    ELM_TRY(put_zeros_to(w, (w->position + ELM_SECTION_ALIGN - 1) / ELM_SECTION_ALIGN * ELM_SECTION_ALIGN, err));
+    ELM_TRY(put_zeros_to(
+        w, (w->position + ELM_SECTION_ALIGN - 1) / ELM_SECTION_ALIGN * ELM_SECTION_ALIGN, err));
     uint64_t toc_offset = w->position;
     elm_buf_init(&toc, w->platform->alloc, ELM_MAX_TOC_BYTES);
     elm_buf_append(&toc, ELM_TOC_MAGIC, 8);
@@ -380,7 +404,8 @@ static elm_status write_end(elm_writer *w, elm_error *err) {
     elm_status status = elm_buf_check(&toc, "the table of contents", err);
     if (status == ELM_OK) status = put(w, toc.data, toc.size, err);
     if (status == ELM_OK) status = flush(w, err);
-    /* The rest of the header area first, then the data is made safe, then the slot that makes it a file. */
+    /* The rest of the header area first, then the data is made safe, then the slot that makes it a
+     * file. */
     if (status == ELM_OK) status = elm_file_write_at(&w->file, 0, zeros, sizeof zeros, err);
     if (status == ELM_OK) status = elm_file_sync(&w->file, err);
     if (status == ELM_OK) {
@@ -399,8 +424,11 @@ elm_status elm_writer_finish(elm_writer *w, elm_error *err) {
     if (status == ELM_OK) status = elm_path_rename(w->platform, w->part, w->path, err);
     bool renamed = status == ELM_OK;
     if (renamed && elm_path_sync_folder(w->platform, w->path, NULL) != ELM_OK) {
-        status = elm_fail(err, ELM_IO, "'%s' is complete, but its folder could not be synced: after a power cut the "
-                          "file before may be back", w->path);
+        status =
+            elm_fail(err, ELM_IO,
+                     "'%s' is complete, but its folder could not be synced: after a power cut the "
+                     "file before may be back",
+                     w->path);
     }
     release(w, !renamed);
     return status;

@@ -1,7 +1,8 @@
 /* writer.h - writing an .elm file in one pass, to PATH.part, with a rename at the end.
  *
- * Sections are written one after the other; their checksums and hashes are computed as the bytes pass. The
- * file under PATH appears whole or not at all: header last, fdatasync before the rename, then the folder. */
+ * Sections are written one after the other; their checksums and hashes are computed as the bytes
+ * pass. The file under PATH appears whole or not at all: header last, fdatasync before the rename,
+ * then the folder. */
 #ifndef ELM_ELM_WRITER_H
 #define ELM_ELM_WRITER_H
 
@@ -11,18 +12,19 @@
 
 typedef struct elm_writer elm_writer;
 
-/* Creates PATH.part and locks it (a stale one is replaced; one that another writer holds is ELM_IO).
- * expected_bytes > 0: ELM_IO before anything is written when the medium has less free space, with both numbers
- * in the message. */
+/* Creates PATH.part and locks it (a stale one is replaced; one that another writer holds is
+ * ELM_IO). expected_bytes > 0: ELM_IO before anything is written when the medium has less free
+ * space, with both numbers in the message. */
 elm_status elm_writer_open(const elm_platform *platform, const char *path, uint64_t expected_bytes,
                            elm_writer **out, elm_error *err) ELM_MUST_CHECK;
 
-/* Starts a section, each type once but for products. chunk_bytes is a power of two in [ELM_MIN_CHUNK_BYTES,
- * ELM_MAX_CHUNK_BYTES]; name: 1..47 printable ASCII bytes for products, else NULL. */
+/* Starts a section, each type once but for products. chunk_bytes is a power of two in
+ * [ELM_MIN_CHUNK_BYTES, ELM_MAX_CHUNK_BYTES]; name: 1..47 printable ASCII bytes for products, else
+ * NULL. */
 elm_status elm_writer_begin(elm_writer *w, elm_section_type type, uint32_t chunk_bytes,
                             const char *name, elm_error *err) ELM_MUST_CHECK;
-elm_status elm_writer_write(elm_writer *w, const void *data, size_t size, elm_error *err)
-    ELM_MUST_CHECK;
+elm_status elm_writer_write(elm_writer *w, const void *data, size_t size,
+                            elm_error *err) ELM_MUST_CHECK;
 /* Zeros up to a multiple of `align` from the section's start. */
 elm_status elm_writer_align(elm_writer *w, size_t align, elm_error *err) ELM_MUST_CHECK;
 uint64_t elm_writer_tell(const elm_writer *w); /* bytes in the current section so far */
@@ -32,17 +34,19 @@ elm_status elm_writer_end(elm_writer *w, elm_error *err) ELM_MUST_CHECK;
 elm_status elm_writer_section(elm_writer *w, elm_section_type type, elm_span content,
                               elm_error *err) ELM_MUST_CHECK;
 
-/* One tensor into the current WEIGHTS section: planes aligned as format.h says, and its record kept for
- * elm_writer_tensors. The tensor's codes/scales/zeros pointers are read now. Names must be unique. */
-elm_status elm_writer_tensor(elm_writer *w, const elm_tensor *tensor, elm_error *err) ELM_MUST_CHECK;
+/* One tensor into the current WEIGHTS section: planes aligned as format.h says, and its record kept
+ * for elm_writer_tensors. The tensor's codes/scales/zeros pointers are read now. Names must be
+ * unique. */
+elm_status elm_writer_tensor(elm_writer *w, const elm_tensor *tensor,
+                             elm_error *err) ELM_MUST_CHECK;
 
 /* The TENSORS section from the records so far. */
 elm_status elm_writer_tensors(elm_writer *w, elm_error *err) ELM_MUST_CHECK;
 
-/* Writes the TOC and the header slots, syncs, renames PATH.part to PATH, syncs the folder. The writer is gone
- * afterwards, whatever the result. On failure, also of an earlier call, PATH.part is removed and PATH is what it
- * was; but when only the last step fails, PATH is the new file, whole, and ELM_IO says that a power cut may
- * still bring the old one back. */
+/* Writes the TOC and the header slots, syncs, renames PATH.part to PATH, syncs the folder. The
+ * writer is gone afterwards, whatever the result. On failure, also of an earlier call, PATH.part is
+ * removed and PATH is what it was; but when only the last step fails, PATH is the new file, whole,
+ * and ELM_IO says that a power cut may still bring the old one back. */
 elm_status elm_writer_finish(elm_writer *w, elm_error *err) ELM_MUST_CHECK;
 /* Gives up: closes and removes PATH.part. NULL is fine. */
 void elm_writer_abort(elm_writer *w);

@@ -12,7 +12,8 @@ static void fail(elm_builder *b, elm_status status) {
 }
 
 /* Doubles an arena array; the old one stays in the arena until the end. */
-static bool grow(elm_builder *b, void *array_ptr, uint32_t n, uint32_t *capacity, size_t size, uint32_t max) {
+static bool grow(elm_builder *b, void *array_ptr, uint32_t n, uint32_t *capacity, size_t size,
+                 uint32_t max) {
     void *old, *larger;
     if (b->status != ELM_OK) return false;
     if (n < *capacity) return true;
@@ -33,7 +34,8 @@ static bool grow(elm_builder *b, void *array_ptr, uint32_t n, uint32_t *capacity
     return true;
 }
 
-elm_status elm_builder_init(elm_builder *b, elm_arena *arena, const char *graph_name, elm_error *err) {
+elm_status elm_builder_init(elm_builder *b, elm_arena *arena, const char *graph_name,
+                            elm_error *err) {
     memset(b, 0, sizeof *b);
     b->arena = arena;
     b->module = elm_arena_array(arena, 1, sizeof *b->module);
@@ -60,14 +62,16 @@ void elm_builder_scope(elm_builder *b, const char *fmt, ...) {
 }
 
 static const char *scoped(elm_builder *b, const char *name) {
-    char *text = elm_arena_printf(b->arena, b->scope ? "%s.%s" : "%s%s", b->scope ? b->scope : "", name);
+    char *text =
+        elm_arena_printf(b->arena, b->scope ? "%s.%s" : "%s%s", b->scope ? b->scope : "", name);
     if (!text) fail(b, elm_fail_oom(&b->error, MAX_NAME, "a name"));
     return text ? text : "";
 }
 
 static elm_value_id add_value(elm_builder *b, const elm_value *value) {
     elm_graph *g = b->graph;
-    if (!grow(b, &g->values, g->n_values, &g->values_capacity, sizeof *g->values, ELM_MAX_VALUES)) return ELM_NO_VALUE;
+    if (!grow(b, &g->values, g->n_values, &g->values_capacity, sizeof *g->values, ELM_MAX_VALUES))
+        return ELM_NO_VALUE;
     g->values[g->n_values] = *value;
     return g->n_values++;
 }
@@ -84,43 +88,58 @@ elm_value_id elm_build_input(elm_builder *b, elm_input input) {
     static const char *const names[ELM_N_INPUTS] = {"tokens", "positions", "rows"};
     elm_value_id there = find(b, ELM_VALUE_INPUT, input);
     if (there != ELM_NO_VALUE) return there;
-    elm_value value = {.name = names[input], .kind = ELM_VALUE_INPUT, .dtype = ELM_I32, .index = input, .n_dims = 1};
+    elm_value value = {.name = names[input],
+                       .kind = ELM_VALUE_INPUT,
+                       .dtype = ELM_I32,
+                       .index = input,
+                       .n_dims = 1};
     value.dims[0] = input == ELM_INPUT_ROWS ? ELM_DIM_R : ELM_DIM_T;
     return add_value(b, &value);
 }
 
-elm_value_id elm_build_weight(elm_builder *b, uint32_t tensor_index, const char *name, elm_dtype dtype,
-                              uint32_t n_dims, const uint32_t *dims) {
+elm_value_id elm_build_weight(elm_builder *b, uint32_t tensor_index, const char *name,
+                              elm_dtype dtype, uint32_t n_dims, const uint32_t *dims) {
     elm_value_id there = find(b, ELM_VALUE_WEIGHT, tensor_index);
     if (there != ELM_NO_VALUE) return there;
-    elm_value value = {.name = name, .kind = ELM_VALUE_WEIGHT, .dtype = dtype, .index = tensor_index, .n_dims = n_dims};
+    elm_value value = {.name = name,
+                       .kind = ELM_VALUE_WEIGHT,
+                       .dtype = dtype,
+                       .index = tensor_index,
+                       .n_dims = n_dims};
     for (uint32_t d = 0; d < n_dims && d < ELM_MAX_DIMS; d++) value.dims[d] = (elm_dim)dims[d];
     return add_value(b, &value);
 }
 
-elm_value_id elm_build_kv_state(elm_builder *b, uint32_t layer, uint32_t n_heads, uint32_t k_dim, uint32_t v_dim,
-                                uint32_t window) {
+elm_value_id elm_build_kv_state(elm_builder *b, uint32_t layer, uint32_t n_heads, uint32_t k_dim,
+                                uint32_t v_dim, uint32_t window) {
     elm_module *m = b->module;
-    if (!grow(b, &m->states, m->n_states, &m->states_capacity, sizeof *m->states, ELM_MAX_STATES)) return ELM_NO_VALUE;
+    if (!grow(b, &m->states, m->n_states, &m->states_capacity, sizeof *m->states, ELM_MAX_STATES))
+        return ELM_NO_VALUE;
     const char *name = elm_arena_printf(b->arena, "kv.%u", layer);
     if (!name) {
         fail(b, elm_fail_oom(&b->error, 16, "a name"));
         return ELM_NO_VALUE;
     }
     m->states[m->n_states] = (elm_state){name, ELM_STATE_KV, layer, n_heads, k_dim, v_dim, window};
-    elm_value value = {.name = name, .kind = ELM_VALUE_STATE, .dtype = ELM_F32, .index = m->n_states++};
+    elm_value value = {
+        .name = name, .kind = ELM_VALUE_STATE, .dtype = ELM_F32, .index = m->n_states++};
     return add_value(b, &value);
 }
 
 /* Adds a node; `shape` (may be NULL) is the wanted output shape of a reshape. */
-static elm_value_id add_node(elm_builder *b, elm_op op, const char *name, uint32_t n_inputs, const elm_value_id *inputs,
-                             elm_attrs attrs, const elm_value *shape) {
+static elm_value_id add_node(elm_builder *b, elm_op op, const char *name, uint32_t n_inputs,
+                             const elm_value_id *inputs, elm_attrs attrs, const elm_value *shape) {
     elm_graph *g = b->graph;
     elm_value_id output = ELM_NO_VALUE;
     if (b->status != ELM_OK) return ELM_NO_VALUE;
-    elm_node node = {.op = op, .name = scoped(b, name), .n_inputs = n_inputs, .output = ELM_NO_VALUE, .attrs = attrs};
+    elm_node node = {.op = op,
+                     .name = scoped(b, name),
+                     .n_inputs = n_inputs,
+                     .output = ELM_NO_VALUE,
+                     .attrs = attrs};
     for (uint32_t i = 0; i < n_inputs; i++) node.inputs[i] = inputs[i];
-    if (!grow(b, &g->nodes, g->n_nodes, &g->nodes_capacity, sizeof *g->nodes, ELM_MAX_NODES)) return ELM_NO_VALUE;
+    if (!grow(b, &g->nodes, g->n_nodes, &g->nodes_capacity, sizeof *g->nodes, ELM_MAX_NODES))
+        return ELM_NO_VALUE;
     if (elm_op_get(op)->n_outputs > 0) {
         elm_value value = shape ? *shape : (elm_value){0};
         value.name = node.name;
@@ -146,27 +165,32 @@ static elm_value_id add_node(elm_builder *b, elm_op op, const char *name, uint32
     return output;
 }
 
-elm_value_id elm_build_embedding(elm_builder *b, elm_value_id ids, elm_value_id table, float scale) {
+elm_value_id elm_build_embedding(elm_builder *b, elm_value_id ids, elm_value_id table,
+                                 float scale) {
     elm_attrs attrs = elm_attrs_default();
     attrs.scale = scale;
     return add_node(b, ELM_OP_EMBEDDING, "embedding", 2, (elm_value_id[]){ids, table}, attrs, NULL);
 }
 
-elm_value_id elm_build_linear(elm_builder *b, const char *name, elm_value_id x, elm_value_id weight, elm_value_id bias,
-                              int32_t act_quant) {
+elm_value_id elm_build_linear(elm_builder *b, const char *name, elm_value_id x, elm_value_id weight,
+                              elm_value_id bias, int32_t act_quant) {
     elm_attrs attrs = elm_attrs_default();
     attrs.act_quant = act_quant;
-    return add_node(b, ELM_OP_LINEAR, name, bias == ELM_NO_VALUE ? 2 : 3, (elm_value_id[]){x, weight, bias}, attrs, NULL);
+    return add_node(b, ELM_OP_LINEAR, name, bias == ELM_NO_VALUE ? 2 : 3,
+                    (elm_value_id[]){x, weight, bias}, attrs, NULL);
 }
 
-elm_value_id elm_build_rms_norm(elm_builder *b, const char *name, elm_value_id x, elm_value_id weight, float eps) {
+elm_value_id elm_build_rms_norm(elm_builder *b, const char *name, elm_value_id x,
+                                elm_value_id weight, float eps) {
     elm_attrs attrs = elm_attrs_default();
     attrs.eps = eps;
-    return add_node(b, ELM_OP_RMS_NORM, name, weight == ELM_NO_VALUE ? 1 : 2, (elm_value_id[]){x, weight}, attrs, NULL);
+    return add_node(b, ELM_OP_RMS_NORM, name, weight == ELM_NO_VALUE ? 1 : 2,
+                    (elm_value_id[]){x, weight}, attrs, NULL);
 }
 
-elm_value_id elm_build_rope(elm_builder *b, const char *name, elm_value_id x, elm_value_id positions,
-                            elm_value_id inv_freq, int32_t pair_stride, float scale) {
+elm_value_id elm_build_rope(elm_builder *b, const char *name, elm_value_id x,
+                            elm_value_id positions, elm_value_id inv_freq, int32_t pair_stride,
+                            float scale) {
     elm_attrs attrs = elm_attrs_default();
     attrs.pair_stride = pair_stride;
     attrs.scale = scale;
@@ -174,11 +198,12 @@ elm_value_id elm_build_rope(elm_builder *b, const char *name, elm_value_id x, el
 }
 
 void elm_build_kv_write(elm_builder *b, elm_value_id k, elm_value_id v, elm_value_id state) {
-    (void)add_node(b, ELM_OP_KV_WRITE, "kv_write", 3, (elm_value_id[]){k, v, state}, elm_attrs_default(), NULL);
+    (void)add_node(b, ELM_OP_KV_WRITE, "kv_write", 3, (elm_value_id[]){k, v, state},
+                   elm_attrs_default(), NULL);
 }
 
-elm_value_id elm_build_attention(elm_builder *b, elm_value_id q, elm_value_id state, float scale, int32_t window,
-                                 float softcap) {
+elm_value_id elm_build_attention(elm_builder *b, elm_value_id q, elm_value_id state, float scale,
+                                 int32_t window, float softcap) {
     elm_attrs attrs = elm_attrs_default();
     attrs.scale = scale;
     attrs.window = window;
@@ -189,28 +214,32 @@ elm_value_id elm_build_attention(elm_builder *b, elm_value_id q, elm_value_id st
 elm_value_id elm_build_glu(elm_builder *b, elm_value_id gate, elm_value_id up, int32_t activation) {
     elm_attrs attrs = elm_attrs_default();
     attrs.activation = activation;
-    return add_node(b, ELM_OP_GLU, "glu", up == ELM_NO_VALUE ? 1 : 2, (elm_value_id[]){gate, up}, attrs, NULL);
+    return add_node(b, ELM_OP_GLU, "glu", up == ELM_NO_VALUE ? 1 : 2, (elm_value_id[]){gate, up},
+                    attrs, NULL);
 }
 
 elm_value_id elm_build_add(elm_builder *b, const char *name, elm_value_id a, elm_value_id c) {
     return add_node(b, ELM_OP_ADD, name, 2, (elm_value_id[]){a, c}, elm_attrs_default(), NULL);
 }
 
-elm_value_id elm_build_slice(elm_builder *b, const char *name, elm_value_id x, int32_t start, int32_t length) {
+elm_value_id elm_build_slice(elm_builder *b, const char *name, elm_value_id x, int32_t start,
+                             int32_t length) {
     elm_attrs attrs = elm_attrs_default();
     attrs.start = start;
     attrs.length = length;
     return add_node(b, ELM_OP_SLICE, name, 1, &x, attrs, NULL);
 }
 
-elm_value_id elm_build_reshape(elm_builder *b, const char *name, elm_value_id x, uint32_t n_dims, const elm_dim *dims) {
+elm_value_id elm_build_reshape(elm_builder *b, const char *name, elm_value_id x, uint32_t n_dims,
+                               const elm_dim *dims) {
     elm_value shape = {.n_dims = n_dims};
     for (uint32_t d = 0; d < n_dims && d < ELM_MAX_DIMS; d++) shape.dims[d] = dims[d];
     return add_node(b, ELM_OP_RESHAPE, name, 1, &x, elm_attrs_default(), &shape);
 }
 
 elm_value_id elm_build_gather_rows(elm_builder *b, elm_value_id x, elm_value_id rows) {
-    return add_node(b, ELM_OP_GATHER_ROWS, "gather_rows", 2, (elm_value_id[]){x, rows}, elm_attrs_default(), NULL);
+    return add_node(b, ELM_OP_GATHER_ROWS, "gather_rows", 2, (elm_value_id[]){x, rows},
+                    elm_attrs_default(), NULL);
 }
 
 elm_status elm_builder_finish(elm_builder *b, elm_value_id output, elm_error *err) {

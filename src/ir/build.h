@@ -23,10 +23,12 @@ elm_status elm_builder_init(elm_builder *b, elm_arena *arena, const char *graph_
 /* Sets the scope, printf style; NULL clears it. */
 void elm_builder_scope(elm_builder *b, const char *fmt, ...) ELM_PRINTF(2, 3);
 
-elm_value_id elm_build_input(elm_builder *b, elm_input input); /* the same value for the same input */
-/* The weight `tensor_index` with its stored type and logical shape; the same value for the same index. */
-elm_value_id elm_build_weight(elm_builder *b, uint32_t tensor_index, const char *name, elm_dtype dtype,
-                              uint32_t n_dims, const uint32_t *dims);
+elm_value_id elm_build_input(elm_builder *b,
+                             elm_input input); /* the same value for the same input */
+/* The weight `tensor_index` with its stored type and logical shape; the same value for the same
+ * index. */
+elm_value_id elm_build_weight(elm_builder *b, uint32_t tensor_index, const char *name,
+                              elm_dtype dtype, uint32_t n_dims, const uint32_t *dims);
 /* A new KV state variable. */
 elm_value_id elm_build_kv_state(elm_builder *b, uint32_t layer, uint32_t n_heads, uint32_t k_dim,
                                 uint32_t v_dim, uint32_t window);
@@ -34,10 +36,11 @@ elm_value_id elm_build_kv_state(elm_builder *b, uint32_t layer, uint32_t n_heads
 elm_value_id elm_build_embedding(elm_builder *b, elm_value_id ids, elm_value_id table, float scale);
 elm_value_id elm_build_linear(elm_builder *b, const char *name, elm_value_id x, elm_value_id weight,
                               elm_value_id bias, int32_t act_quant); /* bias may be ELM_NO_VALUE */
-elm_value_id elm_build_rms_norm(elm_builder *b, const char *name, elm_value_id x, elm_value_id weight,
-                                float eps);
-elm_value_id elm_build_rope(elm_builder *b, const char *name, elm_value_id x, elm_value_id positions,
-                            elm_value_id inv_freq, int32_t pair_stride, float scale);
+elm_value_id elm_build_rms_norm(elm_builder *b, const char *name, elm_value_id x,
+                                elm_value_id weight, float eps);
+elm_value_id elm_build_rope(elm_builder *b, const char *name, elm_value_id x,
+                            elm_value_id positions, elm_value_id inv_freq, int32_t pair_stride,
+                            float scale);
 void elm_build_kv_write(elm_builder *b, elm_value_id k, elm_value_id v, elm_value_id state);
 elm_value_id elm_build_attention(elm_builder *b, elm_value_id q, elm_value_id state, float scale,
                                  int32_t window, float softcap);

@@ -1,8 +1,10 @@
-/* graph.h - the one graph IR: what convert builds, the file holds, the partitioner cuts and backends run.
+/* graph.h - the one graph IR: what convert builds, the file holds, the partitioner cuts and
+ * backends run.
  *
- * A module is what a file holds: the state variables, and one or more graphs that use them. A graph is a
- * list of values in single assignment and a list of nodes in execution order. Order matters for state: a
- * node that reads a state sees what earlier nodes wrote. Every node output is float32 [T or R rows][...].
+ * A module is what a file holds: the state variables, and one or more graphs that use them. A graph
+ * is a list of values in single assignment and a list of nodes in execution order. Order matters
+ * for state: a node that reads a state sees what earlier nodes wrote. Every node output is float32
+ * [T or R rows][...].
  *
  *   module -- states[]  kv.0 kv.1 ...          owned by the file, imported by any graph
  *          `- graphs[]  "text": values[]       inputs, weights, states, node outputs
@@ -97,8 +99,8 @@ typedef struct elm_node {
     elm_attrs attrs;
 } elm_node;
 
-/* A state variable. KV: two planes K and V, [n_heads][capacity][k_dim or v_dim], whose capacity is the
- * session's context, or window + slack when `window` is not 0 and the ring may be used. */
+/* A state variable. KV: two planes K and V, [n_heads][capacity][k_dim or v_dim], whose capacity is
+ * the session's context, or window + slack when `window` is not 0 and the ring may be used. */
 typedef enum elm_state_kind { ELM_STATE_KV = 0 } elm_state_kind;
 
 typedef struct elm_state {
@@ -118,7 +120,12 @@ typedef struct elm_graph {
     uint32_t values_capacity, nodes_capacity; /* while it is built */
 } elm_graph;
 
-enum { ELM_MAX_GRAPHS = 8, ELM_MAX_VALUES = 1 << 18, ELM_MAX_NODES = 1 << 17, ELM_MAX_STATES = 1 << 14 };
+enum {
+    ELM_MAX_GRAPHS = 8,
+    ELM_MAX_VALUES = 1 << 18,
+    ELM_MAX_NODES = 1 << 17,
+    ELM_MAX_STATES = 1 << 14
+};
 
 typedef struct elm_module {
     uint32_t n_states, n_graphs;
@@ -131,23 +138,24 @@ typedef struct elm_module {
 const elm_graph *elm_module_graph(const elm_module *m, const char *name);
 
 /* Infers the output shape of `node` from its inputs' shapes and checks arity, attributes, types and
- * shapes; the single place where an operation's shape rule is written. n_dims = 0 when it has no output.
- * For RESHAPE the output value must already hold the wanted shape. ELM_MALFORMED names the node. */
+ * shapes; the single place where an operation's shape rule is written. n_dims = 0 when it has no
+ * output. For RESHAPE the output value must already hold the wanted shape. ELM_MALFORMED names the
+ * node. */
 elm_status elm_node_infer(const elm_module *m, const elm_graph *g, const elm_node *node,
-                          uint32_t *n_dims, elm_dim dims[ELM_MAX_DIMS], elm_error *err)
-    ELM_MUST_CHECK;
+                          uint32_t *n_dims, elm_dim dims[ELM_MAX_DIMS],
+                          elm_error *err) ELM_MUST_CHECK;
 
-/* Checks a whole module from a file or a builder: limits, numbers, order (inputs before use), unique
- * names, every shape by elm_node_infer, and weights against `tensors` (NULL: not checked). Everything
- * behind it may trust the graph. */
+/* Checks a whole module from a file or a builder: limits, numbers, order (inputs before use),
+ * unique names, every shape by elm_node_infer, and weights against `tensors` (NULL: not checked).
+ * Everything behind it may trust the graph. */
 elm_status elm_module_validate(const elm_module *m, const elm_tensor *tensors, uint32_t n_tensors,
                                elm_error *err) ELM_MUST_CHECK;
 
-/* The GRAPH section (docs/elm-format.md). Reading checks every bound and validates numbers, not shapes:
- * call elm_module_validate next. Names live in `arena`. */
+/* The GRAPH section (docs/elm-format.md). Reading checks every bound and validates numbers, not
+ * shapes: call elm_module_validate next. Names live in `arena`. */
 void elm_module_write(const elm_module *m, elm_buf *out);
-elm_status elm_module_read(elm_span section, elm_arena *arena, elm_module **out, elm_error *err)
-    ELM_MUST_CHECK;
+elm_status elm_module_read(elm_span section, elm_arena *arena, elm_module **out,
+                           elm_error *err) ELM_MUST_CHECK;
 
 /* Readable text, a line a node: `inspect --graph`. tensors may be NULL. */
 void elm_module_dump(const elm_module *m, const elm_tensor *tensors, uint32_t n_tensors,

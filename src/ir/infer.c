@@ -1,4 +1,5 @@
-/* infer.c - the shape rule of every operation, in the order of op.def; ir. Definitions: docs/ops.md. */
+/* infer.c - the shape rule of every operation, in the order of op.def; ir. Definitions:
+ * docs/ops.md. */
 #include "ir/graph.h"
 
 #include <string.h>
@@ -13,18 +14,30 @@ typedef struct inference {
 } inference;
 
 static elm_status bad(const inference *in, const char *what) {
-    return elm_fail(in->err, ELM_MALFORMED, "node '%s' (%s): %s", in->node->name, elm_op_get(in->node->op)->text, what);
+    return elm_fail(in->err, ELM_MALFORMED, "node '%s' (%s): %s", in->node->name,
+                    elm_op_get(in->node->op)->text, what);
 }
 
-static const elm_value *input(const inference *in, uint32_t i) { return &in->graph->values[in->node->inputs[i]]; }
+static const elm_value *input(const inference *in, uint32_t i) {
+    return &in->graph->values[in->node->inputs[i]];
+}
 
-static bool is_rows(const elm_value *v) { return v->dtype == ELM_F32 && v->kind == ELM_VALUE_NODE && v->n_dims >= 2; }
-static bool is_ids(const elm_value *v) { return v->kind == ELM_VALUE_INPUT && v->n_dims == 1; }
+static bool is_rows(const elm_value *v) {
+    return v->dtype == ELM_F32 && v->kind == ELM_VALUE_NODE && v->n_dims >= 2;
+}
+static bool is_ids(const elm_value *v) {
+    return v->kind == ELM_VALUE_INPUT && v->n_dims == 1;
+}
 static bool is_vector(const elm_value *v, elm_dim n) {
-    return v->kind == ELM_VALUE_WEIGHT && v->dtype == ELM_F32 && v->n_dims == 1 && (n == 0 || v->dims[0] == n);
+    return v->kind == ELM_VALUE_WEIGHT && v->dtype == ELM_F32 && v->n_dims == 1 &&
+           (n == 0 || v->dims[0] == n);
 }
-static bool is_matrix(const elm_value *v) { return v->kind == ELM_VALUE_WEIGHT && v->n_dims == 2; }
-static elm_dim last(const elm_value *v) { return v->dims[v->n_dims - 1]; }
+static bool is_matrix(const elm_value *v) {
+    return v->kind == ELM_VALUE_WEIGHT && v->n_dims == 2;
+}
+static elm_dim last(const elm_value *v) {
+    return v->dims[v->n_dims - 1];
+}
 
 static bool same_shape(const elm_value *a, const elm_value *b) {
     return a->n_dims == b->n_dims && memcmp(a->dims, b->dims, a->n_dims * sizeof a->dims[0]) == 0;
@@ -54,7 +67,8 @@ static elm_status infer_linear(const inference *in) {
     if (!is_rows(x) || x->n_dims != 2 || !is_matrix(w) || w->dims[1] != last(x)) {
         return bad(in, "expected x [rows][K] and a weight [N][K]");
     }
-    if (in->node->n_inputs == 3 && !is_vector(input(in, 2), w->dims[0])) return bad(in, "expected a bias [N]");
+    if (in->node->n_inputs == 3 && !is_vector(input(in, 2), w->dims[0]))
+        return bad(in, "expected a bias [N]");
     bool quantised = elm_dtype_get(w->dtype)->has_scales;
     int32_t act = in->node->attrs.act_quant;
     if (act != ELM_ACT_QUANT_NONE && (act != ELM_ACT_QUANT_I8 || !quantised)) {
@@ -84,7 +98,8 @@ static elm_status infer_rope(const inference *in) {
         return bad(in, "expected x [T][heads][dim], positions [T] and frequencies");
     }
     int64_t n = freq->dims[0];
-    if (n > stride || stride + n > last(x)) return bad(in, "the frequencies do not fit the head dimension");
+    if (n > stride || stride + n > last(x))
+        return bad(in, "the frequencies do not fit the head dimension");
     copy_shape(in, x);
     return ELM_OK;
 }
@@ -92,10 +107,10 @@ static elm_status infer_rope(const inference *in) {
 static elm_status infer_kv_write(const inference *in) {
     const elm_value *k = input(in, 0), *v = input(in, 1);
     const elm_state *s = state_of(in, 2);
-    bool fits = s && s->kind == ELM_STATE_KV && is_rows(k) && is_rows(v) && k->n_dims == 3 && v->n_dims == 3 &&
-                k->dims[0] == ELM_DIM_T && v->dims[0] == ELM_DIM_T && k->dims[1] == (elm_dim)s->n_heads &&
-                v->dims[1] == (elm_dim)s->n_heads && k->dims[2] == (elm_dim)s->k_dim &&
-                v->dims[2] == (elm_dim)s->v_dim;
+    bool fits = s && s->kind == ELM_STATE_KV && is_rows(k) && is_rows(v) && k->n_dims == 3 &&
+                v->n_dims == 3 && k->dims[0] == ELM_DIM_T && v->dims[0] == ELM_DIM_T &&
+                k->dims[1] == (elm_dim)s->n_heads && v->dims[1] == (elm_dim)s->n_heads &&
+                k->dims[2] == (elm_dim)s->k_dim && v->dims[2] == (elm_dim)s->v_dim;
     if (!fits) return bad(in, "keys and values do not have the shape of the state");
     *in->n_dims = 0;
     return ELM_OK;
@@ -128,7 +143,8 @@ static elm_status infer_glu(const inference *in) {
     if (!is_rows(x)) return bad(in, "expected rows");
     if (activation < 0 || activation >= ELM_N_ACTIVATIONS) return bad(in, "unknown activation");
     copy_shape(in, x);
-    if (in->node->n_inputs == 2) return same_shape(x, input(in, 1)) ? ELM_OK : bad(in, "gate and up differ in shape");
+    if (in->node->n_inputs == 2)
+        return same_shape(x, input(in, 1)) ? ELM_OK : bad(in, "gate and up differ in shape");
     if (last(x) % 2 != 0) return bad(in, "gate|up must be even");
     in->dims[*in->n_dims - 1] = last(x) / 2;
     return ELM_OK;
@@ -136,7 +152,8 @@ static elm_status infer_glu(const inference *in) {
 
 static elm_status infer_add(const inference *in) {
     const elm_value *a = input(in, 0), *b = input(in, 1);
-    if (!is_rows(a) || !is_rows(b) || !same_shape(a, b)) return bad(in, "expected two of the same shape");
+    if (!is_rows(a) || !is_rows(b) || !same_shape(a, b))
+        return bad(in, "expected two of the same shape");
     copy_shape(in, a);
     return ELM_OK;
 }
@@ -145,7 +162,8 @@ static elm_status infer_slice(const inference *in) {
     const elm_value *x = input(in, 0);
     int64_t start = in->node->attrs.start, length = in->node->attrs.length;
     if (!is_rows(x) || x->n_dims != 2) return bad(in, "expected rows of one dimension");
-    if (start < 0 || length < 1 || start + length > last(x)) return bad(in, "the slice lies outside");
+    if (start < 0 || length < 1 || start + length > last(x))
+        return bad(in, "the slice lies outside");
     copy_shape(in, x);
     in->dims[1] = (elm_dim)length;
     return ELM_OK;
@@ -154,13 +172,17 @@ static elm_status infer_slice(const inference *in) {
 static elm_status infer_reshape(const inference *in) {
     const elm_value *x = input(in, 0), *out = &in->graph->values[in->node->output];
     int64_t before = 1, after = 1;
-    if (!is_rows(x) || out->n_dims < 2 || out->n_dims > ELM_MAX_DIMS) return bad(in, "expected rows");
+    if (!is_rows(x) || out->n_dims < 2 || out->n_dims > ELM_MAX_DIMS)
+        return bad(in, "expected rows");
     for (uint32_t d = 1; d < x->n_dims; d++) before *= x->dims[d];
     for (uint32_t d = 1; d < out->n_dims; d++) {
-        if (out->dims[d] < 1) return bad(in, "the wanted shape has an empty or symbolic inner dimension");
-        if (__builtin_mul_overflow(after, (int64_t)out->dims[d], &after)) return bad(in, "the wanted shape overflows");
+        if (out->dims[d] < 1)
+            return bad(in, "the wanted shape has an empty or symbolic inner dimension");
+        if (__builtin_mul_overflow(after, (int64_t)out->dims[d], &after))
+            return bad(in, "the wanted shape overflows");
     }
-    if (x->dims[0] != out->dims[0] || before != after) return bad(in, "the number of elements changes");
+    if (x->dims[0] != out->dims[0] || before != after)
+        return bad(in, "the number of elements changes");
     copy_shape(in, out);
     return ELM_OK;
 }
@@ -175,30 +197,43 @@ static elm_status infer_gather_rows(const inference *in) {
     return ELM_OK;
 }
 
-elm_status elm_node_infer(const elm_module *m, const elm_graph *g, const elm_node *node, uint32_t *n_dims,
-                          elm_dim dims[ELM_MAX_DIMS], elm_error *err) {
+elm_status elm_node_infer(const elm_module *m, const elm_graph *g, const elm_node *node,
+                          uint32_t *n_dims, elm_dim dims[ELM_MAX_DIMS], elm_error *err) {
     const elm_op_info *info = elm_op_get(node->op);
     const char *name = node->name ? node->name : "?";
     *n_dims = 0;
     memset(dims, 0, ELM_MAX_DIMS * sizeof dims[0]);
-    if (!info) return elm_fail(err, ELM_UNSUPPORTED, "node '%s': operation %u is not known", name, (unsigned)node->op);
+    if (!info)
+        return elm_fail(err, ELM_UNSUPPORTED, "node '%s': operation %u is not known", name,
+                        (unsigned)node->op);
     if (node->n_inputs < info->min_inputs || node->n_inputs > info->max_inputs) {
-        return elm_fail(err, ELM_MALFORMED, "node '%s' (%s): %u inputs; expected %u..%u", name, info->text,
-                        node->n_inputs, info->min_inputs, info->max_inputs);
+        return elm_fail(err, ELM_MALFORMED, "node '%s' (%s): %u inputs; expected %u..%u", name,
+                        info->text, node->n_inputs, info->min_inputs, info->max_inputs);
     }
     inference in = {m, g, node, n_dims, dims, err};
     switch (node->op) {
-    case ELM_OP_EMBEDDING: return infer_embedding(&in);
-    case ELM_OP_LINEAR: return infer_linear(&in);
-    case ELM_OP_RMS_NORM: return infer_rms_norm(&in);
-    case ELM_OP_ROPE: return infer_rope(&in);
-    case ELM_OP_KV_WRITE: return infer_kv_write(&in);
-    case ELM_OP_ATTENTION: return infer_attention(&in);
-    case ELM_OP_GLU: return infer_glu(&in);
-    case ELM_OP_ADD: return infer_add(&in);
-    case ELM_OP_SLICE: return infer_slice(&in);
-    case ELM_OP_RESHAPE: return infer_reshape(&in);
-    case ELM_OP_GATHER_ROWS: return infer_gather_rows(&in);
+    case ELM_OP_EMBEDDING:
+        return infer_embedding(&in);
+    case ELM_OP_LINEAR:
+        return infer_linear(&in);
+    case ELM_OP_RMS_NORM:
+        return infer_rms_norm(&in);
+    case ELM_OP_ROPE:
+        return infer_rope(&in);
+    case ELM_OP_KV_WRITE:
+        return infer_kv_write(&in);
+    case ELM_OP_ATTENTION:
+        return infer_attention(&in);
+    case ELM_OP_GLU:
+        return infer_glu(&in);
+    case ELM_OP_ADD:
+        return infer_add(&in);
+    case ELM_OP_SLICE:
+        return infer_slice(&in);
+    case ELM_OP_RESHAPE:
+        return infer_reshape(&in);
+    case ELM_OP_GATHER_ROWS:
+        return infer_gather_rows(&in);
     }
     return bad(&in, "the operation has no shape rule");
 }

@@ -3,7 +3,8 @@
 
 static const elm_op_info ops[] = {
 #define A(x) | (1u << ELM_ATTR_##x)
-#define X(name, number, text, min_in, max_in, n_out, attrs) [number] = {text, min_in, max_in, n_out, 0u attrs},
+#define X(name, number, text, min_in, max_in, n_out, attrs) \
+    [number] = {text, min_in, max_in, n_out, 0u attrs},
 #include "ir/op.def"
 #undef X
 #undef A

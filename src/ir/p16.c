@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-bool elm_p16_shape_of(elm_dtype dtype, uint64_t n_rows, uint64_t n_cols, uint32_t group, elm_p16_shape *out) {
+bool elm_p16_shape_of(elm_dtype dtype, uint64_t n_rows, uint64_t n_cols, uint32_t group,
+                      elm_p16_shape *out) {
     const elm_dtype_info *info = elm_dtype_get(dtype);
     memset(out, 0, sizeof *out);
     if (!info || (!info->is_float && !info->has_scales)) return false;
@@ -21,7 +22,8 @@ bool elm_p16_shape_of(elm_dtype dtype, uint64_t n_rows, uint64_t n_cols, uint32_
         return false;
     }
     uint64_t panels = (n_rows + ELM_P16_ROWS - 1) / ELM_P16_ROWS, elements;
-    if (!elm_mul_u64(panels * ELM_P16_ROWS, k, &elements) || elements > UINT64_MAX / 64) return false;
+    if (!elm_mul_u64(panels * ELM_P16_ROWS, k, &elements) || elements > UINT64_MAX / 64)
+        return false;
     out->n_panels = (uint32_t)panels;
     out->k_padded = (uint32_t)k;
     out->n_groups = (uint32_t)groups;
@@ -43,7 +45,9 @@ static float float_at(const elm_tensor *t, size_t index) {
     return t->dtype == ELM_F16 ? elm_f32_from_f16(half) : elm_f32_from_bf16(half);
 }
 
-static uint32_t k_padded_of(const elm_tensor *t) { return (t->dims[1] + t->group - 1) / t->group * t->group; }
+static uint32_t k_padded_of(const elm_tensor *t) {
+    return (t->dims[1] + t->group - 1) / t->group * t->group;
+}
 
 static size_t scale_index(const elm_tensor *t, size_t row, size_t k) {
     return elm_p16_scale_offset(k_padded_of(t) / t->group, t->group, row, k);
@@ -59,8 +63,10 @@ int32_t elm_tensor_code_at(const elm_tensor *t, size_t row, size_t k) {
 }
 
 float elm_tensor_at(const elm_tensor *t, size_t row, size_t k) {
-    if (t->layout == ELM_LAYOUT_ROWS) return float_at(t, row * (t->n_dims > 1 ? t->dims[1] : 0) + k);
-    if (elm_dtype_get(t->dtype)->is_float) return float_at(t, elm_p16_float_offset(t->dims[1], row, k));
+    if (t->layout == ELM_LAYOUT_ROWS)
+        return float_at(t, row * (t->n_dims > 1 ? t->dims[1] : 0) + k);
+    if (elm_dtype_get(t->dtype)->is_float)
+        return float_at(t, elm_p16_float_offset(t->dims[1], row, k));
     float scale = ldexpf(elm_f32_from_f16(t->scales[scale_index(t, row, k)]), t->scale_exp);
     return scale * (float)elm_tensor_code_at(t, row, k);
 }

@@ -1,14 +1,17 @@
-/* p16.h - "P16", the one stored form of matrices: panels of 16 rows, read as they lie by every kernel.
+/* p16.h - "P16", the one stored form of matrices: panels of 16 rows, read as they lie by every
+ * kernel.
  *
- * W is [n_rows][n_cols]; rows are padded to 16, columns (K) to the unit of the group, with weights of value zero.
+ * W is [n_rows][n_cols]; rows are padded to 16, columns (K) to the unit of the group, with weights
+ * of value zero.
  *
- *   int4  codes [panel][K/8][16 rows][4 bytes]   byte i: low nibble k = 8j+i, high nibble k = 8j+4+i
- *   int8  codes [panel][K/4][16 rows][4 bytes]   byte i: k = 4j+i, stored as the unsigned code ^ 0x80 (= int8)
- *   f16, bf16, f32     [panel][K][16 rows]       element (row, k)
- *   scales f16         [panel][K/group][16]      zeros u8 the same
+ *   int4  codes [panel][K/8][16 rows][4 bytes]   byte i: low nibble k = 8j+i, high nibble k =
+ * 8j+4+i int8  codes [panel][K/4][16 rows][4 bytes]   byte i: k = 4j+i, stored as the unsigned code
+ * ^ 0x80 (= int8) f16, bf16, f32     [panel][K][16 rows]       element (row, k) scales f16
+ * [panel][K/group][16]      zeros u8 the same
  *
- * Codes are unsigned: int4 u in 0..15, int8 u in 0..255 (the byte in memory is u ^ 0x80, a two's complement
- * int8). The weight is scale * 2^scale_exp * (u - zero), zero = 8 or 128 without a zero plane. */
+ * Codes are unsigned: int4 u in 0..15, int8 u in 0..255 (the byte in memory is u ^ 0x80, a two's
+ * complement int8). The weight is scale * 2^scale_exp * (u - zero), zero = 8 or 128 without a zero
+ * plane. */
 #ifndef ELM_IR_P16_H
 #define ELM_IR_P16_H
 
@@ -25,12 +28,14 @@ enum {
 /* Sizes of the planes of one matrix. */
 typedef struct elm_p16_shape {
     uint32_t n_panels;
-    uint32_t k_padded; /* multiple of the group (quantised; itself a multiple of 32); = n_cols for floats */
+    uint32_t k_padded; /* multiple of the group (quantised; itself a multiple of 32); = n_cols for
+                          floats */
     uint32_t n_groups; /* k_padded / group; 0 for floats */
     uint64_t codes_bytes, scales_bytes, zeros_bytes;
 } elm_p16_shape;
 
-/* `group` is 0 for floats, else 32, 64, 128 or, for one scale a row, any value >= n_cols that is a multiple of
+/* `group` is 0 for floats, else 32, 64, 128 or, for one scale a row, any value >= n_cols that is a
+ * multiple of
  * 32. False when the numbers are not acceptable (zero, > ELM_MAX_DIM, bad group) or overflow. */
 bool elm_p16_shape_of(elm_dtype dtype, uint64_t n_rows, uint64_t n_cols, uint32_t group,
                       elm_p16_shape *out);
@@ -44,7 +49,9 @@ static inline uint32_t elm_p16_channel_group(uint32_t n_cols) {
 static inline size_t elm_p16_i4_offset(size_t k_padded, size_t row, size_t k) {
     return ((row / 16) * (k_padded / 8) + k / 8) * 64 + (row % 16) * 4 + k % 4;
 }
-static inline uint32_t elm_p16_i4_shift(size_t k) { return (k % 8) >= 4 ? 4u : 0u; }
+static inline uint32_t elm_p16_i4_shift(size_t k) {
+    return (k % 8) >= 4 ? 4u : 0u;
+}
 static inline size_t elm_p16_i8_offset(size_t k_padded, size_t row, size_t k) {
     return ((row / 16) * (k_padded / 4) + k / 4) * 64 + (row % 16) * 4 + k % 4;
 }
@@ -62,8 +69,8 @@ float elm_tensor_at(const elm_tensor *t, size_t row, size_t k);
 /* The integer code - zero of a quantised P16 element. */
 int32_t elm_tensor_code_at(const elm_tensor *t, size_t row, size_t k);
 
-/* Row `row` of a P16 matrix as floats, out[n_cols]; scales multiply codes in float: exact products of an
- * f16 scale and a small integer. */
+/* Row `row` of a P16 matrix as floats, out[n_cols]; scales multiply codes in float: exact products
+ * of an f16 scale and a small integer. */
 void elm_tensor_row(const elm_tensor *t, size_t row, float *out);
 
 #endif

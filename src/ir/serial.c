@@ -1,11 +1,12 @@
-/* serial.c - the GRAPH section, written and read; ir. Layout: docs/elm-format-graph.md. All little-endian.
+/* serial.c - the GRAPH section, written and read; ir. Layout: docs/elm-format-graph.md. All
+ * little-endian.
  *
  *   u32 version  u32 n_states  u32 n_graphs
  *   state:  name  u32 kind layer n_heads k_dim v_dim window
  *   graph:  name  u32 n_values n_nodes output  values  nodes
  *   value:  name  u8 kind dtype n_dims 0  u32 index  i32 dims[n_dims]
- *   node:   name  u32 op  u8 n_inputs n_attrs 0 0  u32 inputs[]  u32 output  { u32 number, 4 bytes }[]
- *   name:   u16 bytes, then that many bytes of UTF-8 */
+ *   node:   name  u32 op  u8 n_inputs n_attrs 0 0  u32 inputs[]  u32 output  { u32 number, 4 bytes
+ * }[] name:   u16 bytes, then that many bytes of UTF-8 */
 #include "base/utf8.h"
 #include "ir/graph.h"
 
@@ -22,8 +23,12 @@ static void write_name(elm_buf *out, const char *name) {
     elm_buf_append(out, name, n);
 }
 
-static void write_attr_F(elm_buf *out, float value) { elm_buf_f32(out, value); }
-static void write_attr_I(elm_buf *out, int32_t value) { elm_buf_u32(out, (uint32_t)value); }
+static void write_attr_F(elm_buf *out, float value) {
+    elm_buf_f32(out, value);
+}
+static void write_attr_I(elm_buf *out, int32_t value) {
+    elm_buf_u32(out, (uint32_t)value);
+}
 
 static void write_node(elm_buf *out, const elm_node *node) {
     uint32_t mask = elm_op_get(node->op)->attr_mask;
@@ -34,10 +39,10 @@ static void write_node(elm_buf *out, const elm_node *node) {
     elm_buf_u16(out, 0);
     for (uint32_t i = 0; i < node->n_inputs; i++) elm_buf_u32(out, node->inputs[i]);
     elm_buf_u32(out, node->output);
-#define X(name, number, kind, def, text)             \
-    if (mask >> number & 1) {                        \
-        elm_buf_u32(out, number);                    \
-        write_attr_##kind(out, node->attrs.name);    \
+#define X(name, number, kind, def, text)          \
+    if (mask >> number & 1) {                     \
+        elm_buf_u32(out, number);                 \
+        write_attr_##kind(out, node->attrs.name); \
     }
 #include "ir/attr.def"
 #undef X
@@ -50,7 +55,7 @@ void elm_module_write(const elm_module *m, elm_buf *out) {
     for (uint32_t s = 0; s < m->n_states; s++) {
         const elm_state *state = &m->states[s];
         write_name(out, state->name);
-        const uint32_t fields[] = {state->kind,    state->layer, state->n_heads,
+        const uint32_t fields[] = {state->kind,  state->layer, state->n_heads,
                                    state->k_dim, state->v_dim, state->window};
         for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) elm_buf_u32(out, fields[i]);
     }
@@ -83,7 +88,8 @@ typedef struct source {
 } source;
 
 static elm_status damaged(const source *s, const char *what) {
-    return elm_fail(s->err, ELM_MALFORMED, "graph section: %s at byte %zu of %zu", what, s->r.pos, s->r.span.size);
+    return elm_fail(s->err, ELM_MALFORMED, "graph section: %s at byte %zu of %zu", what, s->r.pos,
+                    s->r.span.size);
 }
 
 static elm_status read_name(source *s, const char **out) {
@@ -98,7 +104,8 @@ static elm_status read_name(source *s, const char **out) {
 }
 
 /* Room for `count` items of which each takes at least `least` bytes in the section. */
-static elm_status room(source *s, uint32_t count, uint32_t max, size_t least, size_t size, void *out_ptr) {
+static elm_status room(source *s, uint32_t count, uint32_t max, size_t least, size_t size,
+                       void *out_ptr) {
     void *items = NULL;
     if (s->r.failed || count > max || (uint64_t)count * least > elm_reader_left(&s->r)) {
         return damaged(s, "an impossible count");
@@ -123,18 +130,26 @@ static elm_status read_value(source *s, elm_value *value) {
     return s->r.failed ? damaged(s, "a cut value") : ELM_OK;
 }
 
-static float read_attr_F(elm_reader *r) { return elm_read_f32(r); }
-static int32_t read_attr_I(elm_reader *r) { return elm_read_i32(r); }
+static float read_attr_F(elm_reader *r) {
+    return elm_read_f32(r);
+}
+static int32_t read_attr_I(elm_reader *r) {
+    return elm_read_i32(r);
+}
 
 static elm_status read_attr(source *s, elm_node *node, uint32_t mask) {
     uint32_t number = elm_read_u32(&s->r);
-    if (number >= 32 || !(mask >> number & 1)) return damaged(s, "an attribute that the operation does not have");
+    if (number >= 32 || !(mask >> number & 1))
+        return damaged(s, "an attribute that the operation does not have");
     switch (number) {
-#define X(name, number, kind, def, text)                 \
-    case number: node->attrs.name = read_attr_##kind(&s->r); break;
+#define X(name, number, kind, def, text)            \
+    case number:                                    \
+        node->attrs.name = read_attr_##kind(&s->r); \
+        break;
 #include "ir/attr.def"
 #undef X
-    default: return damaged(s, "an unknown attribute");
+    default:
+        return damaged(s, "an unknown attribute");
     }
     return ELM_OK;
 }
@@ -147,8 +162,9 @@ static elm_status read_node(source *s, elm_node *node) {
     const elm_op_info *info = elm_op_get(op);
     if (s->r.failed || n_inputs > ELM_MAX_NODE_INPUTS || zero != 0) return damaged(s, "a bad node");
     if (!info) {
-        return elm_fail(s->err, ELM_UNSUPPORTED, "node '%s' has operation %u, which this version does not know",
-                        node->name, op);
+        return elm_fail(s->err, ELM_UNSUPPORTED,
+                        "node '%s' has operation %u, which this version does not know", node->name,
+                        op);
     }
     node->op = (elm_op)op;
     node->n_inputs = n_inputs;
@@ -189,7 +205,8 @@ elm_status elm_module_read(elm_span section, elm_arena *arena, elm_module **out,
     *out = NULL;
     uint32_t version = elm_read_u32(&s.r);
     if (!s.r.failed && version != GRAPH_VERSION) {
-        return elm_fail(err, ELM_UNSUPPORTED, "the graph section has version %u; this program reads %d", version,
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "the graph section has version %u; this program reads %d", version,
                         GRAPH_VERSION);
     }
     elm_module *m = elm_arena_array(arena, 1, sizeof *m);

@@ -1,8 +1,10 @@
-/* gemma3.c - Gemma 3 text: sandwich norms stored as w - 1, GeGLU, sliding and full layers with RoPE of their own.
+/* gemma3.c - Gemma 3 text: sandwich norms stored as w - 1, GeGLU, sliding and full layers with RoPE
+ * of their own.
  *
- * Config: transformers Gemma3TextConfig, v4 (rope_theta for full layers, rope_local_base_freq for sliding ones,
- * rope_scaling for full ones only) and v5 (rope_parameters by layer type). The embedding is multiplied by
- * sqrt(hidden), rounded to bfloat16 where the checkpoint is bfloat16, as the reference does. */
+ * Config: transformers Gemma3TextConfig, v4 (rope_theta for full layers, rope_local_base_freq for
+ * sliding ones, rope_scaling for full ones only) and v5 (rope_parameters by layer type). The
+ * embedding is multiplied by sqrt(hidden), rounded to bfloat16 where the checkpoint is bfloat16, as
+ * the reference does. */
 #include "base/f16.h"
 #include "models/common/decoder.h"
 #include "models/common/layers.h"
@@ -14,7 +16,8 @@ static elm_status refuse_softcaps(const elm_model_builder *mb, elm_error *err) {
     static const char *const keys[] = {"attn_logit_softcapping", "final_logit_softcapping"};
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         if (elm_json_find(mb->config, keys[i])) {
-            return elm_fail(err, ELM_UNSUPPORTED, "%s: '%s' is not supported for gemma3", mb->where, keys[i]);
+            return elm_fail(err, ELM_UNSUPPORTED, "%s: '%s' is not supported for gemma3", mb->where,
+                            keys[i]);
         }
     }
     return ELM_OK;
@@ -59,10 +62,10 @@ static elm_status build(elm_model_builder *mb, elm_error *err) {
     mb->context_length = max_positions;
     mb->raw_needs_bos = true;
     d.attention_scale = 1.0f / sqrtf(query_scalar);
-    ELM_TRY(elm_mb_rope(mb, "sliding_attention", "rope_local_base_freq", 1e4, false,
-                        d.head_dim, "rope_local.inv_freq", &local, err));
-    ELM_TRY(elm_mb_rope(mb, "full_attention", "rope_theta", 1e6, true, d.head_dim,
-                        "rope.inv_freq", &global, err));
+    ELM_TRY(elm_mb_rope(mb, "sliding_attention", "rope_local_base_freq", 1e4, false, d.head_dim,
+                        "rope_local.inv_freq", &local, err));
+    ELM_TRY(elm_mb_rope(mb, "full_attention", "rope_theta", 1e6, true, d.head_dim, "rope.inv_freq",
+                        &global, err));
 
     elm_value_id table;
     elm_value_id x = elm_mb_embed(mb, mb->vocab_size, mb->hidden_size, embedding_scale(mb), &table);

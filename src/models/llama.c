@@ -1,7 +1,8 @@
 /* llama.c - Llama 1..3.x, SmolLM2, Mistral, Qwen2: the plain pre-norm decoder.
  *
- * Config: transformers LlamaConfig, MistralConfig, Qwen2Config (both the v4 and v5 styles). Tensors: the names
- * in common/decoder.c. Differences are flags: biases, an explicit head_dim, a sliding window for all layers. */
+ * Config: transformers LlamaConfig, MistralConfig, Qwen2Config (both the v4 and v5 styles).
+ * Tensors: the names in common/decoder.c. Differences are flags: biases, an explicit head_dim, a
+ * sliding window for all layers. */
 #include "models/common/decoder.h"
 #include "models/common/layers.h"
 #include "models/family.h"
@@ -51,8 +52,8 @@ static elm_status build(elm_model_builder *mb, elm_error *err) {
     ELM_TRY(elm_mb_check_heads(mb, d.n_heads, d.n_kv_heads, d.head_dim, err));
     mb->context_length = max_positions;
     d.attention_scale = 1.0f / sqrtf((float)d.head_dim);
-    ELM_TRY(elm_mb_rope(mb, NULL, "rope_theta", 10000.0, true, d.head_dim, "rope.inv_freq",
-                        &rope, err));
+    ELM_TRY(elm_mb_rope(mb, NULL, "rope_theta", 10000.0, true, d.head_dim, "rope.inv_freq", &rope,
+                        err));
     d.rope = &rope;
 
     elm_value_id table;

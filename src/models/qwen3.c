@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-/* With use_sliding_window the layers from max_window_layers on slide; layer_types, where present, decides. */
+/* With use_sliding_window the layers from max_window_layers on slide; layer_types, where present,
+ * decides. */
 static elm_status read_windows(const elm_model_builder *mb, uint32_t *windows, elm_error *err) {
     uint32_t window = 0, first = 28;
     bool use = false;
@@ -42,8 +43,8 @@ static elm_status build(elm_model_builder *mb, elm_error *err) {
     ELM_TRY(elm_mb_check_heads(mb, d.n_heads, d.n_kv_heads, d.head_dim, err));
     mb->context_length = max_positions;
     d.attention_scale = 1.0f / sqrtf((float)d.head_dim);
-    ELM_TRY(elm_mb_rope(mb, NULL, "rope_theta", 10000.0, true, d.head_dim, "rope.inv_freq",
-                        &rope, err));
+    ELM_TRY(elm_mb_rope(mb, NULL, "rope_theta", 10000.0, true, d.head_dim, "rope.inv_freq", &rope,
+                        err));
     d.rope = &rope;
 
     elm_value_id table;

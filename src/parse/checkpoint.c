@@ -16,7 +16,9 @@ static const elm_source_type_info types[ELM_N_SOURCE_TYPES] = {
 #undef X
 };
 
-const elm_source_type_info *elm_source_type_get(elm_source_type type) { return &types[type]; }
+const elm_source_type_info *elm_source_type_get(elm_source_type type) {
+    return &types[type];
+}
 
 uint64_t elm_source_bytes(elm_source_type type, uint32_t n_dims, const uint64_t *dims) {
     const elm_source_type_info *info = &types[type];
@@ -40,18 +42,21 @@ void elm_checkpoint_close(elm_checkpoint *ck) {
 /* ---- index ---- */
 
 static int by_place(const void *a, const void *b) {
-    const elm_source_tensor *x = *(const elm_source_tensor *const *)a, *y = *(const elm_source_tensor *const *)b;
+    const elm_source_tensor *x = *(const elm_source_tensor *const *)a,
+                            *y = *(const elm_source_tensor *const *)b;
     if (x->shard != y->shard) return x->shard < y->shard ? -1 : 1;
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
 static int by_name(const void *a, const void *b) {
-    const elm_source_tensor *x = *(const elm_source_tensor *const *)a, *y = *(const elm_source_tensor *const *)b;
+    const elm_source_tensor *x = *(const elm_source_tensor *const *)a,
+                            *y = *(const elm_source_tensor *const *)b;
     return strcmp(x->name, y->name);
 }
 
 /* Sorts by place; what lies inside its file and behind the one before overlaps nothing. */
-static elm_status check_ranges(const elm_checkpoint *ck, const elm_source_tensor **sorted, elm_error *err) {
+static elm_status check_ranges(const elm_checkpoint *ck, const elm_source_tensor **sorted,
+                               elm_error *err) {
     qsort(sorted, ck->n_tensors, sizeof *sorted, by_place);
     for (uint32_t i = 0; i < ck->n_tensors; i++) {
         const elm_source_tensor *t = sorted[i], *before = i > 0 ? sorted[i - 1] : NULL;
@@ -59,12 +64,14 @@ static elm_status check_ranges(const elm_checkpoint *ck, const elm_source_tensor
         uint64_t size;
         ELM_TRY(elm_file_size(&ck->shards[t->shard], &size, err));
         if (!elm_range_inside(t->offset, t->bytes, size)) {
-            return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%s' needs %llu bytes at %llu; the file has %llu",
-                            path, t->name, (unsigned long long)t->bytes, (unsigned long long)t->offset,
+            return elm_fail(err, ELM_MALFORMED,
+                            "'%s': tensor '%s' needs %llu bytes at %llu; the file has %llu", path,
+                            t->name, (unsigned long long)t->bytes, (unsigned long long)t->offset,
                             (unsigned long long)size);
         }
         if (before && before->shard == t->shard && t->offset < before->offset + before->bytes) {
-            return elm_fail(err, ELM_MALFORMED, "'%s': tensors '%s' and '%s' overlap", path, before->name, t->name);
+            return elm_fail(err, ELM_MALFORMED, "'%s': tensors '%s' and '%s' overlap", path,
+                            before->name, t->name);
         }
     }
     return ELM_OK;
@@ -73,7 +80,8 @@ static elm_status check_ranges(const elm_checkpoint *ck, const elm_source_tensor
 elm_status elm_checkpoint_index(elm_checkpoint *ck, elm_error *err) {
     ck->by_name = NULL;
     if (ck->n_shards == 0 || ck->n_tensors == 0) {
-        return elm_fail(err, ELM_MALFORMED, "'%s' holds no tensors", ck->n_shards > 0 ? ck->shards[0].path : "");
+        return elm_fail(err, ELM_MALFORMED, "'%s' holds no tensors",
+                        ck->n_shards > 0 ? ck->shards[0].path : "");
     }
     const elm_source_tensor **sorted = elm_arena_array(&ck->arena, ck->n_tensors, sizeof *sorted);
     if (!sorted) return elm_fail_oom(err, ck->n_tensors * sizeof *sorted, "the tensor index");
@@ -100,8 +108,10 @@ const elm_source_tensor *elm_checkpoint_find(const elm_checkpoint *ck, const cha
         uint32_t middle = low + (high - low) / 2;
         int order = strcmp(name, ck->by_name[middle]->name);
         if (order == 0) return ck->by_name[middle];
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return NULL;
 }
@@ -115,7 +125,9 @@ static uint64_t row_elements(const elm_source_tensor *t) {
     return n;
 }
 
-static uint64_t rows_of(const elm_source_tensor *t) { return t->n_dims > 0 ? t->dims[0] : 1; }
+static uint64_t rows_of(const elm_source_tensor *t) {
+    return t->n_dims > 0 ? t->dims[0] : 1;
+}
 
 /* Where output row `row` lies in a file whose heads were permuted from [2][dim/2] to [dim/2][2]. */
 static uint64_t stored_row(const elm_source_tensor *t, uint64_t row) {
@@ -124,15 +136,18 @@ static uint64_t stored_row(const elm_source_tensor *t, uint64_t row) {
     return head * dim + (i % (dim / 2)) * 2 + i / (dim / 2);
 }
 
-elm_status elm_checkpoint_read_raw_rows(const elm_checkpoint *ck, const elm_source_tensor *t, uint64_t first_row,
-                                        uint64_t n_rows, void *out, elm_error *err) {
+elm_status elm_checkpoint_read_raw_rows(const elm_checkpoint *ck, const elm_source_tensor *t,
+                                        uint64_t first_row, uint64_t n_rows, void *out,
+                                        elm_error *err) {
     uint64_t row_bytes = t->bytes / rows_of(t);
     if (!elm_range_inside(first_row, n_rows, rows_of(t))) {
-        return elm_fail(err, ELM_INTERNAL, "rows %llu.. of '%s' do not exist", (unsigned long long)first_row, t->name);
+        return elm_fail(err, ELM_INTERNAL, "rows %llu.. of '%s' do not exist",
+                        (unsigned long long)first_row, t->name);
     }
     const elm_file *file = &ck->shards[t->shard];
     if (t->permuted_heads == 0) {
-        return elm_file_read_at(file, t->offset + first_row * row_bytes, out, (size_t)(n_rows * row_bytes), err);
+        return elm_file_read_at(file, t->offset + first_row * row_bytes, out,
+                                (size_t)(n_rows * row_bytes), err);
     }
     for (uint64_t r = 0; r < n_rows; r++) {
         ELM_TRY(elm_file_read_at(file, t->offset + stored_row(t, first_row + r) * row_bytes,
@@ -142,8 +157,8 @@ elm_status elm_checkpoint_read_raw_rows(const elm_checkpoint *ck, const elm_sour
 }
 
 /* A contiguous range of bytes, converted piece by piece through a buffer on the stack. */
-static elm_status convert_range(const elm_checkpoint *ck, const elm_source_tensor *t, uint64_t offset, uint64_t bytes,
-                                float *out, elm_error *err) {
+static elm_status convert_range(const elm_checkpoint *ck, const elm_source_tensor *t,
+                                uint64_t offset, uint64_t bytes, float *out, elm_error *err) {
     uint8_t piece[READ_BYTES];
     const elm_source_type_info *info = &types[t->type];
     size_t most = READ_BYTES / info->block_bytes * info->block_bytes;
@@ -158,14 +173,17 @@ static elm_status convert_range(const elm_checkpoint *ck, const elm_source_tenso
     return ELM_OK;
 }
 
-elm_status elm_checkpoint_read_rows(const elm_checkpoint *ck, const elm_source_tensor *t, uint64_t first_row,
-                                    uint64_t n_rows, float *out, elm_error *err) {
+elm_status elm_checkpoint_read_rows(const elm_checkpoint *ck, const elm_source_tensor *t,
+                                    uint64_t first_row, uint64_t n_rows, float *out,
+                                    elm_error *err) {
     uint64_t row_bytes = t->bytes / rows_of(t), elements = row_elements(t);
     if (!elm_range_inside(first_row, n_rows, rows_of(t))) {
-        return elm_fail(err, ELM_INTERNAL, "rows %llu.. of '%s' do not exist", (unsigned long long)first_row, t->name);
+        return elm_fail(err, ELM_INTERNAL, "rows %llu.. of '%s' do not exist",
+                        (unsigned long long)first_row, t->name);
     }
     if (t->permuted_heads == 0) {
-        return convert_range(ck, t, t->offset + first_row * row_bytes, n_rows * row_bytes, out, err);
+        return convert_range(ck, t, t->offset + first_row * row_bytes, n_rows * row_bytes, out,
+                             err);
     }
     for (uint64_t r = 0; r < n_rows; r++) {
         uint64_t offset = t->offset + stored_row(t, first_row + r) * row_bytes;

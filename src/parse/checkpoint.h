@@ -1,7 +1,7 @@
 /* checkpoint.h - one view of a source model's tensors, whatever file they lie in; parse.
  *
- * Names are Hugging Face's, dimensions outermost first. Bytes are read with pread, never mapped: converting needs
- * memory for what it works on, not for the model. Reading is thread-safe. */
+ * Names are Hugging Face's, dimensions outermost first. Bytes are read with pread, never mapped:
+ * converting needs memory for what it works on, not for the model. Reading is thread-safe. */
 #ifndef ELM_PARSE_CHECKPOINT_H
 #define ELM_PARSE_CHECKPOINT_H
 
@@ -31,8 +31,9 @@ typedef struct elm_source_tensor {
     uint32_t n_dims;
     uint64_t dims[ELM_SOURCE_MAX_DIMS];
     uint32_t shard;
-    uint64_t offset, bytes; /* in that shard's file */
-    uint32_t permuted_heads;   /* not 0: rows were permuted for interleaved RoPE, by head; reading undoes it */
+    uint64_t offset, bytes;    /* in that shard's file */
+    uint32_t permuted_heads;   /* not 0: rows were permuted for interleaved RoPE, by head; reading
+                                  undoes it */
     bool norm_plus_one_folded; /* a GGUF norm that already holds w + 1 */
 } elm_source_tensor;
 
@@ -43,27 +44,33 @@ typedef struct elm_checkpoint {
     uint32_t n_shards;
     elm_source_tensor *tensors;
     uint32_t n_tensors;
-    const elm_source_tensor **by_name; /* [n_tensors], sorted: no chosen names can make finding slow */
+    const elm_source_tensor *
+        *by_name;         /* [n_tensors], sorted: no chosen names can make finding slow */
     uint64_t total_bytes; /* of all tensors */
 } elm_checkpoint;
 
-/* Opens model.safetensors, or the shards that model.safetensors.index.json names. Close in any case. */
-elm_status elm_checkpoint_open_folder(const elm_platform *platform, const char *folder, elm_checkpoint *out,
-                                      elm_error *err) ELM_MUST_CHECK;
+/* Opens model.safetensors, or the shards that model.safetensors.index.json names. Close in any
+ * case. */
+elm_status elm_checkpoint_open_folder(const elm_platform *platform, const char *folder,
+                                      elm_checkpoint *out, elm_error *err) ELM_MUST_CHECK;
 void elm_checkpoint_close(elm_checkpoint *ck);
 
 const elm_source_tensor *elm_checkpoint_find(const elm_checkpoint *ck, const char *name);
 
-/* Rows of the outermost dimension as floats: out[n_rows][elements of a row], exact but for F64 and integers. */
-elm_status elm_checkpoint_read_rows(const elm_checkpoint *ck, const elm_source_tensor *t, uint64_t first_row,
-                                    uint64_t n_rows, float *out, elm_error *err) ELM_MUST_CHECK;
+/* Rows of the outermost dimension as floats: out[n_rows][elements of a row], exact but for F64 and
+ * integers. */
+elm_status elm_checkpoint_read_rows(const elm_checkpoint *ck, const elm_source_tensor *t,
+                                    uint64_t first_row, uint64_t n_rows, float *out,
+                                    elm_error *err) ELM_MUST_CHECK;
 
 /* The same rows in the source's own blocks: out[n_rows][bytes of a row]. */
-elm_status elm_checkpoint_read_raw_rows(const elm_checkpoint *ck, const elm_source_tensor *t, uint64_t first_row,
-                                        uint64_t n_rows, void *out, elm_error *err) ELM_MUST_CHECK;
+elm_status elm_checkpoint_read_raw_rows(const elm_checkpoint *ck, const elm_source_tensor *t,
+                                        uint64_t first_row, uint64_t n_rows, void *out,
+                                        elm_error *err) ELM_MUST_CHECK;
 
-/* For the readers of the formats: bytes of a tensor of that type and shape (0 on overflow or a bad shape), and the
- * final checks over all tensors (unique names, ranges inside their file, no overlap), which also build the index. */
+/* For the readers of the formats: bytes of a tensor of that type and shape (0 on overflow or a bad
+ * shape), and the final checks over all tensors (unique names, ranges inside their file, no
+ * overlap), which also build the index. */
 uint64_t elm_source_bytes(elm_source_type type, uint32_t n_dims, const uint64_t *dims);
 elm_status elm_checkpoint_index(elm_checkpoint *ck, elm_error *err) ELM_MUST_CHECK;
 

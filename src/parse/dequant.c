@@ -1,10 +1,12 @@
-/* dequant.c - one small function a type. Layouts: ggml-common.h's block structs, little-endian; parse.
+/* dequant.c - one small function a type. Layouts: ggml-common.h's block structs, little-endian;
+ * parse.
  *
  *   Q4_0 {f16 d; u8 q[16]}               w = d (q - 8), low nibbles k 0..15, high nibbles k 16..31
  *   Q4_1 {f16 d, m; u8 q[16]}            w = d q + m
  *   Q5_x as Q4_x with the fifth bits in u32 h behind the scales
  *   Q8_0 {f16 d; i8 q[32]}               w = d q
- *   Qn_K 256 elements in sub-blocks of 16 or 32 with small integer scales (and minima) of their own */
+ *   Qn_K 256 elements in sub-blocks of 16 or 32 with small integer scales (and minima) of their own
+ */
 #include "parse/dequant.h"
 
 #include "base/f16.h"
@@ -12,15 +14,24 @@
 #include <math.h>
 #include <string.h>
 
-static uint16_t u16_at(const uint8_t *p) { return (uint16_t)((uint32_t)p[0] | (uint32_t)p[1] << 8); }
-static uint32_t u32_at(const uint8_t *p) { return (uint32_t)u16_at(p) | (uint32_t)u16_at(p + 2) << 16; }
-static uint64_t u64_at(const uint8_t *p) { return (uint64_t)u32_at(p) | (uint64_t)u32_at(p + 4) << 32; }
-static float half_at(const uint8_t *p) { return elm_f32_from_f16(u16_at(p)); }
+static uint16_t u16_at(const uint8_t *p) {
+    return (uint16_t)((uint32_t)p[0] | (uint32_t)p[1] << 8);
+}
+static uint32_t u32_at(const uint8_t *p) {
+    return (uint32_t)u16_at(p) | (uint32_t)u16_at(p + 2) << 16;
+}
+static uint64_t u64_at(const uint8_t *p) {
+    return (uint64_t)u32_at(p) | (uint64_t)u32_at(p + 4) << 32;
+}
+static float half_at(const uint8_t *p) {
+    return elm_f32_from_f16(u16_at(p));
+}
 
 static float f8_e4m3(uint8_t b) {
     int exponent = b >> 3 & 15, mantissa = b & 7;
     if ((b & 0x7f) == 0x7f) return NAN;
-    float value = exponent ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
+    float value =
+        exponent ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
     return b & 0x80 ? -value : value;
 }
 
@@ -29,18 +40,26 @@ static float element(elm_source_type type, const uint8_t *p) {
     uint64_t bits = 0;
     double wide;
     switch (type) {
-    case ELM_SOURCE_F32: return elm_f32_from_bits(u32_at(p));
-    case ELM_SOURCE_F16: return half_at(p);
-    case ELM_SOURCE_BF16: return elm_f32_from_bf16(u16_at(p));
+    case ELM_SOURCE_F32:
+        return elm_f32_from_bits(u32_at(p));
+    case ELM_SOURCE_F16:
+        return half_at(p);
+    case ELM_SOURCE_BF16:
+        return elm_f32_from_bf16(u16_at(p));
     case ELM_SOURCE_F64:
         bits = u64_at(p);
         memcpy(&wide, &bits, sizeof wide);
         return (float)wide;
-    case ELM_SOURCE_F8_E4M3: return f8_e4m3(*p);
-    case ELM_SOURCE_F8_E5M2: return elm_f32_from_f16((uint16_t)(*p << 8));
-    case ELM_SOURCE_I64: return (float)(int64_t)u64_at(p);
-    case ELM_SOURCE_I32: return (float)(int32_t)u32_at(p);
-    default: return (float)*p;
+    case ELM_SOURCE_F8_E4M3:
+        return f8_e4m3(*p);
+    case ELM_SOURCE_F8_E5M2:
+        return elm_f32_from_f16((uint16_t)(*p << 8));
+    case ELM_SOURCE_I64:
+        return (float)(int64_t)u64_at(p);
+    case ELM_SOURCE_I32:
+        return (float)(int32_t)u32_at(p);
+    default:
+        return (float)*p;
     }
 }
 
@@ -85,7 +104,8 @@ static void q8_0(const uint8_t *b, float *out) {
     for (int i = 0; i < 32; i++) out[i] = (float)(int8_t)b[2 + i] * d;
 }
 
-/* {u8 scales[16]; u8 q[64]; f16 d, dmin}: 2-bit codes, 16 sub-blocks with a 4-bit scale and minimum */
+/* {u8 scales[16]; u8 q[64]; f16 d, dmin}: 2-bit codes, 16 sub-blocks with a 4-bit scale and minimum
+ */
 static void q2_k(const uint8_t *b, float *out) {
     const uint8_t *q = b + 16;
     float d = half_at(b + 80), dmin = half_at(b + 82);
@@ -93,7 +113,8 @@ static void q2_k(const uint8_t *b, float *out) {
         for (int shift = 0; shift < 8; shift += 2) {
             for (int part = 0; part < 2; part++, is++) {
                 float scale = d * (float)(b[is] & 15), minimum = dmin * (float)(b[is] >> 4);
-                for (int i = 0; i < 16; i++) *out++ = scale * (float)(q[16 * part + i] >> shift & 3) - minimum;
+                for (int i = 0; i < 16; i++)
+                    *out++ = scale * (float)(q[16 * part + i] >> shift & 3) - minimum;
             }
         }
     }
@@ -188,17 +209,28 @@ typedef void (*block_fn)(const uint8_t *block, float *out);
 
 static block_fn block_function(elm_source_type type) {
     switch (type) {
-    case ELM_SOURCE_Q4_0: return q4_0;
-    case ELM_SOURCE_Q4_1: return q4_1;
-    case ELM_SOURCE_Q5_0: return q5_0;
-    case ELM_SOURCE_Q5_1: return q5_1;
-    case ELM_SOURCE_Q8_0: return q8_0;
-    case ELM_SOURCE_Q2_K: return q2_k;
-    case ELM_SOURCE_Q3_K: return q3_k;
-    case ELM_SOURCE_Q4_K: return q4_k;
-    case ELM_SOURCE_Q5_K: return q5_k;
-    case ELM_SOURCE_Q6_K: return q6_k;
-    default: return NULL;
+    case ELM_SOURCE_Q4_0:
+        return q4_0;
+    case ELM_SOURCE_Q4_1:
+        return q4_1;
+    case ELM_SOURCE_Q5_0:
+        return q5_0;
+    case ELM_SOURCE_Q5_1:
+        return q5_1;
+    case ELM_SOURCE_Q8_0:
+        return q8_0;
+    case ELM_SOURCE_Q2_K:
+        return q2_k;
+    case ELM_SOURCE_Q3_K:
+        return q3_k;
+    case ELM_SOURCE_Q4_K:
+        return q4_k;
+    case ELM_SOURCE_Q5_K:
+        return q5_k;
+    case ELM_SOURCE_Q6_K:
+        return q6_k;
+    default:
+        return NULL;
     }
 }
 
@@ -214,8 +246,11 @@ void elm_dequantize(elm_source_type type, const uint8_t *blocks, size_t n_blocks
         bf16_run(blocks, n_blocks, out);
         return;
     }
-    for (size_t i = 0; i < n_blocks; i++, blocks += info->block_bytes, out += info->block_elements) {
-        if (block) block(blocks, out);
-        else *out = element(type, blocks);
+    for (size_t i = 0; i < n_blocks;
+         i++, blocks += info->block_bytes, out += info->block_elements) {
+        if (block)
+            block(blocks, out);
+        else
+            *out = element(type, blocks);
     }
 }

@@ -1,4 +1,5 @@
-/* dequant.h - source elements to float32, with the formulas and the order of operations of ggml; parse. */
+/* dequant.h - source elements to float32, with the formulas and the order of operations of ggml;
+ * parse. */
 #ifndef ELM_PARSE_DEQUANT_H
 #define ELM_PARSE_DEQUANT_H
 

@@ -1,8 +1,8 @@
 /* gguf.c - the header of a GGUF file; parse.
  *
  *   "GGUF"  u32 version  u64 n_tensors  u64 n_values
- *   value:  string key  u32 type  value           string: u64 bytes, text; array: u32 type, u64 count, items
- *   tensor: string name  u32 n_dims  u64 dims[] (innermost first)  u32 type  u64 offset
+ *   value:  string key  u32 type  value           string: u64 bytes, text; array: u32 type, u64
+ * count, items tensor: string name  u32 n_dims  u64 dims[] (innermost first)  u32 type  u64 offset
  *   padding to general.alignment, then data
  *
  * How long the header is stands nowhere, so it is read in growing pieces until it parses. */
@@ -38,8 +38,9 @@ static elm_status bad(const elm_gguf *g, const char *what, elm_error *err) {
 }
 
 static elm_status bad_value(const elm_gguf *g, elm_span key, const char *what, elm_error *err) {
-    return elm_fail(err, ELM_MALFORMED, "'%s': the metadata value '%.*s' %s", g->checkpoint.shards[0].path,
-                    (int)(key.size < 100 ? key.size : 100), (const char *)key.data, what);
+    return elm_fail(err, ELM_MALFORMED, "'%s': the metadata value '%.*s' %s",
+                    g->checkpoint.shards[0].path, (int)(key.size < 100 ? key.size : 100),
+                    (const char *)key.data, what);
 }
 
 /* r->failed when the piece at hand ends inside the value. */
@@ -64,7 +65,8 @@ static elm_status read_value(const elm_gguf *g, elm_reader *r, elm_gguf_value *v
             for (uint64_t i = 0; i < v->count && !r->failed; i++) (void)read_string(r);
         } else {
             uint64_t bytes;
-            if (!elm_mul_u64(v->count, size_of(v->item_type), &bytes)) return bad_value(g, v->key, "is too long", err);
+            if (!elm_mul_u64(v->count, size_of(v->item_type), &bytes))
+                return bad_value(g, v->key, "is too long", err);
             (void)elm_read_bytes(r, bytes);
         }
         if (!r->failed) v->data = elm_span_of(r->span.data + start, r->pos - start);
@@ -91,8 +93,9 @@ static const char *unread_type(uint32_t number) {
         uint32_t number;
         const char *text;
     } known[] = {
-        {9, "q8_1"},     {15, "q8_k"},   {16, "iq2_xxs"}, {17, "iq2_xs"}, {18, "iq3_xxs"}, {19, "iq1_s"},
-        {20, "iq4_nl"},  {21, "iq3_s"},  {22, "iq2_s"},   {23, "iq4_xs"}, {24, "i8"},      {25, "i16"},
+        {9, "q8_1"},     {15, "q8_k"},   {16, "iq2_xxs"}, {17, "iq2_xs"},
+        {18, "iq3_xxs"}, {19, "iq1_s"},  {20, "iq4_nl"},  {21, "iq3_s"},
+        {22, "iq2_s"},   {23, "iq4_xs"}, {24, "i8"},      {25, "i16"},
         {29, "iq1_m"},   {34, "tq1_0"},  {35, "tq2_0"},   {39, "mxfp4"},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -106,9 +109,10 @@ static elm_status read_tensor(elm_gguf *g, elm_reader *r, elm_source_tensor *t, 
     uint32_t n_dims = elm_read_u32(r);
     uint64_t dims[ELM_SOURCE_MAX_DIMS] = {0};
     if (!r->failed && (n_dims < 1 || n_dims > ELM_SOURCE_MAX_DIMS)) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%.*s' has %u dimensions; expected 1 to %d",
-                        g->checkpoint.shards[0].path, (int)(name.size < 100 ? name.size : 100), (const char *)name.data,
-                        n_dims, ELM_SOURCE_MAX_DIMS);
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': tensor '%.*s' has %u dimensions; expected 1 to %d",
+                        g->checkpoint.shards[0].path, (int)(name.size < 100 ? name.size : 100),
+                        (const char *)name.data, n_dims, ELM_SOURCE_MAX_DIMS);
     }
     for (uint32_t d = 0; d < n_dims && !r->failed; d++) dims[d] = elm_read_u64(r);
     uint32_t type = elm_read_u32(r);
@@ -120,7 +124,8 @@ static elm_status read_tensor(elm_gguf *g, elm_reader *r, elm_source_tensor *t, 
         return bad(g, "a tensor has a bad name", err);
     }
     if (!find_type(type, &t->type)) {
-        return elm_fail(err, ELM_UNSUPPORTED, "'%s': tensor '%s' has GGUF type %u (%s), which is not supported",
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "'%s': tensor '%s' has GGUF type %u (%s), which is not supported",
                         g->checkpoint.shards[0].path, t->name, type, unread_type(type));
     }
     t->n_dims = n_dims;
@@ -133,18 +138,21 @@ static elm_status read_tensor(elm_gguf *g, elm_reader *r, elm_source_tensor *t, 
     return ELM_OK;
 }
 
-/* Parses what is in `piece`, the beginning of a file of `size` bytes. *complete = false: more bytes are needed. */
-static elm_status parse(elm_gguf *g, elm_span piece, uint64_t size, bool *complete, elm_error *err) {
+/* Parses what is in `piece`, the beginning of a file of `size` bytes. *complete = false: more bytes
+ * are needed. */
+static elm_status parse(elm_gguf *g, elm_span piece, uint64_t size, bool *complete,
+                        elm_error *err) {
     elm_reader r = elm_reader_of(piece);
     elm_checkpoint *ck = &g->checkpoint;
     *complete = false;
     const uint8_t *magic = elm_read_bytes(&r, 4);
     uint32_t version = elm_read_u32(&r);
     uint64_t n_tensors = elm_read_u64(&r), n_values = elm_read_u64(&r);
-    if (r.failed || memcmp(magic, "GGUF", 4) != 0) return bad(g, "is not a GGUF file (no magic, or too short)", err);
+    if (r.failed || memcmp(magic, "GGUF", 4) != 0)
+        return bad(g, "is not a GGUF file (no magic, or too short)", err);
     if (version != 2 && version != 3) {
-        return elm_fail(err, ELM_UNSUPPORTED, "'%s' is GGUF version %u; this program reads 2 and 3", ck->shards[0].path,
-                        version);
+        return elm_fail(err, ELM_UNSUPPORTED, "'%s' is GGUF version %u; this program reads 2 and 3",
+                        ck->shards[0].path, version);
     }
     if (n_values > ELM_GGUF_MAX_VALUES || n_tensors > ELM_MAX_SOURCE_TENSORS ||
         n_values * LEAST_VALUE + n_tensors * LEAST_TENSOR > size) {
@@ -152,11 +160,14 @@ static elm_status parse(elm_gguf *g, elm_span piece, uint64_t size, bool *comple
     }
     g->values = elm_arena_array(&ck->arena, n_values, sizeof *g->values);
     ck->tensors = elm_arena_array(&ck->arena, n_tensors, sizeof *ck->tensors);
-    if (!g->values || !ck->tensors) return elm_fail_oom(err, n_tensors * sizeof *ck->tensors, "the GGUF header");
+    if (!g->values || !ck->tensors)
+        return elm_fail_oom(err, n_tensors * sizeof *ck->tensors, "the GGUF header");
     g->n_values = (uint32_t)n_values;
     ck->n_tensors = (uint32_t)n_tensors;
-    for (uint64_t i = 0; i < n_values && !r.failed; i++) ELM_TRY(read_value(g, &r, &g->values[i], err));
-    for (uint64_t i = 0; i < n_tensors && !r.failed; i++) ELM_TRY(read_tensor(g, &r, &ck->tensors[i], err));
+    for (uint64_t i = 0; i < n_values && !r.failed; i++)
+        ELM_TRY(read_value(g, &r, &g->values[i], err));
+    for (uint64_t i = 0; i < n_tensors && !r.failed; i++)
+        ELM_TRY(read_tensor(g, &r, &ck->tensors[i], err));
     if (r.failed) return ELM_OK;
     *complete = true;
     g->header = elm_span_of(piece.data, r.pos);
@@ -170,7 +181,8 @@ static elm_status place_tensors(elm_gguf *g, elm_error *err) {
     if (alignment < 1 || alignment > 1 << 20 || (alignment & (alignment - 1)) != 0) {
         return bad(g, "general.alignment is no power of two up to a mebibyte", err);
     }
-    if (!elm_align_u64(g->header.size, (uint64_t)alignment, &start)) return bad(g, "the header is too large", err);
+    if (!elm_align_u64(g->header.size, (uint64_t)alignment, &start))
+        return bad(g, "the header is too large", err);
     for (uint32_t i = 0; i < g->checkpoint.n_tensors; i++) {
         elm_source_tensor *t = &g->checkpoint.tensors[i];
         if (t->offset % (uint64_t)alignment != 0 || !elm_add_u64(t->offset, start, &t->offset)) {
@@ -210,7 +222,8 @@ static elm_status read_piece(elm_gguf *g, uint64_t n, elm_span *piece, elm_error
     return elm_file_read_at(&ck->shards[0], 0, bytes, (size_t)n, err);
 }
 
-elm_status elm_gguf_open(const elm_platform *platform, const char *path, elm_gguf *out, elm_error *err) {
+elm_status elm_gguf_open(const elm_platform *platform, const char *path, elm_gguf *out,
+                         elm_error *err) {
     elm_checkpoint *ck = &out->checkpoint;
     uint64_t size;
     bool complete = false;
@@ -228,14 +241,17 @@ elm_status elm_gguf_open(const elm_platform *platform, const char *path, elm_ggu
         ELM_TRY(read_piece(out, n, &piece, err));
         ELM_TRY(parse(out, piece, size, &complete, err));
         if (!complete && (n == size || n >= ELM_GGUF_MAX_HEADER)) {
-            return elm_fail(err, ELM_MALFORMED, "'%s': the header does not end (truncated, or over %d MiB)", path,
+            return elm_fail(err, ELM_MALFORMED,
+                            "'%s': the header does not end (truncated, or over %d MiB)", path,
                             ELM_GGUF_MAX_HEADER >> 20);
         }
     }
     return place_tensors(out, err);
 }
 
-void elm_gguf_close(elm_gguf *g) { elm_checkpoint_close(&g->checkpoint); }
+void elm_gguf_close(elm_gguf *g) {
+    elm_checkpoint_close(&g->checkpoint);
+}
 
 /* ---- access ---- */
 
@@ -252,15 +268,30 @@ bool elm_gguf_int(const elm_gguf *g, const char *key, int64_t *out) {
     if (!v) return false;
     elm_reader r = elm_reader_of(v->data);
     switch (v->type) {
-    case ELM_GGUF_U8: *out = elm_read_u8(&r); return true;
-    case ELM_GGUF_I8: *out = (int8_t)elm_read_u8(&r); return true;
-    case ELM_GGUF_U16: *out = elm_read_u16(&r); return true;
-    case ELM_GGUF_I16: *out = (int16_t)elm_read_u16(&r); return true;
-    case ELM_GGUF_U32: *out = elm_read_u32(&r); return true;
-    case ELM_GGUF_I32: *out = elm_read_i32(&r); return true;
+    case ELM_GGUF_U8:
+        *out = elm_read_u8(&r);
+        return true;
+    case ELM_GGUF_I8:
+        *out = (int8_t)elm_read_u8(&r);
+        return true;
+    case ELM_GGUF_U16:
+        *out = elm_read_u16(&r);
+        return true;
+    case ELM_GGUF_I16:
+        *out = (int16_t)elm_read_u16(&r);
+        return true;
+    case ELM_GGUF_U32:
+        *out = elm_read_u32(&r);
+        return true;
+    case ELM_GGUF_I32:
+        *out = elm_read_i32(&r);
+        return true;
     case ELM_GGUF_I64:
-    case ELM_GGUF_U64: *out = elm_read_i64(&r); return *out >= 0 || v->type == ELM_GGUF_I64;
-    default: return false;
+    case ELM_GGUF_U64:
+        *out = elm_read_i64(&r);
+        return *out >= 0 || v->type == ELM_GGUF_I64;
+    default:
+        return false;
     }
 }
 
@@ -268,9 +299,12 @@ bool elm_gguf_float(const elm_gguf *g, const char *key, double *out) {
     const elm_gguf_value *v = elm_gguf_find(g, key);
     if (!v) return false;
     elm_reader r = elm_reader_of(v->data);
-    if (v->type == ELM_GGUF_F32) *out = (double)elm_read_f32(&r);
-    else if (v->type == ELM_GGUF_F64) *out = elm_read_f64(&r);
-    else return false;
+    if (v->type == ELM_GGUF_F32)
+        *out = (double)elm_read_f32(&r);
+    else if (v->type == ELM_GGUF_F64)
+        *out = elm_read_f64(&r);
+    else
+        return false;
     return true;
 }
 
@@ -289,11 +323,12 @@ bool elm_gguf_string(const elm_gguf *g, const char *key, elm_span *out) {
 }
 
 static elm_status wrong(const elm_gguf *g, const char *key, elm_error *err) {
-    return elm_fail(err, ELM_MALFORMED, "'%s': '%s' has another type than expected", g->checkpoint.shards[0].path, key);
+    return elm_fail(err, ELM_MALFORMED, "'%s': '%s' has another type than expected",
+                    g->checkpoint.shards[0].path, key);
 }
 
-elm_status elm_gguf_strings(const elm_gguf *g, const char *key, elm_arena *arena, elm_span **out, uint32_t *n,
-                            elm_error *err) {
+elm_status elm_gguf_strings(const elm_gguf *g, const char *key, elm_arena *arena, elm_span **out,
+                            uint32_t *n, elm_error *err) {
     const elm_gguf_value *v = elm_gguf_find(g, key);
     *out = NULL;
     *n = 0;
@@ -308,8 +343,8 @@ elm_status elm_gguf_strings(const elm_gguf *g, const char *key, elm_arena *arena
     return ELM_OK;
 }
 
-elm_status elm_gguf_words(const elm_gguf *g, const char *key, elm_gguf_type type, elm_arena *arena, void *out_ptr,
-                          uint32_t *n, elm_error *err) {
+elm_status elm_gguf_words(const elm_gguf *g, const char *key, elm_gguf_type type, elm_arena *arena,
+                          void *out_ptr, uint32_t *n, elm_error *err) {
     const elm_gguf_value *v = elm_gguf_find(g, key);
     void *copy = NULL;
     memcpy(out_ptr, &copy, sizeof copy);

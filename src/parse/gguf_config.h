@@ -5,9 +5,10 @@
 #include "base/json.h"
 #include "parse/gguf_names.h"
 
-/* Builds the config in `arena`. Tensors still have GGUF's names. Whatever the metadata says that the config cannot
- * express (experts, scales of other models, partial RoPE) is refused by its key, never dropped. */
-elm_status elm_gguf_config(const elm_gguf *g, const elm_gguf_architecture *a, elm_arena *arena, const elm_json **out,
-                           elm_error *err) ELM_MUST_CHECK;
+/* Builds the config in `arena`. Tensors still have GGUF's names. Whatever the metadata says that
+ * the config cannot express (experts, scales of other models, partial RoPE) is refused by its key,
+ * never dropped. */
+elm_status elm_gguf_config(const elm_gguf *g, const elm_gguf_architecture *a, elm_arena *arena,
+                           const elm_json **out, elm_error *err) ELM_MUST_CHECK;
 
 #endif

@@ -5,8 +5,8 @@
 
 enum { MAX_LAYER_DIGITS = 6 };
 
-/* llama: Llama, Mistral, SmolLM2. llama.cpp rotates its q and k in pairs (2i, 2i + 1) and permutes their rows for
- * that; the others rotate halves, as Hugging Face does. */
+/* llama: Llama, Mistral, SmolLM2. llama.cpp rotates its q and k in pairs (2i, 2i + 1) and permutes
+ * their rows for that; the others rotate halves, as Hugging Face does. */
 static const elm_gguf_architecture architectures[] = {
     {"llama", "llama", true, false, "post_attention_layernorm"},
     {"mistral3", "mistral", true, false, "post_attention_layernorm"},
@@ -54,12 +54,14 @@ static const char *look_up(const rename_entry *table, size_t n, elm_span name) {
     return NULL;
 }
 
-/* "blk.<layer>.<name>.<rest>" in parts; false for anything else, a layer with leading zeros among it. */
+/* "blk.<layer>.<name>.<rest>" in parts; false for anything else, a layer with leading zeros among
+ * it. */
 static bool split_layer_name(const char *text, uint32_t *layer, elm_span *name, const char **rest) {
     if (strncmp(text, "blk.", 4) != 0) return false;
     const char *start = text + 4, *p = start;
     *layer = 0;
-    while (*p >= '0' && *p <= '9' && p - start < MAX_LAYER_DIGITS) *layer = *layer * 10 + (uint32_t)(*p++ - '0');
+    while (*p >= '0' && *p <= '9' && p - start < MAX_LAYER_DIGITS)
+        *layer = *layer * 10 + (uint32_t)(*p++ - '0');
     if (p == start || *p != '.' || (*start == '0' && p - start > 1)) return false;
     *rest = strchr(p + 1, '.');
     if (!*rest) return false;
@@ -72,14 +74,16 @@ static const char *layer_name(const elm_gguf_architecture *a, elm_span name) {
     return look_up(layer_names, sizeof layer_names / sizeof layer_names[0], name);
 }
 
-static uint32_t permuted_heads(const elm_gguf_architecture *a, const char *hf, uint32_t n_heads, uint32_t n_kv_heads) {
+static uint32_t permuted_heads(const elm_gguf_architecture *a, const char *hf, uint32_t n_heads,
+                               uint32_t n_kv_heads) {
     if (!a->permuted) return 0;
     if (strcmp(hf, "self_attn.q_proj") == 0) return n_heads;
     return strcmp(hf, "self_attn.k_proj") == 0 ? n_kv_heads : 0;
 }
 
-static elm_status rename_tensor(elm_source_tensor *t, const char *path, const elm_gguf_architecture *a,
-                                uint32_t n_heads, uint32_t n_kv_heads, elm_arena *arena, elm_error *err) {
+static elm_status rename_tensor(elm_source_tensor *t, const char *path,
+                                const elm_gguf_architecture *a, uint32_t n_heads,
+                                uint32_t n_kv_heads, elm_arena *arena, elm_error *err) {
     uint32_t layer;
     elm_span name;
     const char *rest = strchr(t->name, '.'), *hf, *full;
@@ -90,25 +94,29 @@ static elm_status rename_tensor(elm_source_tensor *t, const char *path, const el
     } else {
         if (!rest) return ELM_OK;
         name = elm_span_of(t->name, (size_t)(rest - t->name));
-        if (!(hf = look_up(model_names, sizeof model_names / sizeof model_names[0], name))) return ELM_OK;
+        if (!(hf = look_up(model_names, sizeof model_names / sizeof model_names[0], name)))
+            return ELM_OK;
         full = elm_arena_printf(arena, "%s%s", hf, rest);
     }
     if (!full) return elm_fail_oom(err, strlen(t->name), "a tensor's name");
     if (t->permuted_heads > 0 && t->dims[0] % ((uint64_t)t->permuted_heads * 2) != 0) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%s' has %llu rows, which %u heads do not share evenly", path,
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': tensor '%s' has %llu rows, which %u heads do not share evenly", path,
                         t->name, (unsigned long long)t->dims[0], t->permuted_heads);
     }
-    t->norm_plus_one_folded = a->norms_plus_one && strstr(hf, "norm") && strcmp(rest, ".weight") == 0;
+    t->norm_plus_one_folded =
+        a->norms_plus_one && strstr(hf, "norm") && strcmp(rest, ".weight") == 0;
     t->name = full;
     return ELM_OK;
 }
 
-elm_status elm_gguf_rename_tensors(elm_gguf *g, const elm_gguf_architecture *a, uint32_t n_heads, uint32_t n_kv_heads,
-                                   elm_arena *arena, elm_error *err) {
+elm_status elm_gguf_rename_tensors(elm_gguf *g, const elm_gguf_architecture *a, uint32_t n_heads,
+                                   uint32_t n_kv_heads, elm_arena *arena, elm_error *err) {
     elm_checkpoint *ck = &g->checkpoint;
     ck->by_name = NULL;
     for (uint32_t i = 0; i < ck->n_tensors; i++) {
-        ELM_TRY(rename_tensor(&ck->tensors[i], ck->shards[0].path, a, n_heads, n_kv_heads, arena, err));
+        ELM_TRY(
+            rename_tensor(&ck->tensors[i], ck->shards[0].path, a, n_heads, n_kv_heads, arena, err));
     }
     return elm_checkpoint_index(ck, err);
 }

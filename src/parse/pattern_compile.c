@@ -1,9 +1,10 @@
 /* pattern_compile.c - the regular expressions of tokenizers to pattern programs; parse.
  *
- * Known: literals, escapes, ., classes with ranges, \s \S \d \D \w \W \p{..} \P{..} \r \n \t, greedy, lazy and possessive ? * + {n,m} on
- * one code point, lookaheads of one code point, ^ $, and alternatives at the top or in one group per alternative, (?i:...)
- * included, as the contractions of GPT-2 use it. Groups are multiplied out into alternatives. Everything else is
- * refused with the pattern quoted. */
+ * Known: literals, escapes, ., classes with ranges, \s \S \d \D \w \W \p{..} \P{..} \r \n \t,
+ * greedy, lazy and possessive ? * + {n,m} on one code point, lookaheads of one code point, ^ $, and
+ * alternatives at the top or in one group per alternative, (?i:...) included, as the contractions
+ * of GPT-2 use it. Groups are multiplied out into alternatives. Everything else is refused with the
+ * pattern quoted. */
 #include "parse/tokenizer_spec.h"
 
 #include "base/utf8.h"
@@ -11,7 +12,12 @@
 
 #include <string.h>
 
-enum { MAX_CLASS_RANGES = 256, MAX_SEQUENCE = 48, MAX_EXPANDED = 64, ALL_CATEGORIES = (1u << ELM_N_CATEGORIES) - 1 };
+enum {
+    MAX_CLASS_RANGES = 256,
+    MAX_SEQUENCE = 48,
+    MAX_EXPANDED = 64,
+    ALL_CATEGORIES = (1u << ELM_N_CATEGORIES) - 1
+};
 
 const char elm_pattern_gpt2[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
@@ -36,8 +42,8 @@ typedef struct compiler {
 
 static elm_status refuse(const compiler *c, const char *what) {
     size_t n = c->pattern.size < 160 ? c->pattern.size : 160;
-    return elm_fail(c->err, ELM_UNSUPPORTED, "pre-tokenizer pattern: %s at byte %zu of %.*s", what, c->at, (int)n,
-                    (const char *)c->pattern.data);
+    return elm_fail(c->err, ELM_UNSUPPORTED, "pre-tokenizer pattern: %s at byte %zu of %.*s", what,
+                    c->at, (int)n, (const char *)c->pattern.data);
 }
 
 static int peek(const compiler *c, size_t ahead) {
@@ -70,8 +76,9 @@ static elm_status add_char(compiler *c, item *it, uint32_t ch, bool fold) {
 }
 
 static uint32_t category_bits(elm_span name) {
-    static const char names[][3] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe",
-                                    "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"};
+    static const char names[][3] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl",
+                                    "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc",
+                                    "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"};
     uint32_t bits = 0;
     for (uint32_t i = 0; i < ELM_N_CATEGORIES; i++) {
         bool whole = name.size == 2 && memcmp(name.data, names[i], 2) == 0;
@@ -92,22 +99,32 @@ static elm_status property(compiler *c, item *it, bool negated) {
     return ELM_OK;
 }
 
-/* Behind a backslash: a class or a character into `it`. *single is set to the character, or left alone. */
+/* Behind a backslash: a class or a character into `it`. *single is set to the character, or left
+ * alone. */
 static elm_status escape(compiler *c, item *it, bool fold, int64_t *single) {
     int e = peek(c, 0);
     static const char from[] = "rntfv", to[] = "\r\n\t\f\v";
     if (e < 0) return refuse(c, "a backslash at the end");
     c->at++;
     switch (e) {
-    case 's': it->flags |= ELM_CLASS_SPACE; return ELM_OK;
-    case 'S': it->flags |= ELM_CLASS_NOT_SPACE; return ELM_OK;
-    case 'd': it->categories |= 1u << ELM_CAT_ND; return ELM_OK;
-    case 'D': it->categories |= ALL_CATEGORIES & ~(1u << ELM_CAT_ND); return ELM_OK;
+    case 's':
+        it->flags |= ELM_CLASS_SPACE;
+        return ELM_OK;
+    case 'S':
+        it->flags |= ELM_CLASS_NOT_SPACE;
+        return ELM_OK;
+    case 'd':
+        it->categories |= 1u << ELM_CAT_ND;
+        return ELM_OK;
+    case 'D':
+        it->categories |= ALL_CATEGORIES & ~(1u << ELM_CAT_ND);
+        return ELM_OK;
     case 'p':
     case 'P':
         if (peek(c, 0) != '{') return refuse(c, "a property without {");
         return property(c, it, e == 'P');
-    default: break;
+    default:
+        break;
     }
     const char *at = strchr(from, e);
     uint32_t ch = at ? (uint32_t)to[at - from] : (uint32_t)e;
@@ -130,7 +147,8 @@ static elm_status class_member(compiler *c, item *it, bool fold, int64_t *single
     uint32_t ch;
     *single = -1;
     if (take(c, "\\")) return escape(c, it, fold, single);
-    if (peek(c, 0) == '[' || (peek(c, 0) == '&' && peek(c, 1) == '&')) return refuse(c, "a nested class");
+    if (peek(c, 0) == '[' || (peek(c, 0) == '&' && peek(c, 1) == '&'))
+        return refuse(c, "a nested class");
     ELM_TRY(code_point(c, &ch));
     *single = ch;
     return add_char(c, it, ch, fold);
@@ -158,16 +176,20 @@ static elm_status parse_class(compiler *c, item *it, bool fold) {
 
 static elm_status number(compiler *c, uint32_t *out) {
     uint32_t n = 0, digits = 0;
-    for (; peek(c, 0) >= '0' && peek(c, 0) <= '9' && digits < 6; digits++) n = n * 10 + (uint32_t)(c->pattern.data[c->at++] - '0');
+    for (; peek(c, 0) >= '0' && peek(c, 0) <= '9' && digits < 6; digits++)
+        n = n * 10 + (uint32_t)(c->pattern.data[c->at++] - '0');
     *out = n;
     return digits > 0 ? ELM_OK : refuse(c, "a repetition without a number");
 }
 
 static elm_status repetition(compiler *c, item *it) {
     it->min = it->max = 1;
-    if (take(c, "?")) it->min = 0;
-    else if (take(c, "*")) it->min = 0, it->max = ELM_REPEAT_FOREVER;
-    else if (take(c, "+")) it->max = ELM_REPEAT_FOREVER;
+    if (take(c, "?"))
+        it->min = 0;
+    else if (take(c, "*"))
+        it->min = 0, it->max = ELM_REPEAT_FOREVER;
+    else if (take(c, "+"))
+        it->max = ELM_REPEAT_FOREVER;
     else if (take(c, "{")) {
         ELM_TRY(number(c, &it->min));
         it->max = it->min;
@@ -179,10 +201,13 @@ static elm_status repetition(compiler *c, item *it) {
     } else {
         return ELM_OK;
     }
-    if (take(c, "+")) it->kind = ELM_ITEM_POSSESSIVE;
-    else if (take(c, "?")) it->kind = ELM_ITEM_LAZY;
+    if (take(c, "+"))
+        it->kind = ELM_ITEM_POSSESSIVE;
+    else if (take(c, "?"))
+        it->kind = ELM_ITEM_LAZY;
     int next = peek(c, 0);
-    return next == '*' || next == '+' || next == '?' ? refuse(c, "a repetition of a repetition") : ELM_OK;
+    return next == '*' || next == '+' || next == '?' ? refuse(c, "a repetition of a repetition")
+                                                     : ELM_OK;
 }
 
 /* One atom: a class or a character. */
@@ -234,8 +259,12 @@ static elm_status emit(compiler *c, const sequence *s) {
     elm_buf_append(&c->spec->items, &head, sizeof head);
     for (uint32_t i = 0; i < s->n; i++) {
         const item *it = &s->items[i];
-        elm_disk_item out = {.kind = it->kind, .min = it->min, .max = it->max, .categories = it->categories,
-                             .flags = it->flags, .first_range = (uint32_t)(c->spec->ranges.size / 8),
+        elm_disk_item out = {.kind = it->kind,
+                             .min = it->min,
+                             .max = it->max,
+                             .categories = it->categories,
+                             .flags = it->flags,
+                             .first_range = (uint32_t)(c->spec->ranges.size / 8),
                              .n_ranges = it->n_ranges};
         elm_buf_append(&c->spec->items, &out, sizeof out);
         elm_buf_append(&c->spec->ranges, it->ranges, it->n_ranges * sizeof it->ranges[0]);
@@ -244,9 +273,10 @@ static elm_status emit(compiler *c, const sequence *s) {
     return elm_buf_check(&c->spec->ranges, "a pattern", c->err);
 }
 
-/* Alternatives until `)` or the end. Each is a copy of `before` with its own items behind it; they land in out[*n_out...]. */
-static elm_status alternatives(compiler *c, const sequence *before, bool fold, uint32_t depth, sequence *out,
-                               uint32_t *n_out);
+/* Alternatives until `)` or the end. Each is a copy of `before` with its own items behind it; they
+ * land in out[*n_out...]. */
+static elm_status alternatives(compiler *c, const sequence *before, bool fold, uint32_t depth,
+                               sequence *out, uint32_t *n_out);
 
 /* A group multiplies the sequences at hand by its alternatives. */
 static elm_status group(compiler *c, sequence *open, uint32_t *n_open, bool fold, uint32_t depth) {
@@ -260,13 +290,15 @@ static elm_status group(compiler *c, sequence *open, uint32_t *n_open, bool fold
         if (!take(c, ")")) return refuse(c, "a group without )");
     }
     int next = peek(c, 0);
-    if (next == '?' || next == '*' || next == '+' || next == '{') return refuse(c, "a repeated group");
+    if (next == '?' || next == '*' || next == '+' || next == '{')
+        return refuse(c, "a repeated group");
     memcpy(open, grown, n * sizeof *grown);
     *n_open = n;
     return ELM_OK;
 }
 
-static elm_status one_alternative(compiler *c, sequence *open, uint32_t *n_open, bool fold, uint32_t depth) {
+static elm_status one_alternative(compiler *c, sequence *open, uint32_t *n_open, bool fold,
+                                  uint32_t depth) {
     for (int e; (e = peek(c, 0)) >= 0 && e != '|' && e != ')';) {
         item it = {.kind = ELM_ITEM_GREEDY};
         if (take(c, "(?i:")) {
@@ -304,8 +336,8 @@ static elm_status one_alternative(compiler *c, sequence *open, uint32_t *n_open,
     return ELM_OK;
 }
 
-static elm_status alternatives(compiler *c, const sequence *before, bool fold, uint32_t depth, sequence *out,
-                               uint32_t *n_out) {
+static elm_status alternatives(compiler *c, const sequence *before, bool fold, uint32_t depth,
+                               sequence *out, uint32_t *n_out) {
     do {
         sequence open[MAX_EXPANDED];
         uint32_t n_open = 1;
@@ -325,7 +357,8 @@ static elm_status finish(compiler *c, const sequence *all, uint32_t n, uint32_t 
     return elm_buf_check(&c->spec->items, "a pattern", c->err);
 }
 
-elm_status elm_spec_pattern(elm_tokenizer_spec *s, elm_span pattern, uint32_t *first_item, elm_error *err) {
+elm_status elm_spec_pattern(elm_tokenizer_spec *s, elm_span pattern, uint32_t *first_item,
+                            elm_error *err) {
     compiler c = {.spec = s, .pattern = pattern, .err = err};
     sequence all[MAX_EXPANDED];
     uint32_t n = 0;
@@ -334,7 +367,8 @@ elm_status elm_spec_pattern(elm_tokenizer_spec *s, elm_span pattern, uint32_t *f
     return finish(&c, all, n, first_item);
 }
 
-elm_status elm_spec_literal(elm_tokenizer_spec *s, elm_span text, uint32_t *first_item, elm_error *err) {
+elm_status elm_spec_literal(elm_tokenizer_spec *s, elm_span text, uint32_t *first_item,
+                            elm_error *err) {
     compiler c = {.spec = s, .pattern = text, .err = err};
     sequence all;
     ELM_TRY(new_sequence(&c, &all, NULL));

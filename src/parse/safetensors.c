@@ -15,7 +15,8 @@ enum { MAX_INDEX_BYTES = 64 << 20, TREE_FACTOR = 16, TREE_SLACK = 4 << 20, MAX_N
 
 static elm_status bad(const char *path, const elm_json *entry, const char *what, elm_error *err) {
     return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%.*s' %s", path,
-                    (int)(entry->key.size < 200 ? entry->key.size : 200), (const char *)entry->key.data, what);
+                    (int)(entry->key.size < 200 ? entry->key.size : 200),
+                    (const char *)entry->key.data, what);
 }
 
 static bool find_type(const elm_json *dtype, elm_source_type *out) {
@@ -32,14 +33,15 @@ static bool find_type(const elm_json *dtype, elm_source_type *out) {
 static bool two_offsets(const elm_json *list, uint64_t out[2]) {
     if (!list || list->type != ELM_JSON_ARRAY || list->count != 2) return false;
     for (int i = 0; i < 2; i++) {
-        if (list->as.items[i].type != ELM_JSON_INT || list->as.items[i].as.integer < 0) return false;
+        if (list->as.items[i].type != ELM_JSON_INT || list->as.items[i].as.integer < 0)
+            return false;
         out[i] = (uint64_t)list->as.items[i].as.integer;
     }
     return out[0] <= out[1];
 }
 
-static elm_status read_entry(const char *path, const elm_json *entry, uint64_t data_start, uint32_t shard,
-                             elm_source_tensor *t, elm_error *err) {
+static elm_status read_entry(const char *path, const elm_json *entry, uint64_t data_start,
+                             uint32_t shard, elm_source_tensor *t, elm_error *err) {
     const elm_json *dtype = elm_json_find(entry, "dtype"), *shape = elm_json_find(entry, "shape");
     uint64_t offsets[2];
     memset(t, 0, sizeof *t);
@@ -48,17 +50,21 @@ static elm_status read_entry(const char *path, const elm_json *entry, uint64_t d
     if (!dtype || dtype->type != ELM_JSON_STRING) return bad(path, entry, "has no dtype", err);
     if (!find_type(dtype, &t->type)) {
         size_t n = dtype->as.string.size;
-        return elm_fail(err, ELM_UNSUPPORTED, "'%s': tensor '%.*s' has dtype '%.*s', which is not supported", path,
-                        (int)(entry->key.size < 200 ? entry->key.size : 200), (const char *)entry->key.data,
-                        (int)(n < 32 ? n : 32), (const char *)dtype->as.string.data);
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "'%s': tensor '%.*s' has dtype '%.*s', which is not supported", path,
+                        (int)(entry->key.size < 200 ? entry->key.size : 200),
+                        (const char *)entry->key.data, (int)(n < 32 ? n : 32),
+                        (const char *)dtype->as.string.data);
     }
     if (!shape || shape->type != ELM_JSON_ARRAY) return bad(path, entry, "has no shape", err);
-    if (shape->count > ELM_SOURCE_MAX_DIMS) return bad(path, entry, "has more than four dimensions", err);
+    if (shape->count > ELM_SOURCE_MAX_DIMS)
+        return bad(path, entry, "has more than four dimensions", err);
     t->n_dims = shape->count;
     bool empty = false;
     for (uint32_t d = 0; d < shape->count; d++) {
         const elm_json *dim = &shape->as.items[d];
-        if (dim->type != ELM_JSON_INT || dim->as.integer < 0) return bad(path, entry, "has an impossible shape", err);
+        if (dim->type != ELM_JSON_INT || dim->as.integer < 0)
+            return bad(path, entry, "has an impossible shape", err);
         t->dims[d] = (uint64_t)dim->as.integer;
         empty = empty || t->dims[d] == 0;
     }
@@ -69,30 +75,35 @@ static elm_status read_entry(const char *path, const elm_json *entry, uint64_t d
     t->bytes = offsets[1] - offsets[0];
     uint64_t expected = empty ? 0 : elm_source_bytes(t->type, t->n_dims, t->dims);
     if (expected != t->bytes || (!empty && expected == 0)) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': tensor '%.*s' has %llu bytes; its shape and dtype need %llu", path,
-                        (int)(entry->key.size < 200 ? entry->key.size : 200), (const char *)entry->key.data,
-                        (unsigned long long)t->bytes, (unsigned long long)expected);
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': tensor '%.*s' has %llu bytes; its shape and dtype need %llu", path,
+                        (int)(entry->key.size < 200 ? entry->key.size : 200),
+                        (const char *)entry->key.data, (unsigned long long)t->bytes,
+                        (unsigned long long)expected);
     }
     return ELM_OK;
 }
 
-static elm_status parse_header(elm_checkpoint *ck, uint32_t shard, elm_arena *arena, elm_tensor_fn add, void *context,
-                               elm_error *err) {
+static elm_status parse_header(elm_checkpoint *ck, uint32_t shard, elm_arena *arena,
+                               elm_tensor_fn add, void *context, elm_error *err) {
     const elm_file *file = &ck->shards[shard];
     const elm_json *header = NULL;
     uint8_t length[8];
     uint64_t size;
     ELM_TRY(elm_file_size(file, &size, err));
-    if (size < 8) return elm_fail(err, ELM_MALFORMED, "'%s' is too short for a safetensors file", file->path);
+    if (size < 8)
+        return elm_fail(err, ELM_MALFORMED, "'%s' is too short for a safetensors file", file->path);
     ELM_TRY(elm_file_read_at(file, 0, length, sizeof length, err));
     elm_reader r = elm_reader_of(elm_span_of(length, sizeof length));
     uint64_t n = elm_read_u64(&r);
     if (n > ELM_SAFETENSORS_MAX_HEADER) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': the header says it has %llu bytes; at most %d are accepted",
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': the header says it has %llu bytes; at most %d are accepted",
                         file->path, (unsigned long long)n, ELM_SAFETENSORS_MAX_HEADER);
     }
     if (n > size - 8) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': the header says it has %llu bytes; the file has %llu", file->path,
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': the header says it has %llu bytes; the file has %llu", file->path,
                         (unsigned long long)n, (unsigned long long)size);
     }
     uint64_t data_start = 8 + n;
@@ -112,7 +123,8 @@ static elm_status parse_header(elm_checkpoint *ck, uint32_t shard, elm_arena *ar
         ELM_TRY(read_entry(file->path, entry, data_start, shard, &t, err));
         t.name = elm_arena_string(&ck->arena, entry->key);
         if (!t.name) return elm_fail_oom(err, entry->key.size, "a tensor's name");
-        if (strlen(t.name) != entry->key.size || entry->key.size > MAX_NAME || entry->key.size == 0) {
+        if (strlen(t.name) != entry->key.size || entry->key.size > MAX_NAME ||
+            entry->key.size == 0) {
             return bad(file->path, entry, "has a bad name", err);
         }
         ELM_TRY(add(context, &t, err));
@@ -120,7 +132,8 @@ static elm_status parse_header(elm_checkpoint *ck, uint32_t shard, elm_arena *ar
     return ELM_OK;
 }
 
-elm_status elm_safetensors_read(elm_checkpoint *ck, uint32_t shard, elm_tensor_fn add, void *context, elm_error *err) {
+elm_status elm_safetensors_read(elm_checkpoint *ck, uint32_t shard, elm_tensor_fn add,
+                                void *context, elm_error *err) {
     elm_arena arena;
     elm_arena_init(&arena, ck->platform->alloc, 0);
     elm_status status = parse_header(ck, shard, &arena, add, context, err);
@@ -155,7 +168,8 @@ static int by_key(const void *a, const void *b) {
 }
 
 static int by_file(const void *a, const void *b) {
-    return compare((*(const elm_json *const *)a)->as.string, (*(const elm_json *const *)b)->as.string);
+    return compare((*(const elm_json *const *)a)->as.string,
+                   (*(const elm_json *const *)b)->as.string);
 }
 
 /* True when the index names this shard for the tensor. */
@@ -169,39 +183,46 @@ static bool is_mapped(collector *c, const char *name) {
             if (here) c->map.seen[middle] = 1;
             return here;
         }
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return false;
 }
 
 static elm_status collect(void *context, const elm_source_tensor *t, elm_error *err) {
     collector *c = context;
-    if (c->map.entries && !is_mapped(c, t->name)) return ELM_OK; /* the index decides which shard counts */
-    if (t->bytes == 0) return ELM_OK;                            /* an empty tensor holds nothing to convert */
+    if (c->map.entries && !is_mapped(c, t->name))
+        return ELM_OK;                /* the index decides which shard counts */
+    if (t->bytes == 0) return ELM_OK; /* an empty tensor holds nothing to convert */
     elm_buf_append(&c->tensors, t, sizeof *t);
     return elm_buf_check(&c->tensors, "the tensor list", err);
 }
 
-static elm_status add_shard(const elm_json *file, const char *where, elm_arena *arena, const char **names, uint32_t *n,
-                            elm_error *err) {
-    if (*n == ELM_MAX_SHARDS) return elm_fail(err, ELM_MALFORMED, "%s: more than %d shards", where, ELM_MAX_SHARDS);
+static elm_status add_shard(const elm_json *file, const char *where, elm_arena *arena,
+                            const char **names, uint32_t *n, elm_error *err) {
+    if (*n == ELM_MAX_SHARDS)
+        return elm_fail(err, ELM_MALFORMED, "%s: more than %d shards", where, ELM_MAX_SHARDS);
     char *name = elm_arena_string(arena, file->as.string);
     if (!name) return elm_fail_oom(err, file->as.string.size, "a shard's name");
-    if (name[0] == 0 || strlen(name) != file->as.string.size || strchr(name, '/') || name[0] == '.') {
-        return elm_fail(err, ELM_MALFORMED, "%s: '%s' is no file name inside the folder", where, name);
+    if (name[0] == 0 || strlen(name) != file->as.string.size || strchr(name, '/') ||
+        name[0] == '.') {
+        return elm_fail(err, ELM_MALFORMED, "%s: '%s' is no file name inside the folder", where,
+                        name);
     }
     names[(*n)++] = name;
     return ELM_OK;
 }
 
 /* Sorts the members of weight_map into c->map and lists the files that they name, each once. */
-static elm_status read_map(collector *c, const elm_json *map, const char *where, elm_arena *arena, const char **names,
-                           uint32_t *n, elm_error *err) {
+static elm_status read_map(collector *c, const elm_json *map, const char *where, elm_arena *arena,
+                           const char **names, uint32_t *n, elm_error *err) {
     c->map.n = map->count;
     c->map.entries = elm_arena_array(arena, map->count, sizeof *c->map.entries);
     c->map.seen = elm_arena_array(arena, map->count, 1);
-    if (!c->map.entries || !c->map.seen) return elm_fail_oom(err, map->count * sizeof *c->map.entries, where);
+    if (!c->map.entries || !c->map.seen)
+        return elm_fail_oom(err, map->count * sizeof *c->map.entries, where);
     for (uint32_t i = 0; i < map->count; i++) {
         c->map.entries[i] = &map->as.items[i];
         if (map->as.items[i].type != ELM_JSON_STRING) {
@@ -222,15 +243,17 @@ static elm_status all_there(const weight_map *map, const char *where, elm_error 
     for (uint32_t i = 0; i < map->n; i++) {
         const elm_json *e = map->entries[i];
         if (map->seen[i]) continue;
-        return elm_fail(err, ELM_MALFORMED, "%s lists tensor '%.*s', which '%.*s' does not hold", where,
-                        (int)(e->key.size < 200 ? e->key.size : 200), (const char *)e->key.data,
-                        (int)(e->as.string.size < 100 ? e->as.string.size : 100), (const char *)e->as.string.data);
+        return elm_fail(err, ELM_MALFORMED, "%s lists tensor '%.*s', which '%.*s' does not hold",
+                        where, (int)(e->key.size < 200 ? e->key.size : 200),
+                        (const char *)e->key.data,
+                        (int)(e->as.string.size < 100 ? e->as.string.size : 100),
+                        (const char *)e->as.string.data);
     }
     return ELM_OK;
 }
 
-static elm_status open_files(elm_checkpoint *ck, const char *folder, const char *const *names, uint32_t n,
-                             collector *c, elm_error *err) {
+static elm_status open_files(elm_checkpoint *ck, const char *folder, const char *const *names,
+                             uint32_t n, collector *c, elm_error *err) {
     ck->shards = elm_arena_array(&ck->arena, n, sizeof *ck->shards);
     if (!ck->shards) return elm_fail_oom(err, n * sizeof *ck->shards, "the shards");
     for (uint32_t i = 0; i < n; i++) {
@@ -248,7 +271,8 @@ static elm_status open_files(elm_checkpoint *ck, const char *folder, const char 
     return elm_checkpoint_index(ck, err);
 }
 
-static elm_status open_folder(elm_checkpoint *ck, const char *folder, elm_arena *arena, collector *c, elm_error *err) {
+static elm_status open_folder(elm_checkpoint *ck, const char *folder, elm_arena *arena,
+                              collector *c, elm_error *err) {
     static const char single[] = "model.safetensors", index[] = "model.safetensors.index.json";
     elm_path_kind kind;
     elm_span text;
@@ -266,14 +290,15 @@ static elm_status open_folder(elm_checkpoint *ck, const char *folder, elm_arena 
     arena->limit_bytes = text.size * TREE_FACTOR + TREE_SLACK;
     ELM_TRY(elm_json_parse(text, index, NULL, arena, &root, err));
     const elm_json *map = elm_json_find(root, "weight_map");
-    if (!map || map->type != ELM_JSON_OBJECT) return elm_fail(err, ELM_MALFORMED, "'%s' has no weight_map", path);
+    if (!map || map->type != ELM_JSON_OBJECT)
+        return elm_fail(err, ELM_MALFORMED, "'%s' has no weight_map", path);
     ELM_TRY(read_map(c, map, index, arena, names, &n, err));
     ELM_TRY(open_files(ck, folder, names, n, c, err));
     return all_there(&c->map, index, err);
 }
 
-elm_status elm_checkpoint_open_folder(const elm_platform *platform, const char *folder, elm_checkpoint *out,
-                                      elm_error *err) {
+elm_status elm_checkpoint_open_folder(const elm_platform *platform, const char *folder,
+                                      elm_checkpoint *out, elm_error *err) {
     elm_arena arena;
     collector c = {.ck = out};
     memset(out, 0, sizeof *out);

@@ -9,20 +9,22 @@ static bool ends_with(const char *text, const char *end) {
     return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-elm_status elm_source_open(const elm_platform *platform, const char *path, bool with_weights, elm_source *out,
-                           elm_error *err) {
+elm_status elm_source_open(const elm_platform *platform, const char *path, bool with_weights,
+                           elm_source *out, elm_error *err) {
     elm_path_kind kind;
     memset(out, 0, sizeof *out);
     out->platform = platform;
     out->bos_id = ELM_NO_TOKEN;
     out->name = "";
-    out->sampling = (elm_source_sampling){(double)NAN, (double)NAN, (double)NAN, (double)NAN, (double)NAN, -1, false};
+    out->sampling = (elm_source_sampling){(double)NAN, (double)NAN, (double)NAN, (double)NAN,
+                                          (double)NAN, -1,          false};
     elm_arena_init(&out->arena, platform->alloc, 0);
     ELM_TRY(elm_path_kind_of(platform, path, &kind, err));
     if (kind == ELM_PATH_NONE) return elm_fail(err, ELM_NOT_FOUND, "'%s' does not exist", path);
     if (kind == ELM_PATH_FOLDER) return elm_source_read_folder(out, path, with_weights, err);
     if (ends_with(path, ".safetensors") || ends_with(path, ".json")) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s' is one file of a model; give the folder that holds it", path);
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "'%s' is one file of a model; give the folder that holds it", path);
     }
     return elm_source_read_gguf(out, path, err);
 }

@@ -1,8 +1,8 @@
-/* source.h - a whole source model, Hugging Face folder or GGUF, seen in one way: config, tensors, tokenizer,
- * template, generation settings; parse.
+/* source.h - a whole source model, Hugging Face folder or GGUF, seen in one way: config, tensors,
+ * tokenizer, template, generation settings; parse.
  *
- * A GGUF's metadata is turned into the config.json that Hugging Face would have, and its tensors take Hugging
- * Face's names, so that nothing behind this file asks where a model came from. */
+ * A GGUF's metadata is turned into the config.json that Hugging Face would have, and its tensors
+ * take Hugging Face's names, so that nothing behind this file asks where a model came from. */
 #ifndef ELM_PARSE_SOURCE_H
 #define ELM_PARSE_SOURCE_H
 
@@ -28,9 +28,9 @@ typedef struct elm_source {
     elm_gguf gguf;             /* of a GGUF */
     bool is_gguf;
 
-    const elm_json *config; /* the text model's object */
-    const char *where;      /* "config.json" or the GGUF's path */
-    const char *name;       /* may be empty */
+    const elm_json *config;   /* the text model's object */
+    const char *where;        /* "config.json" or the GGUF's path */
+    const char *name;         /* may be empty */
     uint32_t n_other_tensors; /* of vision and audio towers beside the text model: left out */
     const float *rope_factors;
     uint32_t n_rope_factors;
@@ -47,10 +47,11 @@ typedef struct elm_source {
     elm_source_sampling sampling;
 } elm_source;
 
-/* Opens a folder or a .gguf file. Missing optional files are fine; unreadable or malformed ones are errors that
- * name them. Close in any case. with_weights = false reads only what a tokenizer needs. */
-elm_status elm_source_open(const elm_platform *platform, const char *path, bool with_weights, elm_source *out,
-                           elm_error *err) ELM_MUST_CHECK;
+/* Opens a folder or a .gguf file. Missing optional files are fine; unreadable or malformed ones are
+ * errors that name them. Close in any case. with_weights = false reads only what a tokenizer needs.
+ */
+elm_status elm_source_open(const elm_platform *platform, const char *path, bool with_weights,
+                           elm_source *out, elm_error *err) ELM_MUST_CHECK;
 void elm_source_close(elm_source *s);
 
 /* The tensors, wherever they lie. */
@@ -60,7 +61,8 @@ const elm_checkpoint *elm_source_checkpoint(const elm_source *s);
 elm_status elm_source_tokenizer(const elm_source *s, elm_buf *blob, elm_error *err) ELM_MUST_CHECK;
 
 /* Internal to parse/: the two readers. */
-elm_status elm_source_read_folder(elm_source *s, const char *folder, bool with_weights, elm_error *err) ELM_MUST_CHECK;
+elm_status elm_source_read_folder(elm_source *s, const char *folder, bool with_weights,
+                                  elm_error *err) ELM_MUST_CHECK;
 elm_status elm_source_read_gguf(elm_source *s, const char *path, elm_error *err) ELM_MUST_CHECK;
 void elm_source_add_eos(elm_source *s, int64_t id);
 

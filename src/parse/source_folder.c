@@ -4,7 +4,8 @@
  *   tokenizer.json          required
  *   generation_config.json  end tokens and sampling; wins over config.json
  *   tokenizer_config.json   special tokens, chat template
- *   chat_template.jinja     wins over the template in tokenizer_config.json; then chat_template.json */
+ *   chat_template.jinja     wins over the template in tokenizer_config.json; then
+ * chat_template.json */
 #include "parse/source.h"
 
 #include <string.h>
@@ -12,8 +13,8 @@
 enum { MAX_CONFIG_BYTES = 16 << 20, MAX_TOKENIZER_BYTES = 256 << 20, MAX_TEMPLATE_BYTES = 1 << 20 };
 
 /* A JSON file of the folder; *out = NULL when it is not there and not required. */
-static elm_status read_json(elm_source *s, const char *folder, const char *name, uint64_t max_bytes, bool required,
-                            const elm_json **out, elm_error *err) {
+static elm_status read_json(elm_source *s, const char *folder, const char *name, uint64_t max_bytes,
+                            bool required, const elm_json **out, elm_error *err) {
     static const elm_json_options options = {.allow_nan = true, .allow_lone_surrogates = true};
     elm_path_kind kind;
     elm_span text;
@@ -22,17 +23,20 @@ static elm_status read_json(elm_source *s, const char *folder, const char *name,
     if (!path) return elm_fail_oom(err, strlen(name), "a path");
     ELM_TRY(elm_path_kind_of(s->platform, path, &kind, err));
     if (kind != ELM_PATH_FILE) {
-        return required ? elm_fail(err, ELM_NOT_FOUND, "'%s' is missing; a model folder needs it", path) : ELM_OK;
+        return required
+                   ? elm_fail(err, ELM_NOT_FOUND, "'%s' is missing; a model folder needs it", path)
+                   : ELM_OK;
     }
     ELM_TRY(elm_file_slurp(s->platform, path, max_bytes, &s->arena, &text, err));
     ELM_TRY(elm_json_parse(text, path, &options, &s->arena, out, err));
-    if ((*out)->type != ELM_JSON_OBJECT) return elm_fail(err, ELM_MALFORMED, "'%s': expected a JSON object", path);
+    if ((*out)->type != ELM_JSON_OBJECT)
+        return elm_fail(err, ELM_MALFORMED, "'%s': expected a JSON object", path);
     return ELM_OK;
 }
 
 /* An id, or a list of them. */
-static elm_status read_ids(const elm_json *object, const char *key, const char *where, int64_t *out, uint32_t max,
-                           uint32_t *n, elm_error *err) {
+static elm_status read_ids(const elm_json *object, const char *key, const char *where, int64_t *out,
+                           uint32_t max, uint32_t *n, elm_error *err) {
     const elm_json *v = elm_json_find(object, key);
     uint32_t count = !v ? 0 : v->type == ELM_JSON_ARRAY ? v->count : 1;
     *n = 0;
@@ -41,13 +45,16 @@ static elm_status read_ids(const elm_json *object, const char *key, const char *
         if (item->type != ELM_JSON_INT || item->as.integer < 0) {
             return elm_fail(err, ELM_MALFORMED, "%s: '%s' holds no token id", where, key);
         }
-        if (*n == max) return elm_fail(err, ELM_UNSUPPORTED, "%s: '%s' lists more than %u ids", where, key, max);
+        if (*n == max)
+            return elm_fail(err, ELM_UNSUPPORTED, "%s: '%s' lists more than %u ids", where, key,
+                            max);
         out[(*n)++] = item->as.integer;
     }
     return ELM_OK;
 }
 
-static elm_status read_generation(elm_source *s, const char *folder, const elm_json *root, elm_error *err) {
+static elm_status read_generation(elm_source *s, const char *folder, const elm_json *root,
+                                  elm_error *err) {
     static const char where[] = "generation_config.json";
     const elm_json *g;
     elm_source_sampling *p = &s->sampling;
@@ -59,7 +66,8 @@ static elm_status read_generation(elm_source *s, const char *folder, const elm_j
     if (n == 0) ELM_TRY(read_ids(s->config, "eos_token_id", s->where, ids, ELM_MAX_EOS, &n, err));
     if (n == 0) ELM_TRY(read_ids(root, "eos_token_id", s->where, ids, ELM_MAX_EOS, &n, err));
     for (uint32_t i = 0; i < n; i++) elm_source_add_eos(s, ids[i]);
-    ELM_TRY(read_ids(g, "suppress_tokens", where, s->suppress_ids, ELM_MAX_SUPPRESS, &s->n_suppress, err));
+    ELM_TRY(read_ids(g, "suppress_tokens", where, s->suppress_ids, ELM_MAX_SUPPRESS, &s->n_suppress,
+                     err));
     ELM_TRY(elm_json_int(root, "bos_token_id", 0, INT32_MAX, s->where, &bos, err));
     ELM_TRY(elm_json_int(s->config, "bos_token_id", 0, INT32_MAX, s->where, &bos, err));
     ELM_TRY(elm_json_int(g, "bos_token_id", 0, INT32_MAX, where, &bos, err));
@@ -118,13 +126,16 @@ static elm_status template_of(elm_source *s, const elm_json *v, const char *wher
         }
     }
     if (!chosen || chosen->type != ELM_JSON_STRING) {
-        return elm_fail(err, ELM_MALFORMED, "%s: chat_template is no string and has no 'default'", where);
+        return elm_fail(err, ELM_MALFORMED, "%s: chat_template is no string and has no 'default'",
+                        where);
     }
     s->chat_template = elm_arena_string(&s->arena, chosen->as.string);
-    return s->chat_template ? ELM_OK : elm_fail_oom(err, chosen->as.string.size, "the chat template");
+    return s->chat_template ? ELM_OK
+                            : elm_fail_oom(err, chosen->as.string.size, "the chat template");
 }
 
-static elm_status read_template(elm_source *s, const char *folder, const elm_json *tokenizer_config, elm_error *err) {
+static elm_status read_template(elm_source *s, const char *folder, const elm_json *tokenizer_config,
+                                elm_error *err) {
     elm_path_kind kind;
     elm_span text;
     const elm_json *json;
@@ -141,7 +152,8 @@ static elm_status read_template(elm_source *s, const char *folder, const elm_jso
     if (elm_json_find(json, "chat_template")) {
         return template_of(s, elm_json_find(json, "chat_template"), "chat_template.json", err);
     }
-    return template_of(s, elm_json_find(tokenizer_config, "chat_template"), "tokenizer_config.json", err);
+    return template_of(s, elm_json_find(tokenizer_config, "chat_template"), "tokenizer_config.json",
+                       err);
 }
 
 /* The id of a special token by its text, from tokenizer.json's added tokens. */
@@ -152,8 +164,9 @@ static int64_t added_token_id(const elm_json *tokenizer, const elm_json *token) 
     for (uint32_t i = 0; i < added->count; i++) {
         const elm_json *content = elm_json_find(&added->as.items[i], "content");
         const elm_json *id = elm_json_find(&added->as.items[i], "id");
-        if (content && content->type == ELM_JSON_STRING && elm_span_equal(content->as.string, text) && id &&
-            id->type == ELM_JSON_INT && id->as.integer <= INT32_MAX) {
+        if (content && content->type == ELM_JSON_STRING &&
+            elm_span_equal(content->as.string, text) && id && id->type == ELM_JSON_INT &&
+            id->as.integer <= INT32_MAX) {
             return id->as.integer;
         }
     }
@@ -162,7 +175,8 @@ static int64_t added_token_id(const elm_json *tokenizer, const elm_json *token) 
 
 static elm_status read_text_files(elm_source *s, const char *folder, elm_error *err) {
     const elm_json *t = NULL;
-    ELM_TRY(read_json(s, folder, "tokenizer.json", MAX_TOKENIZER_BYTES, true, &s->tokenizer_json, err));
+    ELM_TRY(
+        read_json(s, folder, "tokenizer.json", MAX_TOKENIZER_BYTES, true, &s->tokenizer_json, err));
     ELM_TRY(read_json(s, folder, "tokenizer_config.json", MAX_CONFIG_BYTES, false, &t, err));
     if (t) {
         ELM_TRY(special_tokens(s, t, err));
@@ -185,14 +199,17 @@ static const struct {
 };
 
 static const char *const tower_prefixes[] = {
-    "vision_tower.", "visual.", "multi_modal_projector.", "audio_tower.", "vision_embedder.", "embed_vision.",
-    "embed_audio.",
+    "vision_tower.",    "visual.",       "multi_modal_projector.", "audio_tower.",
+    "vision_embedder.", "embed_vision.", "embed_audio.",
 };
 
-static bool begins_with(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+static bool begins_with(const char *text, const char *prefix) {
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
 
 static bool of_a_tower(const char *name) {
-    if (begins_with(name, "model.")) name += strlen("model."); /* newer checkpoints have it in front, older not */
+    if (begins_with(name, "model."))
+        name += strlen("model."); /* newer checkpoints have it in front, older not */
     for (size_t i = 0; i < sizeof tower_prefixes / sizeof tower_prefixes[0]; i++) {
         if (begins_with(name, tower_prefixes[i])) return true;
     }
@@ -220,7 +237,8 @@ static elm_status keep_text_model(elm_source *s, elm_error *err) {
     return elm_checkpoint_index(ck, err);
 }
 
-elm_status elm_source_read_folder(elm_source *s, const char *folder, bool with_weights, elm_error *err) {
+elm_status elm_source_read_folder(elm_source *s, const char *folder, bool with_weights,
+                                  elm_error *err) {
     const elm_json *root = NULL;
     s->where = "config.json";
     ELM_TRY(read_json(s, folder, "config.json", MAX_CONFIG_BYTES, with_weights, &root, err));

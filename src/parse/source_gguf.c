@@ -1,4 +1,5 @@
-/* source_gguf.c - a GGUF as the Hugging Face folder that it was made from: vocabulary, special tokens; parse. */
+/* source_gguf.c - a GGUF as the Hugging Face folder that it was made from: vocabulary, special
+ * tokens; parse. */
 #include "parse/gguf_config.h"
 #include "parse/source.h"
 
@@ -8,20 +9,23 @@
 
 enum { MAX_ROPE_FACTORS = 4096, MAX_HEADS = 65536, MAX_TEMPLATE_BYTES = 1 << 20 };
 
-/* rope_freqs.weight holds the divisors that stand for llama3 scaling; it is taken out of the tensors. */
+/* rope_freqs.weight holds the divisors that stand for llama3 scaling; it is taken out of the
+ * tensors. */
 static elm_status take_rope_factors(elm_source *s, elm_error *err) {
     elm_checkpoint *ck = &s->gguf.checkpoint;
     const elm_source_tensor *t = elm_checkpoint_find(ck, "rope_freqs.weight");
     if (!t) return ELM_OK;
     if (t->n_dims != 1 || t->dims[0] > MAX_ROPE_FACTORS || t->type != ELM_SOURCE_F32) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': rope_freqs.weight is no vector of float32", s->where);
+        return elm_fail(err, ELM_MALFORMED, "'%s': rope_freqs.weight is no vector of float32",
+                        s->where);
     }
     float *factors = elm_arena_array(&s->arena, (size_t)t->dims[0], sizeof *factors);
     if (!factors) return elm_fail_oom(err, (size_t)t->bytes, "rope factors");
     ELM_TRY(elm_checkpoint_read_rows(ck, t, 0, t->dims[0], factors, err));
     for (uint64_t i = 0; i < t->dims[0]; i++) {
         if (factors[i] > 0.0f && isfinite(factors[i])) continue;
-        return elm_fail(err, ELM_MALFORMED, "'%s': a factor of rope_freqs.weight is not a finite number above 0",
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': a factor of rope_freqs.weight is not a finite number above 0",
                         s->where);
     }
     s->rope_factors = factors;
@@ -45,8 +49,8 @@ static elm_status read_id(const elm_source *s, const char *key, int32_t *out, el
     }
     if (id == -1 || id == UINT32_MAX) return ELM_OK; /* how some writers say none */
     if (id < 0 || id >= s->vocab.n_tokens) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': '%s' is %lld; the vocabulary has %u tokens", s->where, key,
-                        (long long)id, s->vocab.n_tokens);
+        return elm_fail(err, ELM_MALFORMED, "'%s': '%s' is %lld; the vocabulary has %u tokens",
+                        s->where, key, (long long)id, s->vocab.n_tokens);
     }
     *out = (int32_t)id;
     return ELM_OK;
@@ -61,11 +65,15 @@ static elm_status read_lists(elm_source *s, elm_error *err) {
     uint32_t n_scores, n_types;
     ELM_TRY(elm_gguf_strings(g, "tokenizer.ggml.tokens", &s->arena, &tokens, &v->n_tokens, err));
     ELM_TRY(elm_gguf_strings(g, "tokenizer.ggml.merges", &s->arena, &merges, &v->n_merges, err));
-    ELM_TRY(elm_gguf_words(g, "tokenizer.ggml.scores", ELM_GGUF_F32, &s->arena, &scores, &n_scores, err));
-    ELM_TRY(elm_gguf_words(g, "tokenizer.ggml.token_type", ELM_GGUF_I32, &s->arena, &types, &n_types, err));
-    if (!tokens || v->n_tokens == 0) return elm_fail(err, ELM_MALFORMED, "'%s' has no tokenizer.ggml.tokens", s->where);
+    ELM_TRY(elm_gguf_words(g, "tokenizer.ggml.scores", ELM_GGUF_F32, &s->arena, &scores, &n_scores,
+                           err));
+    ELM_TRY(elm_gguf_words(g, "tokenizer.ggml.token_type", ELM_GGUF_I32, &s->arena, &types,
+                           &n_types, err));
+    if (!tokens || v->n_tokens == 0)
+        return elm_fail(err, ELM_MALFORMED, "'%s' has no tokenizer.ggml.tokens", s->where);
     if ((scores && n_scores != v->n_tokens) || (types && n_types != v->n_tokens)) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': the tokenizer's lists differ in length", s->where);
+        return elm_fail(err, ELM_MALFORMED, "'%s': the tokenizer's lists differ in length",
+                        s->where);
     }
     v->tokens = tokens;
     v->merges = merges;
@@ -76,8 +84,8 @@ static elm_status read_lists(elm_source *s, elm_error *err) {
 
 /* What llama.cpp does where the file is silent: SentencePiece and Llama 3 begin with BOS. */
 static void default_flags(elm_gguf_vocab *v) {
-    static const char *const with_bos[] = {"llama3", "llama-v3", "llama-bpe", "falcon3",
-                                           "falcon-h1", "pixtral", "midm-2.0", "lfm2"};
+    static const char *const with_bos[] = {"llama3",    "llama-v3", "llama-bpe", "falcon3",
+                                           "falcon-h1", "pixtral",  "midm-2.0",  "lfm2"};
     bool spm = elm_span_equal(v->model, elm_span_str("llama"));
     v->add_bos = spm;
     v->add_space_prefix = spm;
@@ -86,11 +94,12 @@ static void default_flags(elm_gguf_vocab *v) {
     }
 }
 
-/* Files carry one end token or two, chat models need every one that ends a turn: llama.cpp finds them by their
- * spelling, and so do we. */
+/* Files carry one end token or two, chat models need every one that ends a turn: llama.cpp finds
+ * them by their spelling, and so do we. */
 static void add_spelled_ends(elm_source *s) {
-    static const char *const ends[] = {"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>",
-                                       "<|end_of_text|>", "<|eom_id|>", "<EOT>", "<end_of_utterance>"};
+    static const char *const ends[] = {"<|eot_id|>",    "<|im_end|>",    "<|end|>",
+                                       "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
+                                       "<|eom_id|>",    "<EOT>",         "<end_of_utterance>"};
     for (uint32_t t = 0; t < s->vocab.n_tokens; t++) {
         const elm_span text = s->vocab.tokens[t];
         if (text.size < 5 || text.data[0] != '<') continue;
@@ -131,7 +140,9 @@ static elm_status special_tokens(elm_source *s, elm_error *err) {
     const struct {
         const char *key;
         int32_t id;
-    } tokens[] = {{"bos_token", s->vocab.bos_id}, {"eos_token", s->vocab.eos_id}, {"unk_token", s->vocab.unk_id}};
+    } tokens[] = {{"bos_token", s->vocab.bos_id},
+                  {"eos_token", s->vocab.eos_id},
+                  {"unk_token", s->vocab.unk_id}};
     elm_json *object = elm_arena_array(&s->arena, 1, sizeof *object);
     elm_json *members = elm_arena_array(&s->arena, 3, sizeof *members);
     if (!object || !members) return elm_fail_oom(err, 3 * sizeof *members, "special tokens");
@@ -148,11 +159,12 @@ static elm_status special_tokens(elm_source *s, elm_error *err) {
     return ELM_OK;
 }
 
-static elm_status read_heads(const elm_source *s, const elm_gguf_architecture *a, const char *key, int64_t *out,
-                             elm_error *err) {
+static elm_status read_heads(const elm_source *s, const elm_gguf_architecture *a, const char *key,
+                             int64_t *out, elm_error *err) {
     char full[96];
     snprintf(full, sizeof full, "%s.attention.%s", a->gguf, key);
-    (void)elm_gguf_int(&s->gguf, full, out); /* absent: *out stays; of another type: the config refused it */
+    (void)elm_gguf_int(&s->gguf, full,
+                       out); /* absent: *out stays; of another type: the config refused it */
     if (*out >= 1 && *out <= MAX_HEADS) return ELM_OK;
     return elm_fail(err, ELM_MALFORMED, "'%s': '%s' is missing or impossible", s->where, full);
 }
@@ -160,13 +172,15 @@ static elm_status read_heads(const elm_source *s, const elm_gguf_architecture *a
 /* The metadata's texts that stand on their own. */
 static elm_status read_texts(elm_source *s, elm_error *err) {
     elm_span text;
-    if (elm_gguf_string(&s->gguf, "general.name", &text)) s->name = elm_arena_string(&s->arena, text);
+    if (elm_gguf_string(&s->gguf, "general.name", &text))
+        s->name = elm_arena_string(&s->arena, text);
     if (!s->name) return elm_fail_oom(err, 64, "the model's name");
     if (!elm_gguf_string(&s->gguf, "tokenizer.chat_template", &text)) return ELM_OK;
     s->chat_template = elm_arena_string(&s->arena, text);
     if (!s->chat_template) return elm_fail_oom(err, text.size, "the chat template");
     if (text.size > MAX_TEMPLATE_BYTES || strlen(s->chat_template) != text.size) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': tokenizer.chat_template is over %d bytes or holds a zero byte",
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s': tokenizer.chat_template is over %d bytes or holds a zero byte",
                         s->where, MAX_TEMPLATE_BYTES);
     }
     return ELM_OK;
@@ -184,7 +198,8 @@ elm_status elm_source_read_gguf(elm_source *s, const char *path, elm_error *err)
     }
     const elm_gguf_architecture *a = elm_gguf_architecture_find(name);
     if (!a) {
-        return elm_fail(err, ELM_UNSUPPORTED, "'%s': architecture '%.*s' is not supported in GGUF files", path,
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "'%s': architecture '%.*s' is not supported in GGUF files", path,
                         (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
     }
     ELM_TRY(elm_gguf_config(&s->gguf, a, &s->arena, &s->config, err));
@@ -192,7 +207,8 @@ elm_status elm_source_read_gguf(elm_source *s, const char *path, elm_error *err)
     ELM_TRY(read_heads(s, a, "head_count", &heads, err));
     kv_heads = heads;
     ELM_TRY(read_heads(s, a, "head_count_kv", &kv_heads, err));
-    ELM_TRY(elm_gguf_rename_tensors(&s->gguf, a, (uint32_t)heads, (uint32_t)kv_heads, &s->arena, err));
+    ELM_TRY(
+        elm_gguf_rename_tensors(&s->gguf, a, (uint32_t)heads, (uint32_t)kv_heads, &s->arena, err));
     ELM_TRY(read_vocab(s, err));
     ELM_TRY(special_tokens(s, err));
     return read_texts(s, err);

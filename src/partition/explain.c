@@ -2,7 +2,8 @@
 #include "partition/select.h"
 
 /* Multiply-adds for one token, and bytes of weights that are read for it. */
-static void cost(const elm_plan *plan, const elm_tensor *tensors, uint32_t n, uint64_t *macs, uint64_t *bytes) {
+static void cost(const elm_plan *plan, const elm_tensor *tensors, uint32_t n, uint64_t *macs,
+                 uint64_t *bytes) {
     const elm_node *node = &plan->graph->nodes[n];
     if (node->op != ELM_OP_LINEAR) return;
     const elm_tensor *w = &tensors[plan->graph->values[node->inputs[1]].index];
@@ -10,7 +11,8 @@ static void cost(const elm_plan *plan, const elm_tensor *tensors, uint32_t n, ui
     *bytes += w->codes_bytes + w->scales_bytes + w->zeros_bytes;
 }
 
-/* The segment that computes a value, views seen through; UINT32_MAX for weights, inputs and state. */
+/* The segment that computes a value, views seen through; UINT32_MAX for weights, inputs and state.
+ */
 static uint32_t segment_of(const elm_plan *plan, const uint32_t *segment_of_node, elm_value_id id) {
     const elm_value *v = &plan->graph->values[id];
     while (v->kind == ELM_VALUE_NODE && plan->node_device[v->index] == ELM_DEVICE_VIEW) {
@@ -33,17 +35,20 @@ static uint64_t boundary(const elm_plan *plan, const uint32_t *segment_of_node, 
     return bytes;
 }
 
-void elm_plan_explain(const elm_plan *plan, const elm_module *module, const elm_tensor *tensors, elm_buf *out) {
+void elm_plan_explain(const elm_plan *plan, const elm_module *module, const elm_tensor *tensors,
+                      elm_buf *out) {
     const elm_allocator *a = plan->arena.alloc;
     uint32_t *segment_of_node = NULL;
     (void)module;
-    if (elm_alloc_array(a, plan->graph->n_nodes, sizeof *segment_of_node, "a plan's text", &segment_of_node, NULL) !=
-        ELM_OK) {
+    if (elm_alloc_array(a, plan->graph->n_nodes, sizeof *segment_of_node, "a plan's text",
+                        &segment_of_node, NULL) != ELM_OK) {
         out->status = ELM_OUT_OF_MEMORY;
         return;
     }
-    elm_buf_printf(out, "| segment | backend | nodes | first node | MMACs/token | weights MB | in, bytes/token |\n"
-                        "|---:|---|---:|---|---:|---:|---:|\n");
+    elm_buf_printf(
+        out,
+        "| segment | backend | nodes | first node | MMACs/token | weights MB | in, bytes/token |\n"
+        "|---:|---|---:|---|---:|---:|---:|\n");
     for (uint32_t s = 0; s < plan->n_segments; s++) {
         const elm_segment *segment = &plan->segments[s];
         uint64_t macs = 0, bytes = 0;
@@ -52,12 +57,13 @@ void elm_plan_explain(const elm_plan *plan, const elm_module *module, const elm_
             segment_of_node[n] = s;
             cost(plan, tensors, n, &macs, &bytes);
         }
-        elm_buf_printf(out, "| %u | %s | %u | %s | %.2f | %.2f | %llu |\n", s, plan->devices[segment->device].backend->name,
-                       segment->count, plan->graph->nodes[plan->order[segment->first]].name, (double)macs / 1e6,
+        elm_buf_printf(out, "| %u | %s | %u | %s | %.2f | %.2f | %llu |\n", s,
+                       plan->devices[segment->device].backend->name, segment->count,
+                       plan->graph->nodes[plan->order[segment->first]].name, (double)macs / 1e6,
                        (double)bytes / 1e6, (unsigned long long)boundary(plan, segment_of_node, s));
     }
-    elm_buf_printf(out, "\nscratch %.2f MB, workspaces %.2f MB\n", (double)plan->scratch_bytes / 1e6,
-                   (double)plan->workspace_bytes / 1e6);
+    elm_buf_printf(out, "\nscratch %.2f MB, workspaces %.2f MB\n",
+                   (double)plan->scratch_bytes / 1e6, (double)plan->workspace_bytes / 1e6);
     for (uint32_t n = 0; n < plan->graph->n_nodes; n++) {
         if (!plan->node_reason[n]) continue;
         elm_buf_printf(out, "%s -> %s: %s\n", plan->graph->nodes[n].name,

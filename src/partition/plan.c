@@ -24,7 +24,8 @@ static elm_status prepare(elm_plan *plan, const elm_platform *platform, const el
             .max_rows = o->max_rows,
             .max_threads = o->max_threads,
         };
-        ELM_TRY(device->backend->prepare(device->handle, &info, &segment->program, &segment->workspace_bytes, err));
+        ELM_TRY(device->backend->prepare(device->handle, &info, &segment->program,
+                                         &segment->workspace_bytes, err));
         segment->workspace_offset = plan->workspace_bytes;
         plan->workspace_bytes += elm_round_up(segment->workspace_bytes, WORKSPACE_ALIGN);
     }
@@ -34,22 +35,25 @@ static elm_status prepare(elm_plan *plan, const elm_platform *platform, const el
 static elm_status make(elm_plan *plan, const elm_platform *platform, const elm_module *module,
                        const elm_tensor *tensors, const elm_plan_options *o, elm_error *err) {
     uint32_t n = plan->graph->n_nodes;
-    if (o->n_devices < 1 || o->n_devices > ELM_MAX_DEVICES || o->max_tokens < 1 || o->max_rows < 1) {
+    if (o->n_devices < 1 || o->n_devices > ELM_MAX_DEVICES || o->max_tokens < 1 ||
+        o->max_rows < 1) {
         return elm_fail(err, ELM_INVALID_ARGUMENT, "a plan needs a device, a token and a row");
     }
     memcpy(plan->devices, o->devices, o->n_devices * sizeof *o->devices);
     plan->n_devices = o->n_devices;
     plan->node_device = elm_arena_array(&plan->arena, n, sizeof *plan->node_device);
     plan->node_reason = elm_arena_array(&plan->arena, n, sizeof *plan->node_reason);
-    if (!plan->node_device || !plan->node_reason) return elm_fail_oom(err, n * sizeof *plan->node_reason, "the plan");
+    if (!plan->node_device || !plan->node_reason)
+        return elm_fail_oom(err, n * sizeof *plan->node_reason, "the plan");
     ELM_TRY(elm_plan_select(plan, module, tensors, o, err));
     ELM_TRY(elm_plan_cut(plan, err));
     ELM_TRY(elm_plan_layout(plan, o->max_tokens, o->max_rows, err));
     return prepare(plan, platform, module, tensors, o, err);
 }
 
-elm_status elm_plan_make(const elm_platform *platform, const elm_module *module, const elm_graph *graph,
-                         const elm_tensor *tensors, const elm_plan_options *options, elm_plan *out, elm_error *err) {
+elm_status elm_plan_make(const elm_platform *platform, const elm_module *module,
+                         const elm_graph *graph, const elm_tensor *tensors,
+                         const elm_plan_options *options, elm_plan *out, elm_error *err) {
     memset(out, 0, sizeof *out);
     elm_arena_init(&out->arena, platform->alloc, 0);
     out->graph = graph;
@@ -61,7 +65,8 @@ elm_status elm_plan_make(const elm_platform *platform, const elm_module *module,
 void elm_plan_free(elm_plan *plan) {
     for (uint32_t s = 0; s < plan->n_segments; s++) {
         elm_segment *segment = &plan->segments[s];
-        if (segment->program) plan->devices[segment->device].backend->program_free(segment->program);
+        if (segment->program)
+            plan->devices[segment->device].backend->program_free(segment->program);
     }
     elm_arena_free(&plan->arena);
     memset(plan, 0, sizeof *plan);

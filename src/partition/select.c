@@ -8,7 +8,8 @@ enum { REASON_BYTES = 160 };
 
 /* Asks the devices in order. *reason is the first choice's refusal, or empty. */
 static uint8_t ask(const elm_plan *plan, const elm_module *module, const elm_tensor *tensors,
-                   const elm_plan_options *o, uint32_t n, char *reason, char *all, size_t all_bytes) {
+                   const elm_plan_options *o, uint32_t n, char *reason, char *all,
+                   size_t all_bytes) {
     const elm_node *node = &plan->graph->nodes[n];
     size_t used = 0;
     reason[0] = all[0] = 0;
@@ -18,12 +19,14 @@ static uint8_t ask(const elm_plan *plan, const elm_module *module, const elm_ten
         bool refused = o->refuse && o->refuse(o->refuse_context, n, d);
         if (refused) {
             snprintf(why, sizeof why, "refused by the caller");
-        } else if (device->backend->supports(device->handle, module, plan->graph, node, tensors, why, sizeof why)) {
+        } else if (device->backend->supports(device->handle, module, plan->graph, node, tensors,
+                                             why, sizeof why)) {
             return (uint8_t)d;
         }
         if (d == 0) memcpy(reason, why, REASON_BYTES);
         if (used < all_bytes - 1) {
-            used += (size_t)snprintf(all + used, all_bytes - used, "%s%s: %s", d ? "; " : "", device->backend->name, why);
+            used += (size_t)snprintf(all + used, all_bytes - used, "%s%s: %s", d ? "; " : "",
+                                     device->backend->name, why);
         }
     }
     return UINT8_MAX;

@@ -10,7 +10,9 @@
 
 enum { Q4_0_BYTES = 18, Q8_0_BYTES = 34, BLOCK = 32 };
 
-static uint16_t f16_at(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+static uint16_t f16_at(const uint8_t *p) {
+    return (uint16_t)(p[0] | p[1] << 8);
+}
 
 void elm_carry_q4_0_panel(const elm_p16_shape *shape, const uint8_t *blocks, size_t row_bytes,
                           uint32_t n_rows, uint32_t panel, elm_p16_planes *planes) {

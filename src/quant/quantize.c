@@ -1,4 +1,5 @@
-/* quantize.c - the panel loop over groups, packing, and the error measured on what is stored; quant/. */
+/* quantize.c - the panel loop over groups, packing, and the error measured on what is stored;
+ * quant/. */
 #include "quant/quantize.h"
 
 #include "base/f16.h"
@@ -26,8 +27,8 @@ double elm_quant_error_rel_rms(const elm_quant_error *e) {
 int32_t elm_scale_exp_for(elm_dtype dtype, float amax) {
     const elm_dtype_info *info = elm_dtype_get(dtype);
     if (!info || !info->has_scales || !(amax > 0.0f) || !isfinite(amax)) return 0;
-    /* f16 is normal from 2^-14. Groups may be 2^9 quieter than the loudest one before their scale loses
-       bits when the largest scale is at least 2^-5; it must stay below 2^15. */
+    /* f16 is normal from 2^-14. Groups may be 2^9 quieter than the loudest one before their scale
+       loses bits when the largest scale is at least 2^-5; it must stay below 2^15. */
     int exponent;
     frexpf(amax / (info->bits == 4 ? 7.0f : 127.0f), &exponent);
     return exponent < -5 || exponent > 14 ? exponent : 0;

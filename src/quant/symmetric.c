@@ -1,10 +1,11 @@
 /* symmetric.c - one scale a group, signed, found by search; quant/.
  *
- * INT4: the element of largest magnitude may land on -8, so the scale takes that element's opposite sign
- * (which is why it is signed). Candidate scales place it between 6.2 and 9.4 steps from zero; for each the
- * codes are rounded and the least-squares scale sum(w q) / sum(q q) of those codes is taken. The candidate with
- * the largest (sum w q)^2 / sum q q leaves the smallest squared error (Cauchy-Schwarz). The search costs no
- * data and takes about 16 % off the error of amax / 8. INT8: amax / 127, no search. */
+ * INT4: the element of largest magnitude may land on -8, so the scale takes that element's opposite
+ * sign (which is why it is signed). Candidate scales place it between 6.2 and 9.4 steps from zero;
+ * for each the codes are rounded and the least-squares scale sum(w q) / sum(q q) of those codes is
+ * taken. The candidate with the largest (sum w q)^2 / sum q q leaves the smallest squared error
+ * (Cauchy-Schwarz). The search costs no data and takes about 16 % off the error of amax / 8. INT8:
+ * amax / 127, no search. */
 #include "base/f16.h"
 #include "quant/quantize.h"
 
@@ -16,7 +17,8 @@ static inline float round_even(float x) {
     return (x + magic) - magic;
 }
 
-/* NaN becomes `low`: the caller counts it and refuses the tensor, but no conversion may be undefined. */
+/* NaN becomes `low`: the caller counts it and refuses the tensor, but no conversion may be
+ * undefined. */
 static inline float clamp(float x, float low, float high) {
     x = x > low ? x : low;
     return x < high ? x : high;
@@ -24,8 +26,8 @@ static inline float clamp(float x, float low, float high) {
 
 enum { LANES = 8, N_CANDIDATES = 17 };
 
-/* Sums of w q and q q for codes round(w * inverse), in LANES partial sums so that the order of addition, and
- * with it the result, is the same however the compiler vectorises. */
+/* Sums of w q and q q for codes round(w * inverse), in LANES partial sums so that the order of
+ * addition, and with it the result, is the same however the compiler vectorises. */
 static inline __attribute__((always_inline)) void sums_of(const float *w, uint32_t n, float inverse,
                                                           float *sum_wq, float *sum_qq) {
     float wq[LANES] = {0}, qq[LANES] = {0};

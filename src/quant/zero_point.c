@@ -1,7 +1,8 @@
 /* zero_point.c - a scale and an integer zero a group, range searched; quant/.
  *
- * w' = scale * (code - zero). The range [low, high] always holds 0 and is shrunk at both ends, independently, in
- * steps; the pair with the smallest squared error wins. INT8 takes the full range without a search. */
+ * w' = scale * (code - zero). The range [low, high] always holds 0 and is shrunk at both ends,
+ * independently, in steps; the pair with the smallest squared error wins. INT8 takes the full range
+ * without a search. */
 #include "base/f16.h"
 #include "quant/quantize.h"
 

@@ -28,10 +28,12 @@ static elm_status add_named(elm_model *m, const char *name, uint32_t cpu_mask, e
         used += (size_t)snprintf(known + used, sizeof known - used, i ? ", %s" : "%s",
                                  elm_backend_table[i]->name);
     }
-    return elm_fail(err, ELM_INVALID_ARGUMENT, "no backend is called '%s'; this build has: %s", name, known);
+    return elm_fail(err, ELM_INVALID_ARGUMENT, "no backend is called '%s'; this build has: %s",
+                    name, known);
 }
 
-elm_status elm_model_open_devices(elm_model *m, const char *list, uint32_t cpu_mask, elm_error *err) {
+elm_status elm_model_open_devices(elm_model *m, const char *list, uint32_t cpu_mask,
+                                  elm_error *err) {
     char name[32];
     bool strict = false;
     size_t n = 0;
@@ -40,8 +42,9 @@ elm_status elm_model_open_devices(elm_model *m, const char *list, uint32_t cpu_m
             strict = true;
         } else if (*p != ',' && *p != 0) {
             if (n + 1 >= sizeof name) {
-                return elm_fail(err, ELM_INVALID_ARGUMENT, "the backend list '%s' has a name of over %zu bytes",
-                                list, sizeof name - 1);
+                return elm_fail(err, ELM_INVALID_ARGUMENT,
+                                "the backend list '%s' has a name of over %zu bytes", list,
+                                sizeof name - 1);
             }
             name[n++] = *p;
             continue;

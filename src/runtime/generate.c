@@ -1,7 +1,7 @@
 /* generate.c - the decode loop: sample, decode text, look for an end, run the token; runtime.
  *
- * Text goes out as whole code points. Where it could be the beginning of a stop string it is held back until
- * that is decided. */
+ * Text goes out as whole code points. Where it could be the beginning of a stop string it is held
+ * back until that is decided. */
 #include "runtime/session.h"
 
 #include <string.h>
@@ -70,7 +70,8 @@ static elm_stop_reason flush(generation *g, bool final) {
         g->session->text.size = 0;
         return go_on ? ELM_STOP_STRING : ELM_STOP_CALLBACK;
     }
-    return emit(g, text.size - (final ? 0 : undecided(g, text))) ? ELM_STOP_NONE : ELM_STOP_CALLBACK;
+    return emit(g, text.size - (final ? 0 : undecided(g, text))) ? ELM_STOP_NONE
+                                                                 : ELM_STOP_CALLBACK;
 }
 
 /* One sampled token: counts it, tells the callbacks, and says whether it ends the text. */
@@ -84,7 +85,8 @@ static elm_stop_reason take(generation *g, int32_t id, elm_generate_result *out)
     s->tokens[s->n_tokens++] = id;
     elm_sampler_saw(&s->sampler, id, true);
     out->n_tokens++;
-    elm_detokenizer_push(s->model->tokenizer, &g->detokenizer, id, !g->options->show_special, &s->text);
+    elm_detokenizer_push(s->model->tokenizer, &g->detokenizer, id, !g->options->show_special,
+                         &s->text);
     elm_stop_reason reason = flush(g, false);
     if (reason != ELM_STOP_NONE) return reason;
     if (g->options->max_tokens && out->n_tokens >= g->options->max_tokens) return ELM_STOP_LENGTH;
@@ -122,7 +124,8 @@ elm_status elm_session_generate(elm_session *s, const elm_generate_options *opti
     memset(out, 0, sizeof *out);
     elm_options_copy(&o, sizeof o, options);
     if (s->n_tokens == 0) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "nothing to continue: append at least one token first");
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "nothing to continue: append at least one token first");
     }
     generation g = {.session = s, .options = &o};
     elm_buf_clear(&s->text);

@@ -3,8 +3,8 @@
 
 #include <math.h>
 
-static elm_status u32(const elm_json *meta, const char *key, int64_t min, int64_t max, uint32_t *out,
-                      elm_error *err) {
+static elm_status u32(const elm_json *meta, const char *key, int64_t min, int64_t max,
+                      uint32_t *out, elm_error *err) {
     int64_t value = *out;
     ELM_TRY(elm_json_int(meta, key, min, max, "meta", &value, err));
     if (value < min) return elm_fail(err, ELM_MALFORMED, "meta: '%s' is missing", key);
@@ -16,13 +16,15 @@ static elm_status ids(const elm_json *meta, const char *key, uint32_t vocab, elm
                       int32_t **out, uint32_t *n_out, elm_error *err) {
     const elm_json *list = elm_json_find(meta, key);
     if (!list) return ELM_OK;
-    if (list->type != ELM_JSON_ARRAY) return elm_fail(err, ELM_MALFORMED, "meta: '%s' is no list", key);
+    if (list->type != ELM_JSON_ARRAY)
+        return elm_fail(err, ELM_MALFORMED, "meta: '%s' is no list", key);
     int32_t *values = elm_arena_array(arena, list->count, sizeof *values);
     if (!values && list->count > 0) return elm_fail_oom(err, list->count * sizeof *values, key);
     for (uint32_t i = 0; i < list->count; i++) {
         const elm_json *v = &list->as.items[i];
         if (v->type != ELM_JSON_INT || v->as.integer < 0 || v->as.integer >= vocab) {
-            return elm_fail(err, ELM_MALFORMED, "meta: '%s' holds an id outside 0..%u", key, vocab - 1);
+            return elm_fail(err, ELM_MALFORMED, "meta: '%s' holds an id outside 0..%u", key,
+                            vocab - 1);
         }
         values[i] = (int32_t)v->as.integer;
     }
@@ -31,13 +33,13 @@ static elm_status ids(const elm_json *meta, const char *key, uint32_t vocab, elm
     return ELM_OK;
 }
 
-static elm_status number(const elm_json *object, const char *key, double min, double max, float *out,
-                         elm_error *err) {
+static elm_status number(const elm_json *object, const char *key, double min, double max,
+                         float *out, elm_error *err) {
     double value = (double)*out;
     ELM_TRY(elm_json_double(object, key, "meta.sampling", &value, err));
     if (!(value >= min && value <= max)) {
-        return elm_fail(err, ELM_MALFORMED, "meta.sampling: '%s' is %g; expected %g..%g", key, value, min,
-                        max);
+        return elm_fail(err, ELM_MALFORMED, "meta.sampling: '%s' is %g; expected %g..%g", key,
+                        value, min, max);
     }
     *out = (float)value;
     return ELM_OK;
@@ -72,7 +74,8 @@ static elm_status text(const elm_json *meta, const char *key, elm_arena *arena, 
 elm_status elm_meta_read(elm_span section, elm_arena *arena, elm_meta *out, elm_error *err) {
     const elm_json *meta = NULL;
     ELM_TRY(elm_json_parse(section, "meta", NULL, arena, &meta, err));
-    if (meta->type != ELM_JSON_OBJECT) return elm_fail(err, ELM_MALFORMED, "meta: expected an object");
+    if (meta->type != ELM_JSON_OBJECT)
+        return elm_fail(err, ELM_MALFORMED, "meta: expected an object");
     ELM_TRY(text(meta, "architecture", arena, &out->architecture, err));
     ELM_TRY(text(meta, "name", arena, &out->name, err));
     ELM_TRY(u32(meta, "vocab_size", 1, ELM_MAX_DIM, &out->vocab_size, err));

@@ -1,7 +1,8 @@
 /* model.c - opening and closing a model; runtime.
  *
- * Opening maps the file, checks and reads the small sections, opens devices and makes the plan. Weights are not
- * touched: their checksums are compared at the first step (elm_model_check_weights). */
+ * Opening maps the file, checks and reads the small sections, opens devices and makes the plan.
+ * Weights are not touched: their checksums are compared at the first step
+ * (elm_model_check_weights). */
 #include "runtime/model.h"
 
 #include <stdio.h>
@@ -46,7 +47,8 @@ static elm_status read_graph(elm_model *m, elm_error *err) {
     m->graph = elm_module_graph(m->module, "text");
     if (!m->graph) return elm_fail(err, ELM_MALFORMED, "the file has no graph 'text'");
     const elm_value *out = &m->graph->values[m->graph->output];
-    if (out->n_dims != 2 || out->dims[0] != ELM_DIM_R || out->dims[1] != (elm_dim)m->meta.vocab_size) {
+    if (out->n_dims != 2 || out->dims[0] != ELM_DIM_R ||
+        out->dims[1] != (elm_dim)m->meta.vocab_size) {
         return elm_fail(err, ELM_MALFORMED, "the graph's output is not [R][%u], as meta says",
                         m->meta.vocab_size);
     }
@@ -82,12 +84,13 @@ static elm_status open_all(elm_model *m, const char *path, const elm_model_optio
     ELM_TRY(read_text_sections(m, err));
     m->n_threads = o->n_threads ? o->n_threads : default_threads();
     if (m->n_threads > ELM_MAX_THREADS) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "%u threads; at most %d", m->n_threads, ELM_MAX_THREADS);
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "%u threads; at most %d", m->n_threads,
+                        ELM_MAX_THREADS);
     }
     m->max_batch_tokens = o->max_batch_tokens ? o->max_batch_tokens : ELM_DEFAULT_BATCH_TOKENS;
     if (m->max_batch_tokens > ELM_MAX_BATCH_TOKENS) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "a batch of %u tokens; at most %d", m->max_batch_tokens,
-                        ELM_MAX_BATCH_TOKENS);
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "a batch of %u tokens; at most %d",
+                        m->max_batch_tokens, ELM_MAX_BATCH_TOKENS);
     }
     ELM_TRY(elm_thread_pool_create(m->platform.alloc, m->n_threads, &m->pool, err));
     ELM_TRY(elm_model_open_devices(m, o->backends, o->cpu_mask, err));

@@ -1,6 +1,8 @@
-/* model.h - an open model: the mapped file, its graph and plan, tokenizer, template; immutable after open.
+/* model.h - an open model: the mapped file, its graph and plan, tokenizer, template; immutable
+ * after open.
  *
- * Layer: runtime. Shared by all threads; only the weight checks and the pool carry state, both locked. */
+ * Layer: runtime. Shared by all threads; only the weight checks and the pool carry state, both
+ * locked. */
 #ifndef ELM_RUNTIME_MODEL_H
 #define ELM_RUNTIME_MODEL_H
 
@@ -15,8 +17,8 @@
 enum {
     ELM_DEFAULT_BATCH_TOKENS = 512,
     ELM_MAX_BATCH_TOKENS = 8192,
-    ELM_DECODE_ROWS = 8,       /* rows of logits that an ordinary step may ask for */
-    ELM_REWIND_SLACK = 256,    /* positions that a ring keeps beyond its window */
+    ELM_DECODE_ROWS = 8,    /* rows of logits that an ordinary step may ask for */
+    ELM_REWIND_SLACK = 256, /* positions that a ring keeps beyond its window */
     ELM_DEFAULT_CONTEXT = 4096,
 };
 
@@ -73,22 +75,23 @@ elm_status elm_model_open_with(elm_model **out, const char *path, const elm_mode
                                const elm_model_hooks *hooks, elm_error *err) ELM_MUST_CHECK;
 
 /* Reads META into *out; strings live in `arena`. */
-elm_status elm_meta_read(elm_span section, elm_arena *arena, elm_meta *out, elm_error *err)
-    ELM_MUST_CHECK;
+elm_status elm_meta_read(elm_span section, elm_arena *arena, elm_meta *out,
+                         elm_error *err) ELM_MUST_CHECK;
 
 /* Opens the devices of a --backend list (NULL: every backend that opens, ref and null left out). */
-elm_status elm_model_open_devices(elm_model *m, const char *list, uint32_t cpu_mask, elm_error *err)
-    ELM_MUST_CHECK;
+elm_status elm_model_open_devices(elm_model *m, const char *list, uint32_t cpu_mask,
+                                  elm_error *err) ELM_MUST_CHECK;
 
 /* Checks every weight's chunks once, on all threads; later calls cost one load. */
 elm_status elm_model_check_weights(elm_model *m, elm_error *err) ELM_MUST_CHECK;
 
 /* A plan like the model's own for other batch sizes. Free with elm_plan_free. */
 elm_status elm_model_make_plan(elm_model *m, uint32_t max_tokens, uint32_t max_rows,
-                               const elm_model_hooks *hooks, elm_plan *out, elm_error *err)
-    ELM_MUST_CHECK;
+                               const elm_model_hooks *hooks, elm_plan *out,
+                               elm_error *err) ELM_MUST_CHECK;
 
-/* Copies an option struct of an older or newer caller: min(struct_size, own_bytes), the rest zero. */
+/* Copies an option struct of an older or newer caller: min(struct_size, own_bytes), the rest zero.
+ */
 void elm_options_copy(void *out, size_t own_bytes, const void *options);
 
 #endif

@@ -33,8 +33,8 @@ elm_status elm_sampler_init(elm_sampler *s, const elm_allocator *alloc, const el
     s->n_suppressed = meta->n_suppress_ids;
     ELM_TRY(elm_alloc_array(alloc, s->n_tokens, sizeof *s->candidates, "sampler candidates",
                             &s->candidates, err));
-    ELM_TRY(elm_alloc_array(alloc, s->n_tokens, sizeof *s->generated, "sampler counts", &s->generated,
-                            err));
+    ELM_TRY(elm_alloc_array(alloc, s->n_tokens, sizeof *s->generated, "sampler counts",
+                            &s->generated, err));
     return elm_alloc_array(alloc, s->n_tokens, sizeof *s->seen, "sampler marks", &s->seen, err);
 }
 

@@ -1,7 +1,8 @@
-/* sampler.h - from logits to one token. Deterministic: the n-th token of a session depends on the logits, the
- * settings, the seed and n only.
+/* sampler.h - from logits to one token. Deterministic: the n-th token of a session depends on the
+ * logits, the settings, the seed and n only.
  *
- * Order of the steps, as Hugging Face applies them: penalties, temperature, top-k, top-p, min-p, draw. */
+ * Order of the steps, as Hugging Face applies them: penalties, temperature, top-k, top-p, min-p,
+ * draw. */
 #ifndef ELM_RUNTIME_SAMPLER_H
 #define ELM_RUNTIME_SAMPLER_H
 

@@ -9,13 +9,15 @@ enum { MAX_TEXT_BYTES = 1 << 20, MAX_CONVERSATION_BYTES = 16 << 20 };
 
 static elm_status check_context(const elm_model *m, uint32_t n_context, elm_error *err) {
     if (n_context >= 1 && n_context <= ELM_MAX_DIM) return ELM_OK;
-    return elm_fail(err, ELM_INVALID_ARGUMENT, "a context of %u positions; expected 1..%d (the model was made for %u)",
+    return elm_fail(err, ELM_INVALID_ARGUMENT,
+                    "a context of %u positions; expected 1..%d (the model was made for %u)",
                     n_context, ELM_MAX_DIM, m->meta.context_length);
 }
 
 static uint32_t context_of(const elm_model *m, uint32_t wanted) {
     if (wanted > 0) return wanted;
-    return m->meta.context_length < ELM_DEFAULT_CONTEXT ? m->meta.context_length : ELM_DEFAULT_CONTEXT;
+    return m->meta.context_length < ELM_DEFAULT_CONTEXT ? m->meta.context_length
+                                                        : ELM_DEFAULT_CONTEXT;
 }
 
 static uint64_t sampler_bytes(const elm_model *m) {
@@ -40,13 +42,15 @@ static elm_status allocate(elm_session *s, elm_error *err) {
     s->kv_bytes = elm_states_bytes(m, s->kv_dtype, s->n_context);
     s->scratch_bytes = m->plan.scratch_bytes;
     s->workspace_bytes = m->plan.workspace_bytes;
-    ELM_TRY(elm_alloc_array(s->alloc, s->n_context, sizeof *s->tokens, "the timeline", &s->tokens, err));
+    ELM_TRY(elm_alloc_array(s->alloc, s->n_context, sizeof *s->tokens, "the timeline", &s->tokens,
+                            err));
     ELM_TRY(elm_alloc_array(s->alloc, m->max_batch_tokens, sizeof *s->positions, "positions",
                             &s->positions, err));
     ELM_TRY(elm_alloc_array(s->alloc, m->module->n_states, sizeof *s->states, "state variables",
                             &s->states, err));
-    ELM_TRY(elm_alloc(s->alloc, s->kv_bytes, "the KV cache (a smaller context or --kv int8 takes less)",
-                      &s->kv_memory, err));
+    ELM_TRY(elm_alloc(s->alloc, s->kv_bytes,
+                      "the KV cache (a smaller context or --kv int8 takes less)", &s->kv_memory,
+                      err));
     ELM_TRY(elm_alloc(s->alloc, s->scratch_bytes, "activations", &s->scratch, err));
     ELM_TRY(elm_alloc(s->alloc, s->workspace_bytes, "kernel workspaces", &s->workspace, err));
     elm_states_layout(s);
@@ -56,8 +60,8 @@ static elm_status allocate(elm_session *s, elm_error *err) {
     return elm_sampler_init(&s->sampler, s->alloc, &m->meta, err);
 }
 
-elm_status elm_session_create(elm_model *model, const elm_session_options *options, elm_session **out,
-                              elm_error *err) {
+elm_status elm_session_create(elm_model *model, const elm_session_options *options,
+                              elm_session **out, elm_error *err) {
     elm_session *s = NULL;
     elm_session_options o;
     *out = NULL;
@@ -98,10 +102,18 @@ void elm_session_free(elm_session *s) {
     elm_free(alloc, s, sizeof *s);
 }
 
-uint32_t elm_session_length(const elm_session *s) { return s->n_tokens; }
-uint32_t elm_session_context(const elm_session *s) { return s->n_context; }
-const int32_t *elm_session_tokens(const elm_session *s) { return s->tokens; }
-void elm_session_cancel(elm_session *s) { atomic_store(&s->cancelled, true); }
+uint32_t elm_session_length(const elm_session *s) {
+    return s->n_tokens;
+}
+uint32_t elm_session_context(const elm_session *s) {
+    return s->n_context;
+}
+const int32_t *elm_session_tokens(const elm_session *s) {
+    return s->tokens;
+}
+void elm_session_cancel(elm_session *s) {
+    atomic_store(&s->cancelled, true);
+}
 
 const float *elm_session_logits(const elm_session *s) {
     return s->n_run == s->n_tokens ? s->logits : NULL;
@@ -126,9 +138,9 @@ void elm_session_get_stats(const elm_session *s, elm_stats *out) {
 
 /* ---- steps ---- */
 
-elm_status elm_session_step(elm_session *s, const elm_plan *plan, uint8_t *scratch, uint8_t *workspace,
-                            uint32_t n, uint32_t n_rows, const float **out_logits, uint32_t *row_stride,
-                            elm_error *err) {
+elm_status elm_session_step(elm_session *s, const elm_plan *plan, uint8_t *scratch,
+                            uint8_t *workspace, uint32_t n, uint32_t n_rows,
+                            const float **out_logits, uint32_t *row_stride, elm_error *err) {
     int32_t rows[ELM_MAX_BATCH_TOKENS];
     if (atomic_exchange(&s->cancelled, false)) return elm_fail(err, ELM_CANCELLED, "cancelled");
     ELM_TRY(elm_model_check_weights(s->model, err));
@@ -168,8 +180,9 @@ elm_status elm_session_run_pending(elm_session *s, elm_error *err) {
 static elm_status check_ids(const elm_session *s, const int32_t *ids, size_t n, elm_error *err) {
     for (size_t i = 0; i < n; i++) {
         if (ids[i] < 0 || (uint32_t)ids[i] >= s->model->meta.vocab_size) {
-            return elm_fail(err, ELM_INVALID_ARGUMENT, "token %zu is %d; the vocabulary has ids 0..%u", i,
-                            ids[i], s->model->meta.vocab_size - 1);
+            return elm_fail(err, ELM_INVALID_ARGUMENT,
+                            "token %zu is %d; the vocabulary has ids 0..%u", i, ids[i],
+                            s->model->meta.vocab_size - 1);
         }
     }
     return ELM_OK;
@@ -179,9 +192,10 @@ static elm_status check_ids(const elm_session *s, const int32_t *ids, size_t n, 
 static elm_status push(elm_session *s, const int32_t *ids, size_t n, elm_error *err) {
     ELM_TRY(check_ids(s, ids, n, err));
     if (n > s->n_context - s->n_tokens) {
-        return elm_fail(err, ELM_CONTEXT_FULL,
-                        "%zu more tokens do not fit: %u of %u positions are taken; ask for a larger context",
-                        n, s->n_tokens, s->n_context);
+        return elm_fail(
+            err, ELM_CONTEXT_FULL,
+            "%zu more tokens do not fit: %u of %u positions are taken; ask for a larger context", n,
+            s->n_tokens, s->n_context);
     }
     if (n > 0) memcpy(s->tokens + s->n_tokens, ids, n * sizeof *ids);
     s->n_tokens += (uint32_t)n;
@@ -190,7 +204,9 @@ static elm_status push(elm_session *s, const int32_t *ids, size_t n, elm_error *
 }
 
 /* Takes back what was pushed and not run, after a failed or cancelled step. */
-static void forget_unrun(elm_session *s) { s->n_tokens = s->n_run; }
+static void forget_unrun(elm_session *s) {
+    s->n_tokens = s->n_run;
+}
 
 elm_status elm_session_append(elm_session *s, const int32_t *ids, size_t n, elm_error *err) {
     uint64_t start = elm_now_us(&s->model->platform);
@@ -214,8 +230,10 @@ elm_status elm_session_append_logits(elm_session *s, const int32_t *ids, size_t 
     ELM_TRY(elm_session_run_pending(s, err));
     elm_plan plan;
     uint8_t *scratch = NULL, *workspace = NULL;
-    elm_status status = elm_model_make_plan(s->model, (uint32_t)batch, (uint32_t)batch, NULL, &plan, err);
-    if (status == ELM_OK) status = elm_alloc(s->alloc, plan.scratch_bytes, "activations", &scratch, err);
+    elm_status status =
+        elm_model_make_plan(s->model, (uint32_t)batch, (uint32_t)batch, NULL, &plan, err);
+    if (status == ELM_OK)
+        status = elm_alloc(s->alloc, plan.scratch_bytes, "activations", &scratch, err);
     if (status == ELM_OK) {
         status = elm_alloc(s->alloc, plan.workspace_bytes, "kernel workspaces", &workspace, err);
     }
@@ -253,8 +271,8 @@ static bool rings_reach(const elm_session *s, uint32_t n) {
 
 elm_status elm_session_rewind(elm_session *s, size_t n, elm_error *err) {
     if (n > s->n_tokens) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "cannot rewind to %zu: the timeline has %u tokens", n,
-                        s->n_tokens);
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "cannot rewind to %zu: the timeline has %u tokens", n, s->n_tokens);
     }
     s->n_tokens = (uint32_t)n;
     s->logits = NULL;
@@ -271,8 +289,9 @@ elm_status elm_session_sync(elm_session *s, const int32_t *ids, size_t n, size_t
     if (n_reused) *n_reused = 0;
     ELM_TRY(check_ids(s, ids, n, err));
     if (n > s->n_context) {
-        return elm_fail(err, ELM_CONTEXT_FULL, "%zu tokens do not fit a context of %u; ask for a larger one",
-                        n, s->n_context);
+        return elm_fail(err, ELM_CONTEXT_FULL,
+                        "%zu tokens do not fit a context of %u; ask for a larger one", n,
+                        s->n_context);
     }
     while (common < n && common < s->n_tokens && s->tokens[common] == ids[common]) common++;
     if (common == n && n > 0 && (common < s->n_tokens || !elm_session_logits(s))) common--;

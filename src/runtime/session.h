@@ -46,10 +46,11 @@ uint64_t elm_states_bytes(const elm_model *m, elm_dtype kv, uint32_t n_context);
 /* Points the session's states into its kv_memory. */
 void elm_states_layout(elm_session *s);
 
-/* Runs tokens [n_run, n_run + n) of the timeline as one step of `plan` with the logits of the last n_rows;
- * they are then in session->logits or, for other plans, at *out_logits. */
-elm_status elm_session_step(elm_session *s, const elm_plan *plan, uint8_t *scratch, uint8_t *workspace,
-                            uint32_t n, uint32_t n_rows, const float **out_logits, uint32_t *row_stride,
+/* Runs tokens [n_run, n_run + n) of the timeline as one step of `plan` with the logits of the last
+ * n_rows; they are then in session->logits or, for other plans, at *out_logits. */
+elm_status elm_session_step(elm_session *s, const elm_plan *plan, uint8_t *scratch,
+                            uint8_t *workspace, uint32_t n, uint32_t n_rows,
+                            const float **out_logits, uint32_t *row_stride,
                             elm_error *err) ELM_MUST_CHECK;
 
 /* Runs whatever has not been run; afterwards logits are those of the last token. */

@@ -4,22 +4,28 @@
 
 uint32_t elm_state_capacity(const elm_state *state, uint32_t n_context, uint32_t max_batch_tokens) {
     if (state->window == 0) return n_context;
-    /* A step writes its tokens before it reads: the window before the first of them must survive. */
+    /* A step writes its tokens before it reads: the window before the first of them must survive.
+     */
     uint64_t ring = (uint64_t)state->window + max_batch_tokens + ELM_REWIND_SLACK;
     return ring < n_context ? (uint32_t)ring : n_context;
 }
 
 elm_dtype elm_kv_dtype(const elm_model *m, elm_kv_type kv) {
     switch (kv) {
-    case ELM_KV_F32: return ELM_F32;
-    case ELM_KV_F16: return ELM_F16;
-    case ELM_KV_I8: return ELM_I8;
-    case ELM_KV_DEFAULT: break;
+    case ELM_KV_F32:
+        return ELM_F32;
+    case ELM_KV_F16:
+        return ELM_F16;
+    case ELM_KV_I8:
+        return ELM_I8;
+    case ELM_KV_DEFAULT:
+        break;
     }
     return m->meta.float_weights ? ELM_F32 : ELM_F16;
 }
 
-static size_t state_bytes(const elm_model *m, const elm_state *state, elm_dtype kv, uint32_t n_context) {
+static size_t state_bytes(const elm_model *m, const elm_state *state, elm_dtype kv,
+                          uint32_t n_context) {
     return elm_kv_bytes(kv, state->n_heads, state->k_dim, state->v_dim,
                         elm_state_capacity(state, n_context, m->max_batch_tokens));
 }

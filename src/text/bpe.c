@@ -1,7 +1,8 @@
 /* bpe.c - byte pair encoding with a linked list and a heap: O(n log n) on any input; text.
  *
- * The pair with the lowest rank (or the highest score) merges first, the leftmost of equals before the others. A heap
- * entry is stale when its symbols have changed since; it is recognised by the ids it was made for. */
+ * The pair with the lowest rank (or the highest score) merges first, the leftmost of equals before
+ * the others. A heap entry is stale when its symbols have changed since; it is recognised by the
+ * ids it was made for. */
 #include "text/bpe.h"
 
 #include "base/utf8.h"
@@ -34,7 +35,9 @@ void elm_bpe_free(elm_bpe *b) {
     elm_buf_free(&b->heap);
 }
 
-static void emit(elm_bpe *b, int32_t id) { elm_buf_append(b->ids, &id, sizeof id); }
+static void emit(elm_bpe *b, int32_t id) {
+    elm_buf_append(b->ids, &id, sizeof id);
+}
 
 /* ---- heap ---- */
 
@@ -73,7 +76,9 @@ static candidate heap_pop(elm_buf *heap) {
 
 /* ---- symbols ---- */
 
-static symbol *symbols_of(elm_bpe *b) { return (symbol *)(void *)b->symbols.data; }
+static symbol *symbols_of(elm_bpe *b) {
+    return (symbol *)(void *)b->symbols.data;
+}
 
 static void add_symbol(elm_bpe *b, int32_t id, size_t begin, size_t end) {
     int32_t n = (int32_t)(b->symbols.size / sizeof(symbol));
@@ -82,17 +87,21 @@ static void add_symbol(elm_bpe *b, int32_t id, size_t begin, size_t end) {
     if (n > 0 && b->symbols.status == ELM_OK) symbols_of(b)[n - 1].next = n;
 }
 
-/* A character that the vocabulary does not have: its bytes, or the unknown token, which may swallow its like. */
+/* A character that the vocabulary does not have: its bytes, or the unknown token, which may swallow
+ * its like. */
 static void add_unknown(elm_bpe *b, elm_span piece, size_t begin, size_t end) {
     const elm_tokenizer *t = b->t;
     bool bytes = (t->flags & ELM_TOK_BYTE_FALLBACK) != 0;
     for (size_t i = begin; i < end && bytes; i++) bytes = t->byte_ids[piece.data[i]] >= 0;
-    for (size_t i = begin; i < end && bytes; i++) add_symbol(b, t->byte_ids[piece.data[i]], i, i + 1);
+    for (size_t i = begin; i < end && bytes; i++)
+        add_symbol(b, t->byte_ids[piece.data[i]], i, i + 1);
     if (bytes || t->unk_id == ELM_NO_TOKEN) return;
     size_t n = b->symbols.size / sizeof(symbol);
     symbol *last = n > 0 ? &symbols_of(b)[n - 1] : NULL;
-    if (last && last->id == t->unk_id && (t->flags & ELM_TOK_FUSE_UNK)) last->end = (uint32_t)end;
-    else add_symbol(b, t->unk_id, begin, end);
+    if (last && last->id == t->unk_id && (t->flags & ELM_TOK_FUSE_UNK))
+        last->end = (uint32_t)end;
+    else
+        add_symbol(b, t->unk_id, begin, end);
 }
 
 static void split(elm_bpe *b, elm_span piece) {
@@ -101,8 +110,10 @@ static void split(elm_bpe *b, elm_span piece) {
     if (t->flags & ELM_TOK_BYTE_LEVEL) {
         for (size_t i = 0; i < piece.size; i++) {
             int32_t id = t->byte_ids[piece.data[i]];
-            if (id >= 0) add_symbol(b, id, i, i + 1);
-            else add_unknown(b, piece, i, i + 1);
+            if (id >= 0)
+                add_symbol(b, id, i, i + 1);
+            else
+                add_unknown(b, piece, i, i + 1);
         }
         return;
     }
@@ -111,9 +122,12 @@ static void split(elm_bpe *b, elm_span piece) {
         int n = elm_utf8_decode(elm_span_of(piece.data + at, piece.size - at), &c);
         size_t end = at + (n > 0 ? (size_t)n : 1);
         int32_t id = elm_tokenizer_lookup(t, piece.data + at, end - at);
-        /* A score-merging vocabulary starts from all characters; unknown ones fall back at the end. */
-        if (id >= 0 || t->model == ELM_MODEL_SPM) add_symbol(b, id, at, end);
-        else add_unknown(b, piece, at, end);
+        /* A score-merging vocabulary starts from all characters; unknown ones fall back at the end.
+         */
+        if (id >= 0 || t->model == ELM_MODEL_SPM)
+            add_symbol(b, id, at, end);
+        else
+            add_unknown(b, piece, at, end);
         at = end;
     }
 }
@@ -143,7 +157,9 @@ static bool pair_of(elm_bpe *b, elm_span piece, const symbol *s, int32_t left, c
         return true;
     }
     uint32_t rank, id;
-    if (x->id < 0 || y->id < 0 || !elm_tokenizer_merge(t, (uint32_t)x->id, (uint32_t)y->id, &rank, &id)) return false;
+    if (x->id < 0 || y->id < 0 ||
+        !elm_tokenizer_merge(t, (uint32_t)x->id, (uint32_t)y->id, &rank, &id))
+        return false;
     out->key = rank;
     out->id = (int32_t)id;
     return true;
@@ -230,11 +246,15 @@ void elm_bpe_piece(elm_bpe *b, elm_span piece) {
     }
     split(b, piece);
     if (b->symbols.status != ELM_OK || b->symbols.size == 0) return;
-    if (b->symbols.size / sizeof(symbol) <= SMALL_PIECE) merge_small(b, piece);
-    else merge_large(b, piece);
+    if (b->symbols.size / sizeof(symbol) <= SMALL_PIECE)
+        merge_small(b, piece);
+    else
+        merge_large(b, piece);
     const symbol *s = symbols_of(b);
     for (int32_t i = 0; i != NONE; i = s[i].next) {
-        if (s[i].id >= 0) emit(b, s[i].id);
-        else emit_fallback(b, piece, &s[i]);
+        if (s[i].id >= 0)
+            emit(b, s[i].id);
+        else
+            emit_fallback(b, piece, &s[i]);
     }
 }

@@ -14,7 +14,8 @@ typedef struct elm_bpe {
 
 void elm_bpe_init(elm_bpe *b, const elm_tokenizer *t, elm_buf *ids);
 void elm_bpe_free(elm_bpe *b);
-/* Appends the ids of one piece (normalised text, not empty). Failures are latched in the buffers. */
+/* Appends the ids of one piece (normalised text, not empty). Failures are latched in the buffers.
+ */
 void elm_bpe_piece(elm_bpe *b, elm_span piece);
 
 #endif

@@ -1,7 +1,8 @@
 /* decode.c - ids to text, a token at a time, in whole code points; text.
  *
- * Bytes of a token are appended to what is held back. From the front, valid code points go out; a byte that can
- * never begin or continue one goes out as U+FFFD; a beginning that may still become valid stays. */
+ * Bytes of a token are appended to what is held back. From the front, valid code points go out; a
+ * byte that can never begin or continue one goes out as U+FFFD; a beginning that may still become
+ * valid stays. */
 #include "base/utf8.h"
 #include "text/tokenizer_blob.h"
 
@@ -9,8 +10,9 @@
 
 static const char replacement[] = "\xef\xbf\xbd";
 
-/* How many bytes of the malformed sequence at the front one U+FFFD stands for: the longest beginning that could
- * have been valid (the Unicode Standard's "maximal subpart", as Rust's and Python's decoders do), at least one. */
+/* How many bytes of the malformed sequence at the front one U+FFFD stands for: the longest
+ * beginning that could have been valid (the Unicode Standard's "maximal subpart", as Rust's and
+ * Python's decoders do), at least one. */
 static size_t malformed_bytes(elm_span s) {
     uint32_t c;
     size_t n = 1;
@@ -38,7 +40,8 @@ static void drain(elm_detokenizer *d, bool final, elm_buf *out) {
     d->n_held -= (uint32_t)at;
 }
 
-static void push_bytes(const elm_tokenizer *t, elm_detokenizer *d, const uint8_t *data, size_t size, elm_buf *out) {
+static void push_bytes(const elm_tokenizer *t, elm_detokenizer *d, const uint8_t *data, size_t size,
+                       elm_buf *out) {
     if (!d->started && size > 0) {
         uint32_t strip = t->strip_left;
         while (strip > 0 && size > 0 && *data == ' ') data++, size--, strip--;
@@ -54,13 +57,19 @@ static void push_bytes(const elm_tokenizer *t, elm_detokenizer *d, const uint8_t
     }
 }
 
-static int hex_digit(uint8_t c) { return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1; }
+static int hex_digit(uint8_t c) {
+    return c >= '0' && c <= '9'                 ? c - '0'
+           : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10
+                                                : -1;
+}
 
-void elm_detokenizer_push(const elm_tokenizer *t, elm_detokenizer *d, int32_t id, bool skip_special, elm_buf *out) {
+void elm_detokenizer_push(const elm_tokenizer *t, elm_detokenizer *d, int32_t id, bool skip_special,
+                          elm_buf *out) {
     elm_span s = elm_tokenizer_spelling(t, id);
     if (s.size == 0 || (skip_special && elm_tokenizer_is_special(t, id))) return;
     if (t->token_flags[id] & ELM_TOKEN_BYTE) { /* <0xXX> */
-        uint8_t byte = s.size == 6 ? (uint8_t)(hex_digit(s.data[3]) << 4 | hex_digit(s.data[4])) : 0;
+        uint8_t byte =
+            s.size == 6 ? (uint8_t)(hex_digit(s.data[3]) << 4 | hex_digit(s.data[4])) : 0;
         push_bytes(t, d, &byte, 1, out);
         return;
     }

@@ -14,10 +14,12 @@ typedef struct matching {
 static bool in_class(const matching *m, const elm_disk_item *item, uint32_t c) {
     bool in = false;
     const uint32_t *range = m->t->ranges + (size_t)item->first_range * 2;
-    for (uint32_t i = 0; i < item->n_ranges && !in; i++) in = c >= range[2 * i] && c <= range[2 * i + 1];
+    for (uint32_t i = 0; i < item->n_ranges && !in; i++)
+        in = c >= range[2 * i] && c <= range[2 * i + 1];
     if (!in && (item->flags & (ELM_CLASS_SPACE | ELM_CLASS_NOT_SPACE))) {
         bool space = elm_unicode_is_space(c);
-        in = ((item->flags & ELM_CLASS_SPACE) && space) || ((item->flags & ELM_CLASS_NOT_SPACE) && !space);
+        in = ((item->flags & ELM_CLASS_SPACE) && space) ||
+             ((item->flags & ELM_CLASS_NOT_SPACE) && !space);
     }
     if (!in && item->categories) in = item->categories >> elm_unicode_category(c) & 1;
     return in != ((item->flags & ELM_CLASS_NEGATED) != 0);
@@ -74,13 +76,20 @@ static int64_t run(const matching *m, const elm_disk_item *item, size_t at, uint
     if (depth >= MAX_ITEMS_DEEP) return -1;
     switch (item->kind) {
     case ELM_ITEM_GREEDY:
-    case ELM_ITEM_POSSESSIVE: return greedy(m, item, at, depth + 1);
-    case ELM_ITEM_LAZY: return lazy(m, item, at, depth + 1);
-    case ELM_ITEM_LOOKAHEAD: return step(m, item, at) > 0 ? run(m, item + 1, at, depth + 1) : -1;
-    case ELM_ITEM_NOT_LOOKAHEAD: return step(m, item, at) == 0 ? run(m, item + 1, at, depth + 1) : -1;
-    case ELM_ITEM_TEXT_END: return at == m->text.size ? run(m, item + 1, at, depth + 1) : -1;
-    case ELM_ITEM_TEXT_START: return at == 0 ? run(m, item + 1, at, depth + 1) : -1;
-    default: return (int64_t)at;
+    case ELM_ITEM_POSSESSIVE:
+        return greedy(m, item, at, depth + 1);
+    case ELM_ITEM_LAZY:
+        return lazy(m, item, at, depth + 1);
+    case ELM_ITEM_LOOKAHEAD:
+        return step(m, item, at) > 0 ? run(m, item + 1, at, depth + 1) : -1;
+    case ELM_ITEM_NOT_LOOKAHEAD:
+        return step(m, item, at) == 0 ? run(m, item + 1, at, depth + 1) : -1;
+    case ELM_ITEM_TEXT_END:
+        return at == m->text.size ? run(m, item + 1, at, depth + 1) : -1;
+    case ELM_ITEM_TEXT_START:
+        return at == 0 ? run(m, item + 1, at, depth + 1) : -1;
+    default:
+        return (int64_t)at;
     }
 }
 

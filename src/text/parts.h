@@ -1,7 +1,8 @@
 /* parts.h - text that remembers where it came from, so that content can never forge a turn.
  *
- * The chat template returns parts, the tokenizer takes parts. Special tokens are read only where every
- * byte of them lies in template parts; everything else is plain text, however it is spelled. */
+ * The chat template returns parts, the tokenizer takes parts. Special tokens are read only where
+ * every byte of them lies in template parts; everything else is plain text, however it is spelled.
+ */
 #ifndef ELM_TEXT_PARTS_H
 #define ELM_TEXT_PARTS_H
 

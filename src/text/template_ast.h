@@ -7,36 +7,56 @@
 
 typedef enum elm_tkind {
     /* expressions */
-    ELM_TN_LITERAL,  /* value */
-    ELM_TN_NAME,     /* text */
-    ELM_TN_ATTR,     /* a.text */
-    ELM_TN_INDEX,    /* a[b] */
-    ELM_TN_SLICE,    /* a[list[0]:list[1]:list[2]], NULL where left out */
-    ELM_TN_CALL,     /* a(list..., names) */
-    ELM_TN_FILTER,   /* a | text(list..., names) */
-    ELM_TN_TEST,     /* a is text list...; flag: not */
-    ELM_TN_BINARY,   /* a op b */
-    ELM_TN_COMPARE,  /* list[0] ops[0] list[1] ops[1] ... */
-    ELM_TN_NOT, ELM_TN_NEGATE, ELM_TN_PLUS,
+    ELM_TN_LITERAL, /* value */
+    ELM_TN_NAME,    /* text */
+    ELM_TN_ATTR,    /* a.text */
+    ELM_TN_INDEX,   /* a[b] */
+    ELM_TN_SLICE,   /* a[list[0]:list[1]:list[2]], NULL where left out */
+    ELM_TN_CALL,    /* a(list..., names) */
+    ELM_TN_FILTER,  /* a | text(list..., names) */
+    ELM_TN_TEST,    /* a is text list...; flag: not */
+    ELM_TN_BINARY,  /* a op b */
+    ELM_TN_COMPARE, /* list[0] ops[0] list[1] ops[1] ... */
+    ELM_TN_NOT,
+    ELM_TN_NEGATE,
+    ELM_TN_PLUS,
     ELM_TN_CONDITION, /* b ? a : c (c may be NULL) */
-    ELM_TN_LIST, ELM_TN_TUPLE, ELM_TN_DICT, /* list; of a dict: key, value, key, ... */
+    ELM_TN_LIST,
+    ELM_TN_TUPLE,
+    ELM_TN_DICT, /* list; of a dict: key, value, key, ... */
     /* statements */
-    ELM_TN_TEXT,       /* value */
-    ELM_TN_OUTPUT,     /* a */
-    ELM_TN_IF,         /* a: condition (NULL: else), body; b: the next branch */
-    ELM_TN_FOR,        /* target list, a: what, b: filter, body, other: else */
-    ELM_TN_SET,        /* target list, a: value */
-    ELM_TN_SET_BLOCK,  /* target list, a: filters around NULL, body */
-    ELM_TN_MACRO,      /* text, params in names, defaults in list, body */
-    ELM_TN_CALL_BLOCK, /* a: the call, names and list: parameters, body */
+    ELM_TN_TEXT,         /* value */
+    ELM_TN_OUTPUT,       /* a */
+    ELM_TN_IF,           /* a: condition (NULL: else), body; b: the next branch */
+    ELM_TN_FOR,          /* target list, a: what, b: filter, body, other: else */
+    ELM_TN_SET,          /* target list, a: value */
+    ELM_TN_SET_BLOCK,    /* target list, a: filters around NULL, body */
+    ELM_TN_MACRO,        /* text, params in names, defaults in list, body */
+    ELM_TN_CALL_BLOCK,   /* a: the call, names and list: parameters, body */
     ELM_TN_FILTER_BLOCK, /* a: filters around NULL, body */
-    ELM_TN_BREAK, ELM_TN_CONTINUE,
-    ELM_TN_BLOCK,      /* body (generation) */
+    ELM_TN_BREAK,
+    ELM_TN_CONTINUE,
+    ELM_TN_BLOCK, /* body (generation) */
 } elm_tkind;
 
 typedef enum elm_top {
-    ELM_OP_OR, ELM_OP_AND, ELM_OP_PLUS, ELM_OP_MINUS, ELM_OP_TIMES, ELM_OP_DIVIDE, ELM_OP_FLOOR, ELM_OP_MODULO,
-    ELM_OP_POWER, ELM_OP_TILDE, ELM_OP_EQ, ELM_OP_NE, ELM_OP_LT, ELM_OP_LE, ELM_OP_GT, ELM_OP_GE, ELM_OP_IN,
+    ELM_OP_OR,
+    ELM_OP_AND,
+    ELM_OP_PLUS,
+    ELM_OP_MINUS,
+    ELM_OP_TIMES,
+    ELM_OP_DIVIDE,
+    ELM_OP_FLOOR,
+    ELM_OP_MODULO,
+    ELM_OP_POWER,
+    ELM_OP_TILDE,
+    ELM_OP_EQ,
+    ELM_OP_NE,
+    ELM_OP_LT,
+    ELM_OP_LE,
+    ELM_OP_GT,
+    ELM_OP_GE,
+    ELM_OP_IN,
     ELM_OP_NOT_IN
 } elm_top;
 
@@ -68,6 +88,7 @@ struct elm_template {
 };
 
 /* The parser (template_parser.c): fills body. `source` lies in the template's arena. */
-elm_status elm_template_parse_source(elm_template *t, elm_span source, elm_error *err) ELM_MUST_CHECK;
+elm_status elm_template_parse_source(elm_template *t, elm_span source,
+                                     elm_error *err) ELM_MUST_CHECK;
 
 #endif

@@ -1,13 +1,18 @@
 /* template_eval.c - running a parsed template; text.
  *
- * Scopes are chains of dictionaries: loops, macros and blocks open one, `if` does not, and `set` writes into the
- * innermost. Output goes to the parts, byte by byte with its origin, or to a list while a block is captured. */
+ * Scopes are chains of dictionaries: loops, macros and blocks open one, `if` does not, and `set`
+ * writes into the innermost. Output goes to the parts, byte by byte with its origin, or to a list
+ * while a block is captured. */
 #include "text/template_ast.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MAX_ARENA_BYTES = 64 << 20, MAX_ARGUMENTS = 64, MAX_EVAL_DEPTH = 2 * ELM_TEMPLATE_MAX_DEPTH };
+enum {
+    MAX_ARENA_BYTES = 64 << 20,
+    MAX_ARGUMENTS = 64,
+    MAX_EVAL_DEPTH = 2 * ELM_TEMPLATE_MAX_DEPTH
+};
 
 typedef struct scope {
     struct scope *outer;
@@ -16,7 +21,8 @@ typedef struct scope {
 
 static elm_tv eval(elm_trender *r, const elm_tnode *n);
 static void run(elm_trender *r, const elm_tnodes *body);
-static elm_tv call_macro(elm_trender *r, const elm_tnode *m, scope *outer, const elm_targs *args, elm_tv caller);
+static elm_tv call_macro(elm_trender *r, const elm_tnode *m, scope *outer, const elm_targs *args,
+                         elm_tv caller);
 
 /* ---- scopes ---- */
 
@@ -62,13 +68,15 @@ static void write_piece(elm_trender *r, elm_tstr s) {
         return;
     }
     if (r->out->text.size + s.size > ELM_TEMPLATE_MAX_OUTPUT_BYTES) {
-        elm_tr_fail(r, ELM_LIMIT, "its output is longer than %d bytes", ELM_TEMPLATE_MAX_OUTPUT_BYTES);
+        elm_tr_fail(r, ELM_LIMIT, "its output is longer than %d bytes",
+                    ELM_TEMPLATE_MAX_OUTPUT_BYTES);
         return;
     }
     for (uint32_t at = 0; at < s.size;) {
         uint32_t end = s.map ? at + 1 : s.size;
         while (s.map && end < s.size && s.map[end] == s.map[at]) end++;
-        elm_parts_append(r->out, elm_span_of(s.data + at, end - at), (elm_part_origin)(s.map ? s.map[at] : s.origin));
+        elm_parts_append(r->out, elm_span_of(s.data + at, end - at),
+                         (elm_part_origin)(s.map ? s.map[at] : s.origin));
         at = end;
     }
 }
@@ -86,11 +94,14 @@ static elm_tv captured(elm_trender *r, const elm_tnodes *body) {
 
 /* ---- calls ---- */
 
-static bool collect(elm_trender *r, const elm_tnode *n, elm_tv storage[MAX_ARGUMENTS], elm_targs *out) {
+static bool collect(elm_trender *r, const elm_tnode *n, elm_tv storage[MAX_ARGUMENTS],
+                    elm_targs *out) {
     uint32_t n_positional = n->list.n - n->n_names;
     *out = (elm_targs){storage, n_positional, NULL};
-    if (n->list.n > MAX_ARGUMENTS) elm_tr_fail(r, ELM_LIMIT, "a call has more than %d arguments", MAX_ARGUMENTS);
-    for (uint32_t i = 0; i < n_positional && r->status == ELM_OK; i++) storage[i] = eval(r, n->list.items[i]);
+    if (n->list.n > MAX_ARGUMENTS)
+        elm_tr_fail(r, ELM_LIMIT, "a call has more than %d arguments", MAX_ARGUMENTS);
+    for (uint32_t i = 0; i < n_positional && r->status == ELM_OK; i++)
+        storage[i] = eval(r, n->list.items[i]);
     if (n->n_names == 0 || r->status != ELM_OK) return r->status == ELM_OK;
     elm_tv named = elm_tv_new_dict(r);
     for (uint32_t i = 0; i < n->n_names && r->status == ELM_OK; i++) {
@@ -107,24 +118,35 @@ static elm_tv call(elm_trender *r, const elm_tnode *n, elm_tv caller) {
     if (!collect(r, n, storage, &args)) return elm_tv_none();
     r->line = n->line;
     switch (f.type) {
-    case ELM_TV_FUNCTION: return elm_tv_function(r, f.as.function, &args);
-    case ELM_TV_BOUND: return elm_tv_method(r, *f.as.bound->self, f.as.bound->name, &args);
-    case ELM_TV_MACRO: return call_macro(r, f.as.macro, f.scope, &args, caller);
-    case ELM_TV_UNDEFINED: elm_tr_fail(r, ELM_INVALID_ARGUMENT, "'%s' is undefined", f.as.undefined); break;
-    default: elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s cannot be called", elm_tv_type_name(f)); break;
+    case ELM_TV_FUNCTION:
+        return elm_tv_function(r, f.as.function, &args);
+    case ELM_TV_BOUND:
+        return elm_tv_method(r, *f.as.bound->self, f.as.bound->name, &args);
+    case ELM_TV_MACRO:
+        return call_macro(r, f.as.macro, f.scope, &args, caller);
+    case ELM_TV_UNDEFINED:
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "'%s' is undefined", f.as.undefined);
+        break;
+    default:
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s cannot be called", elm_tv_type_name(f));
+        break;
     }
     return elm_tv_none();
 }
 
-static elm_tv call_macro(elm_trender *r, const elm_tnode *m, scope *outer, const elm_targs *args, elm_tv caller) {
+static elm_tv call_macro(elm_trender *r, const elm_tnode *m, scope *outer, const elm_targs *args,
+                         elm_tv caller) {
     scope *before = r->scope;
     if (r->status != ELM_OK) return elm_tv_none();
     r->scope = push(r, outer);
     elm_tv extra = elm_tv_new_list(r, true);
     for (uint32_t i = 0; i < m->n_names && r->status == ELM_OK; i++) {
-        const elm_tv *named = args->named ? elm_tv_get(args->named, elm_tv_string(m->names[i])) : NULL;
-        elm_tv value = i < args->n ? args->items[i] : named ? *named
-                       : m->list.items[i] ? eval(r, m->list.items[i]) : elm_tv_undefined(name_text(r, m->names[i]));
+        const elm_tv *named =
+            args->named ? elm_tv_get(args->named, elm_tv_string(m->names[i])) : NULL;
+        elm_tv value = i < args->n        ? args->items[i]
+                       : named            ? *named
+                       : m->list.items[i] ? eval(r, m->list.items[i])
+                                          : elm_tv_undefined(name_text(r, m->names[i]));
         bind(r, m->names[i], value);
     }
     for (uint32_t i = m->n_names; i < args->n; i++) elm_tv_append(r, extra, args->items[i]);
@@ -137,16 +159,25 @@ static elm_tv call_macro(elm_trender *r, const elm_tnode *m, scope *outer, const
 
 /* ---- operators ---- */
 
-static bool is_number(elm_tv v) { return v.type == ELM_TV_INT || v.type == ELM_TV_FLOAT || v.type == ELM_TV_BOOL; }
-static double number_of(elm_tv v) {
-    return v.type == ELM_TV_FLOAT ? v.as.number : v.type == ELM_TV_INT ? (double)v.as.integer : (double)v.as.boolean;
+static bool is_number(elm_tv v) {
+    return v.type == ELM_TV_INT || v.type == ELM_TV_FLOAT || v.type == ELM_TV_BOOL;
 }
-static int64_t integer_of(elm_tv v) { return v.type == ELM_TV_INT ? v.as.integer : v.as.boolean; }
+static double number_of(elm_tv v) {
+    return v.type == ELM_TV_FLOAT ? v.as.number
+           : v.type == ELM_TV_INT ? (double)v.as.integer
+                                  : (double)v.as.boolean;
+}
+static int64_t integer_of(elm_tv v) {
+    return v.type == ELM_TV_INT ? v.as.integer : v.as.boolean;
+}
 
 static elm_tv type_error(elm_trender *r, const char *op, elm_tv a, elm_tv b) {
     const elm_tv *u = a.type == ELM_TV_UNDEFINED ? &a : b.type == ELM_TV_UNDEFINED ? &b : NULL;
-    if (u) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "'%s' is undefined", u->as.undefined);
-    else elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s %s %s is not possible", elm_tv_type_name(a), op, elm_tv_type_name(b));
+    if (u)
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "'%s' is undefined", u->as.undefined);
+    else
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s %s %s is not possible", elm_tv_type_name(a), op,
+                    elm_tv_type_name(b));
     return elm_tv_none();
 }
 
@@ -184,12 +215,24 @@ static elm_tv arithmetic(elm_trender *r, elm_top op, elm_tv a, elm_tv b) {
         return elm_tv_none();
     }
     switch (op) {
-    case ELM_OP_PLUS: return real ? elm_tv_float(x + y) : __builtin_add_overflow(i, j, &k) ? overflow(r) : elm_tv_int(k);
-    case ELM_OP_MINUS: return real ? elm_tv_float(x - y) : __builtin_sub_overflow(i, j, &k) ? overflow(r) : elm_tv_int(k);
-    case ELM_OP_TIMES: return real ? elm_tv_float(x * y) : __builtin_mul_overflow(i, j, &k) ? overflow(r) : elm_tv_int(k);
-    case ELM_OP_DIVIDE: return elm_tv_float(x / y);
-    case ELM_OP_FLOOR: return elm_tv_float(floor(x / y));
-    default: return elm_tv_float(x - y * floor(x / y));
+    case ELM_OP_PLUS:
+        return real                               ? elm_tv_float(x + y)
+               : __builtin_add_overflow(i, j, &k) ? overflow(r)
+                                                  : elm_tv_int(k);
+    case ELM_OP_MINUS:
+        return real                               ? elm_tv_float(x - y)
+               : __builtin_sub_overflow(i, j, &k) ? overflow(r)
+                                                  : elm_tv_int(k);
+    case ELM_OP_TIMES:
+        return real                               ? elm_tv_float(x * y)
+               : __builtin_mul_overflow(i, j, &k) ? overflow(r)
+                                                  : elm_tv_int(k);
+    case ELM_OP_DIVIDE:
+        return elm_tv_float(x / y);
+    case ELM_OP_FLOOR:
+        return elm_tv_float(floor(x / y));
+    default:
+        return elm_tv_float(x - y * floor(x / y));
     }
 }
 
@@ -217,9 +260,12 @@ static elm_tv format(elm_trender *r, elm_tstr s, elm_tv v) {
             elm_tv_append(r, pieces, elm_tv_string(elm_ts_slice(s, at, at + 1)));
             continue;
         }
-        elm_tv item = v.type == ELM_TV_TUPLE ? (used < v.as.list->n ? v.as.list->items[used] : elm_tv_undefined("format")) : v;
+        elm_tv item = v.type == ELM_TV_TUPLE ? (used < v.as.list->n ? v.as.list->items[used]
+                                                                    : elm_tv_undefined("format"))
+                                             : v;
         used++;
-        if ((c != 's' && c != 'd') || item.type == ELM_TV_UNDEFINED) elm_tr_fail(r, ELM_UNSUPPORTED, "a format other than %%s and %%d");
+        if ((c != 's' && c != 'd') || item.type == ELM_TV_UNDEFINED)
+            elm_tr_fail(r, ELM_UNSUPPORTED, "a format other than %%s and %%d");
         elm_tv_append(r, pieces, elm_tv_string(elm_tv_str(r, item)));
     }
     elm_tv_append(r, pieces, elm_tv_string(elm_ts_slice(s, done, s.size)));
@@ -229,8 +275,10 @@ static elm_tv format(elm_trender *r, elm_tstr s, elm_tv v) {
 
 static elm_tv concat_lists(elm_trender *r, elm_tv a, elm_tv b) {
     elm_tv out = elm_tv_new_list(r, a.type == ELM_TV_TUPLE);
-    for (uint32_t i = 0; i < a.as.list->n && elm_tr_step(r); i++) elm_tv_append(r, out, a.as.list->items[i]);
-    for (uint32_t i = 0; i < b.as.list->n && elm_tr_step(r); i++) elm_tv_append(r, out, b.as.list->items[i]);
+    for (uint32_t i = 0; i < a.as.list->n && elm_tr_step(r); i++)
+        elm_tv_append(r, out, a.as.list->items[i]);
+    for (uint32_t i = 0; i < b.as.list->n && elm_tr_step(r); i++)
+        elm_tv_append(r, out, b.as.list->items[i]);
     return out;
 }
 
@@ -242,15 +290,18 @@ static elm_tv binary(elm_trender *r, const elm_tnode *n) {
     elm_tv b = eval(r, n->b);
     if (r->status != ELM_OK) return elm_tv_none();
     r->line = n->line;
-    if (n->op == ELM_OP_TILDE || (n->op == ELM_OP_PLUS && a.type == ELM_TV_STRING && b.type == ELM_TV_STRING)) {
+    if (n->op == ELM_OP_TILDE ||
+        (n->op == ELM_OP_PLUS && a.type == ELM_TV_STRING && b.type == ELM_TV_STRING)) {
         elm_tstr parts[2] = {elm_tv_str(r, a), elm_tv_str(r, b)};
         return elm_tv_string(elm_ts_concat(r, parts, 2));
     }
     if (is_number(a) && is_number(b)) return arithmetic(r, n->op, a, b);
     bool lists = (a.type == ELM_TV_LIST || a.type == ELM_TV_TUPLE) && a.type == b.type;
     if (n->op == ELM_OP_PLUS && lists) return concat_lists(r, a, b);
-    if (n->op == ELM_OP_TIMES && a.type == ELM_TV_STRING && b.type == ELM_TV_INT) return repeat(r, a.as.string, b.as.integer);
-    if (n->op == ELM_OP_TIMES && b.type == ELM_TV_STRING && a.type == ELM_TV_INT) return repeat(r, b.as.string, a.as.integer);
+    if (n->op == ELM_OP_TIMES && a.type == ELM_TV_STRING && b.type == ELM_TV_INT)
+        return repeat(r, a.as.string, b.as.integer);
+    if (n->op == ELM_OP_TIMES && b.type == ELM_TV_STRING && a.type == ELM_TV_INT)
+        return repeat(r, b.as.string, a.as.integer);
     if (n->op == ELM_OP_MODULO && a.type == ELM_TV_STRING) return format(r, a.as.string, b);
     return type_error(r, texts[n->op], a, b);
 }
@@ -258,13 +309,20 @@ static elm_tv binary(elm_trender *r, const elm_tnode *n) {
 static bool compare_one(elm_trender *r, elm_top op, elm_tv a, elm_tv b) {
     elm_targs one = {&b, 1, NULL};
     switch (op) {
-    case ELM_OP_EQ: return elm_tv_equal(a, b);
-    case ELM_OP_NE: return !elm_tv_equal(a, b);
-    case ELM_OP_LT: return elm_tv_compare(r, a, b) < 0;
-    case ELM_OP_LE: return elm_tv_compare(r, a, b) <= 0;
-    case ELM_OP_GT: return elm_tv_compare(r, a, b) > 0;
-    case ELM_OP_GE: return elm_tv_compare(r, a, b) >= 0;
-    default: return elm_tv_test(r, elm_tv_literal("in").as.string, a, &one) == (op == ELM_OP_IN);
+    case ELM_OP_EQ:
+        return elm_tv_equal(a, b);
+    case ELM_OP_NE:
+        return !elm_tv_equal(a, b);
+    case ELM_OP_LT:
+        return elm_tv_compare(r, a, b) < 0;
+    case ELM_OP_LE:
+        return elm_tv_compare(r, a, b) <= 0;
+    case ELM_OP_GT:
+        return elm_tv_compare(r, a, b) > 0;
+    case ELM_OP_GE:
+        return elm_tv_compare(r, a, b) >= 0;
+    default:
+        return elm_tv_test(r, elm_tv_literal("in").as.string, a, &one) == (op == ELM_OP_IN);
     }
 }
 
@@ -273,7 +331,8 @@ static elm_tv compare(elm_trender *r, const elm_tnode *n) {
     for (uint32_t i = 1; i < n->list.n && r->status == ELM_OK; i++) {
         elm_tv right = eval(r, n->list.items[i]);
         r->line = n->line;
-        if (r->status != ELM_OK || !compare_one(r, (elm_top)n->ops[i - 1], left, right)) return elm_tv_bool(false);
+        if (r->status != ELM_OK || !compare_one(r, (elm_top)n->ops[i - 1], left, right))
+            return elm_tv_bool(false);
         left = right;
     }
     return elm_tv_bool(true);
@@ -283,7 +342,8 @@ static bool bound_of(elm_trender *r, const elm_tnode *n, int64_t *out) {
     if (!n) return false;
     elm_tv v = eval(r, n);
     if (v.type == ELM_TV_NONE) return false;
-    if (v.type != ELM_TV_INT) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a slice takes integers, not %s", elm_tv_type_name(v));
+    if (v.type != ELM_TV_INT)
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a slice takes integers, not %s", elm_tv_type_name(v));
     *out = v.as.integer;
     return v.type == ELM_TV_INT;
 }
@@ -298,7 +358,8 @@ static elm_tv slice(elm_trender *r, const elm_tnode *n) {
     (void)bound_of(r, n->list.items[2], &step);
     if (step == 0) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a slice's step is 0");
     int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
-    bool has_begin = bound_of(r, n->list.items[0], &begin), has_end = bound_of(r, n->list.items[1], &end);
+    bool has_begin = bound_of(r, n->list.items[0], &begin),
+         has_end = bound_of(r, n->list.items[1], &end);
     begin = !has_begin ? (step > 0 ? low : high) : begin < 0 ? begin + size : begin;
     end = !has_end ? (step > 0 ? high : low) : end < 0 ? end + size : end;
     if (has_begin) begin = begin < low ? low : begin > high ? high : begin;
@@ -311,7 +372,8 @@ static elm_tv slice(elm_trender *r, const elm_tnode *n) {
     }
     elm_tlist *items = elm_tv_iterate(r, v);
     elm_tv out = elm_tv_new_list(r, v.type == ELM_TV_TUPLE);
-    for (int64_t i = begin; (step > 0 ? i < end : i > end) && elm_tr_step(r); i += step) elm_tv_append(r, out, items->items[i]);
+    for (int64_t i = begin; (step > 0 ? i < end : i > end) && elm_tr_step(r); i += step)
+        elm_tv_append(r, out, items->items[i]);
     if (!text) return out;
     elm_targs one = {&out, 1, NULL};
     return elm_tv_method(r, elm_tv_literal(""), elm_tv_literal("join").as.string, &one);
@@ -334,11 +396,14 @@ static elm_tv test(elm_trender *r, const elm_tnode *n) {
 }
 
 static elm_tv collection(elm_trender *r, const elm_tnode *n) {
-    elm_tv out = n->kind == ELM_TN_DICT ? elm_tv_new_dict(r) : elm_tv_new_list(r, n->kind == ELM_TN_TUPLE);
+    elm_tv out =
+        n->kind == ELM_TN_DICT ? elm_tv_new_dict(r) : elm_tv_new_list(r, n->kind == ELM_TN_TUPLE);
     for (uint32_t i = 0; i < n->list.n && r->status == ELM_OK; i++) {
         elm_tv item = eval(r, n->list.items[i]);
-        if (n->kind == ELM_TN_DICT) elm_tv_set(r, out, item, eval(r, n->list.items[++i]));
-        else elm_tv_append(r, out, item);
+        if (n->kind == ELM_TN_DICT)
+            elm_tv_set(r, out, item, eval(r, n->list.items[++i]));
+        else
+            elm_tv_append(r, out, item);
     }
     return out;
 }
@@ -351,8 +416,10 @@ static elm_tv negate(elm_trender *r, elm_tv v) {
 
 static elm_tv eval_node(elm_trender *r, const elm_tnode *n) {
     switch (n->kind) {
-    case ELM_TN_LITERAL: return n->value;
-    case ELM_TN_NAME: return lookup(r, n->text);
+    case ELM_TN_LITERAL:
+        return n->value;
+    case ELM_TN_NAME:
+        return lookup(r, n->text);
     case ELM_TN_ATTR: {
         elm_tv object = eval(r, n->a);
         r->line = n->line;
@@ -363,19 +430,29 @@ static elm_tv eval_node(elm_trender *r, const elm_tnode *n) {
         r->line = n->line;
         return elm_tv_attribute(r, object, key, false);
     }
-    case ELM_TN_SLICE: return slice(r, n);
-    case ELM_TN_CALL: return call(r, n, elm_tv_none());
-    case ELM_TN_FILTER: return filter_value(r, n, eval(r, n->a));
-    case ELM_TN_TEST: return test(r, n);
-    case ELM_TN_BINARY: return binary(r, n);
-    case ELM_TN_COMPARE: return compare(r, n);
-    case ELM_TN_NOT: return elm_tv_bool(!elm_tv_truth(eval(r, n->a)));
-    case ELM_TN_NEGATE: return negate(r, eval(r, n->a));
-    case ELM_TN_PLUS: return eval(r, n->a);
+    case ELM_TN_SLICE:
+        return slice(r, n);
+    case ELM_TN_CALL:
+        return call(r, n, elm_tv_none());
+    case ELM_TN_FILTER:
+        return filter_value(r, n, eval(r, n->a));
+    case ELM_TN_TEST:
+        return test(r, n);
+    case ELM_TN_BINARY:
+        return binary(r, n);
+    case ELM_TN_COMPARE:
+        return compare(r, n);
+    case ELM_TN_NOT:
+        return elm_tv_bool(!elm_tv_truth(eval(r, n->a)));
+    case ELM_TN_NEGATE:
+        return negate(r, eval(r, n->a));
+    case ELM_TN_PLUS:
+        return eval(r, n->a);
     case ELM_TN_CONDITION:
         if (elm_tv_truth(eval(r, n->b))) return eval(r, n->a);
         return n->c ? eval(r, n->c) : elm_tv_undefined("the else of an inline if");
-    default: return collection(r, n);
+    default:
+        return collection(r, n);
     }
 }
 
@@ -400,8 +477,10 @@ static void assign_one(elm_trender *r, const elm_tnode *target, elm_tv value) {
     }
     elm_tv object = eval(r, target->a);
     r->line = target->line;
-    if (object.type != ELM_TV_NAMESPACE) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "only a namespace takes attributes");
-    else elm_tv_set(r, object, elm_tv_string(target->text), value);
+    if (object.type != ELM_TV_NAMESPACE)
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "only a namespace takes attributes");
+    else
+        elm_tv_set(r, object, elm_tv_string(target->text), value);
 }
 
 static void assign(elm_trender *r, const elm_tnodes *targets, elm_tv value) {
@@ -413,7 +492,8 @@ static void assign(elm_trender *r, const elm_tnodes *targets, elm_tv value) {
     if (r->status == ELM_OK && l->n != targets->n) {
         elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%u values for %u names", l->n, targets->n);
     }
-    for (uint32_t i = 0; i < targets->n && r->status == ELM_OK; i++) assign_one(r, targets->items[i], l->items[i]);
+    for (uint32_t i = 0; i < targets->n && r->status == ELM_OK; i++)
+        assign_one(r, targets->items[i], l->items[i]);
 }
 
 static void set_text(elm_trender *r, elm_tv dict, const char *key, elm_tv value) {
@@ -430,7 +510,8 @@ static void set_loop(elm_trender *r, elm_tv loop, const elm_tlist *l, uint32_t i
     set_text(r, loop, "length", elm_tv_int(l->n));
     set_text(r, loop, "depth", elm_tv_int(depth));
     set_text(r, loop, "previtem", i > 0 ? l->items[i - 1] : elm_tv_undefined("loop.previtem"));
-    set_text(r, loop, "nextitem", i + 1 < l->n ? l->items[i + 1] : elm_tv_undefined("loop.nextitem"));
+    set_text(r, loop, "nextitem",
+             i + 1 < l->n ? l->items[i + 1] : elm_tv_undefined("loop.nextitem"));
 }
 
 /* The items that pass the loop's own `if`. */
@@ -486,22 +567,46 @@ static elm_tv captured_scope(elm_trender *r, const elm_tnodes *body) {
 
 static void statement(elm_trender *r, const elm_tnode *n) {
     switch (n->kind) {
-    case ELM_TN_TEXT: write_piece(r, n->value.as.string); return;
-    case ELM_TN_OUTPUT: write_piece(r, elm_tv_str(r, eval(r, n->a))); return;
+    case ELM_TN_TEXT:
+        write_piece(r, n->value.as.string);
+        return;
+    case ELM_TN_OUTPUT:
+        write_piece(r, elm_tv_str(r, eval(r, n->a)));
+        return;
     case ELM_TN_IF:
         while (n && n->a && !elm_tv_truth(eval(r, n->a)) && r->status == ELM_OK) n = n->b;
         if (n && r->status == ELM_OK) run(r, &n->body);
         return;
-    case ELM_TN_FOR: loop(r, n); return;
-    case ELM_TN_SET: assign(r, &n->list, eval(r, n->a)); return;
-    case ELM_TN_SET_BLOCK: assign(r, &n->list, through_filters(r, n->a, captured_scope(r, &n->body))); return;
-    case ELM_TN_MACRO: bind(r, n->text, macro_value(n, r->scope)); return;
-    case ELM_TN_CALL_BLOCK: write_piece(r, elm_tv_str(r, call(r, n->a, macro_value(n, r->scope)))); return;
-    case ELM_TN_FILTER_BLOCK: write_piece(r, elm_tv_str(r, through_filters(r, n->a, captured_scope(r, &n->body)))); return;
-    case ELM_TN_BREAK: r->breaking = true; return;
-    case ELM_TN_CONTINUE: r->continuing = true; return;
-    case ELM_TN_BLOCK: run(r, &n->body); return;
-    default: elm_tr_fail(r, ELM_INTERNAL, "a statement of an unknown kind"); return;
+    case ELM_TN_FOR:
+        loop(r, n);
+        return;
+    case ELM_TN_SET:
+        assign(r, &n->list, eval(r, n->a));
+        return;
+    case ELM_TN_SET_BLOCK:
+        assign(r, &n->list, through_filters(r, n->a, captured_scope(r, &n->body)));
+        return;
+    case ELM_TN_MACRO:
+        bind(r, n->text, macro_value(n, r->scope));
+        return;
+    case ELM_TN_CALL_BLOCK:
+        write_piece(r, elm_tv_str(r, call(r, n->a, macro_value(n, r->scope))));
+        return;
+    case ELM_TN_FILTER_BLOCK:
+        write_piece(r, elm_tv_str(r, through_filters(r, n->a, captured_scope(r, &n->body))));
+        return;
+    case ELM_TN_BREAK:
+        r->breaking = true;
+        return;
+    case ELM_TN_CONTINUE:
+        r->continuing = true;
+        return;
+    case ELM_TN_BLOCK:
+        run(r, &n->body);
+        return;
+    default:
+        elm_tr_fail(r, ELM_INTERNAL, "a statement of an unknown kind");
+        return;
     }
 }
 
@@ -514,11 +619,13 @@ static void run(elm_trender *r, const elm_tnodes *body) {
 
 /* ---- the public calls ---- */
 
-elm_status elm_template_parse(const elm_allocator *alloc, elm_span source, elm_template **out, elm_error *err) {
+elm_status elm_template_parse(const elm_allocator *alloc, elm_span source, elm_template **out,
+                              elm_error *err) {
     elm_template *t = NULL;
     *out = NULL;
     if (source.size > ELM_TEMPLATE_MAX_SOURCE_BYTES) {
-        return elm_fail(err, ELM_LIMIT, "the chat template has %zu bytes; at most %d", source.size, ELM_TEMPLATE_MAX_SOURCE_BYTES);
+        return elm_fail(err, ELM_LIMIT, "the chat template has %zu bytes; at most %d", source.size,
+                        ELM_TEMPLATE_MAX_SOURCE_BYTES);
     }
     ELM_TRY(elm_alloc(alloc, sizeof *t, "a chat template", &t, err));
     t->alloc = alloc;
@@ -526,7 +633,8 @@ elm_status elm_template_parse(const elm_allocator *alloc, elm_span source, elm_t
     uint8_t *copy = elm_arena_alloc(&t->arena, source.size + 1, 1);
     elm_status status = copy ? ELM_OK : elm_fail_oom(err, source.size, "a chat template");
     size_t n = 0;
-    for (size_t i = 0; status == ELM_OK && i < source.size; i++) { /* jinja2 reads every line end as \n */
+    for (size_t i = 0; status == ELM_OK && i < source.size;
+         i++) { /* jinja2 reads every line end as \n */
         if (source.data[i] == '\r' && i + 1 < source.size && source.data[i + 1] == '\n') continue;
         copy[n++] = source.data[i] == '\r' ? '\n' : source.data[i];
     }
@@ -545,24 +653,31 @@ void elm_template_free(elm_template *t) {
     elm_free(t->alloc, t, sizeof *t);
 }
 
-static bool ends_with_token(elm_span key) { return key.size > 6 && memcmp(key.data + key.size - 6, "_token", 6) == 0; }
+static bool ends_with_token(elm_span key) {
+    return key.size > 6 && memcmp(key.data + key.size - 6, "_token", 6) == 0;
+}
 
-elm_status elm_template_render(const elm_template *t, const elm_json *context, const elm_template_options *options,
-                               elm_parts *out, elm_error *err) {
+elm_status elm_template_render(const elm_template *t, const elm_json *context,
+                               const elm_template_options *options, elm_parts *out,
+                               elm_error *err) {
     static const elm_template_options none = {0};
     const elm_template_options *o = options ? options : &none;
     elm_arena arena;
     elm_arena_init(&arena, t->alloc, MAX_ARENA_BYTES);
-    elm_trender r = {.arena = &arena, .err = err, .out = out, .options = o, .capture = elm_tv_none()};
+    elm_trender r = {
+        .arena = &arena, .err = err, .out = out, .options = o, .capture = elm_tv_none()};
     r.fuel = o->fuel ? o->fuel : ELM_TEMPLATE_DEFAULT_FUEL;
     scope *top = push(&r, NULL);
     r.scope = top;
-    for (uint32_t i = 0; context && context->type == ELM_JSON_OBJECT && i < context->count && r.status == ELM_OK; i++) {
+    for (uint32_t i = 0;
+         context && context->type == ELM_JSON_OBJECT && i < context->count && r.status == ELM_OK;
+         i++) {
         const elm_json *m = &context->as.items[i];
         elm_part_origin origin = ends_with_token(m->key) ? ELM_PART_TEMPLATE : ELM_PART_INPUT;
         bind(&r, elm_tv_text(m->key, ELM_PART_INPUT).as.string, elm_tv_from_json(&r, m, origin));
     }
-    r.scope = push(&r, top); /* what the template sets hides the variables, and does not change them */
+    r.scope =
+        push(&r, top); /* what the template sets hides the variables, and does not change them */
     run(&r, &t->body);
     elm_arena_free(&arena);
     ELM_TRY(r.status);

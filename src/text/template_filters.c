@@ -9,7 +9,9 @@
 
 enum { MAX_TEXT_BYTES = 16 << 20 };
 
-static bool is(elm_tstr s, const char *text) { return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0; }
+static bool is(elm_tstr s, const char *text) {
+    return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0;
+}
 
 static elm_tv call_method(elm_trender *r, elm_tv v, const char *name, const elm_targs *args) {
     elm_tv s = elm_tv_string(elm_tv_str(r, v));
@@ -28,7 +30,8 @@ static elm_tv by_attribute(elm_trender *r, elm_tv item, elm_tv attribute) {
         while (end < path.size && path.data[end] != '.') end++;
         elm_tstr part = elm_ts_slice(path, at, end);
         bool number = part.size > 0 && part.data[0] >= '0' && part.data[0] <= '9';
-        item = elm_tv_attribute(r, item, number ? elm_tv_int(part.data[0] - '0') : elm_tv_string(part), false);
+        item = elm_tv_attribute(
+            r, item, number ? elm_tv_int(part.data[0] - '0') : elm_tv_string(part), false);
         at = end + 1;
     }
     return item;
@@ -45,7 +48,8 @@ static elm_targs rest(const elm_targs *args, uint32_t from) {
 
 static elm_tv map(elm_trender *r, elm_tv v, const elm_targs *args) {
     elm_tlist *l = elm_tv_iterate(r, v);
-    elm_tv out = elm_tv_new_list(r, false), attribute = elm_targ(args, UINT32_MAX, "attribute", elm_tv_none());
+    elm_tv out = elm_tv_new_list(r, false),
+           attribute = elm_targ(args, UINT32_MAX, "attribute", elm_tv_none());
     elm_tv def = elm_targ(args, UINT32_MAX, "default", elm_tv_undefined("map"));
     elm_tv name = elm_targ(args, 0, NULL, elm_tv_none());
     elm_targs more = rest(args, 1);
@@ -70,12 +74,15 @@ static elm_tv choose(elm_trender *r, elm_tv v, const elm_targs *args, bool wante
     elm_tlist *l = elm_tv_iterate(r, v);
     elm_tv out = elm_tv_new_list(r, false);
     uint32_t at = attribute ? 1 : 0;
-    elm_tv key = elm_targ(args, 0, NULL, elm_tv_none()), test = elm_targ(args, at, NULL, elm_tv_none());
+    elm_tv key = elm_targ(args, 0, NULL, elm_tv_none()),
+           test = elm_targ(args, at, NULL, elm_tv_none());
     elm_targs more = rest(args, at + 1);
-    if (test.type == ELM_TV_STRING && !elm_test_known(test.as.string)) elm_tr_fail(r, ELM_UNSUPPORTED, "select by an unknown test");
+    if (test.type == ELM_TV_STRING && !elm_test_known(test.as.string))
+        elm_tr_fail(r, ELM_UNSUPPORTED, "select by an unknown test");
     for (uint32_t i = 0; i < l->n && elm_tr_step(r); i++) {
         elm_tv item = attribute ? by_attribute(r, l->items[i], key) : l->items[i];
-        bool good = test.type == ELM_TV_STRING ? elm_tv_test(r, test.as.string, item, &more) : elm_tv_truth(item);
+        bool good = test.type == ELM_TV_STRING ? elm_tv_test(r, test.as.string, item, &more)
+                                               : elm_tv_truth(item);
         if (good == wanted) elm_tv_append(r, out, l->items[i]);
     }
     return out;
@@ -136,7 +143,9 @@ static elm_tv unique(elm_trender *r, elm_tv v, elm_tv attribute) {
     for (uint32_t i = 0; i < l->n && r->status == ELM_OK; i++) {
         elm_tv key = sort_key(r, l->items[i], attribute, false);
         bool seen = false;
-        for (uint32_t k = 0; r->status == ELM_OK && k < keys.as.list->n && !seen && elm_tr_step(r); k++) seen = elm_tv_equal(keys.as.list->items[k], key);
+        for (uint32_t k = 0; r->status == ELM_OK && k < keys.as.list->n && !seen && elm_tr_step(r);
+             k++)
+            seen = elm_tv_equal(keys.as.list->items[k], key);
         if (seen) continue;
         elm_tv_append(r, keys, key);
         elm_tv_append(r, out, l->items[i]);
@@ -150,30 +159,38 @@ static elm_tv extreme(elm_trender *r, elm_tv v, const elm_targs *args, int sign)
     uint32_t best = 0;
     if (l->n == 0) return elm_tv_undefined("min or max of nothing");
     for (uint32_t i = 1; i < l->n && elm_tr_step(r); i++) {
-        if (elm_tv_compare(r, sort_key(r, l->items[i], attribute, false), sort_key(r, l->items[best], attribute, false)) == sign) best = i;
+        if (elm_tv_compare(r, sort_key(r, l->items[i], attribute, false),
+                           sort_key(r, l->items[best], attribute, false)) == sign)
+            best = i;
     }
     return l->items[best];
 }
 
 static elm_tv total(elm_trender *r, elm_tv v, const elm_targs *args) {
     elm_tlist *l = elm_tv_iterate(r, v);
-    elm_tv attribute = elm_targ(args, 0, "attribute", elm_tv_none()), start = elm_targ(args, 1, "start", elm_tv_int(0));
+    elm_tv attribute = elm_targ(args, 0, "attribute", elm_tv_none()),
+           start = elm_targ(args, 1, "start", elm_tv_int(0));
     int64_t sum = start.type == ELM_TV_INT ? start.as.integer : 0;
     double real = 0.0;
     bool is_real = false;
     for (uint32_t i = 0; i < l->n && elm_tr_step(r); i++) {
         elm_tv item = by_attribute(r, l->items[i], attribute);
-        if (item.type == ELM_TV_FLOAT) is_real = true, real += item.as.number;
-        else if (item.type == ELM_TV_INT) sum += item.as.integer;
-        else elm_tr_fail(r, ELM_INVALID_ARGUMENT, "sum of %s", elm_tv_type_name(item));
+        if (item.type == ELM_TV_FLOAT)
+            is_real = true, real += item.as.number;
+        else if (item.type == ELM_TV_INT)
+            sum += item.as.integer;
+        else
+            elm_tr_fail(r, ELM_INVALID_ARGUMENT, "sum of %s", elm_tv_type_name(item));
     }
     return is_real ? elm_tv_float(real + (double)sum) : elm_tv_int(sum);
 }
 
 static elm_tv batch(elm_trender *r, elm_tv v, const elm_targs *args) {
     elm_tlist *l = elm_tv_iterate(r, v);
-    elm_tv out = elm_tv_new_list(r, false), size = elm_targ(args, 0, "linecount", elm_tv_int(0)), row = elm_tv_none();
-    if (size.type != ELM_TV_INT || size.as.integer < 1) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "batch takes a size from 1");
+    elm_tv out = elm_tv_new_list(r, false), size = elm_targ(args, 0, "linecount", elm_tv_int(0)),
+           row = elm_tv_none();
+    if (size.type != ELM_TV_INT || size.as.integer < 1)
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "batch takes a size from 1");
     for (uint32_t i = 0; i < l->n && elm_tr_step(r); i++) {
         if (i % (uint64_t)size.as.integer == 0) {
             row = elm_tv_new_list(r, false);
@@ -191,7 +208,8 @@ static elm_tv indent(elm_trender *r, elm_tv v, const elm_targs *args) {
     bool first = elm_tv_truth(elm_targ(args, 1, "first", elm_tv_bool(false)));
     bool blank = elm_tv_truth(elm_targ(args, 2, "blank", elm_tv_bool(false)));
     elm_tstr s = elm_tv_str(r, v), pad = {(const uint8_t *)"", 0, ELM_PART_TEMPLATE, NULL};
-    if (width.type == ELM_TV_STRING) pad = width.as.string;
+    if (width.type == ELM_TV_STRING)
+        pad = width.as.string;
     else if (width.type == ELM_TV_INT && width.as.integer > 0 && width.as.integer <= 1024) {
         uint8_t *spaces = elm_tr_alloc(r, (size_t)width.as.integer);
         if (r->status != ELM_OK) return elm_tv_none();
@@ -219,12 +237,24 @@ static elm_tv escape(elm_trender *r, elm_tv v) {
     elm_buf_init(&buf, r->arena->alloc, MAX_TEXT_BYTES);
     for (uint32_t i = 0; i < s.size; i++) {
         switch (s.data[i]) {
-        case '&': elm_buf_str(&buf, "&amp;"); break;
-        case '<': elm_buf_str(&buf, "&lt;"); break;
-        case '>': elm_buf_str(&buf, "&gt;"); break;
-        case '\'': elm_buf_str(&buf, "&#39;"); break;
-        case '"': elm_buf_str(&buf, "&#34;"); break;
-        default: elm_buf_u8(&buf, s.data[i]); break;
+        case '&':
+            elm_buf_str(&buf, "&amp;");
+            break;
+        case '<':
+            elm_buf_str(&buf, "&lt;");
+            break;
+        case '>':
+            elm_buf_str(&buf, "&gt;");
+            break;
+        case '\'':
+            elm_buf_str(&buf, "&#39;");
+            break;
+        case '"':
+            elm_buf_str(&buf, "&#34;");
+            break;
+        default:
+            elm_buf_u8(&buf, s.data[i]);
+            break;
         }
     }
     elm_tstr out = elm_ts_from_buf(r, &buf);
@@ -236,7 +266,8 @@ static elm_tv to_int(elm_trender *r, elm_tv v, const elm_targs *args) {
     elm_tv def = elm_targ(args, 0, "default", elm_tv_int(0));
     if (v.type == ELM_TV_INT) return v;
     if (v.type == ELM_TV_BOOL) return elm_tv_int(v.as.boolean);
-    if (v.type == ELM_TV_FLOAT) return fabs(v.as.number) < 9e18 ? elm_tv_int((int64_t)v.as.number) : def;
+    if (v.type == ELM_TV_FLOAT)
+        return fabs(v.as.number) < 9e18 ? elm_tv_int((int64_t)v.as.number) : def;
     if (v.type != ELM_TV_STRING || v.as.string.size == 0 || v.as.string.size > 40) return def;
     char text[48], *end;
     memcpy(text, v.as.string.data, v.as.string.size);
@@ -262,7 +293,8 @@ static elm_tv to_float(elm_tv v, const elm_targs *args) {
 }
 
 static elm_tv rounded(elm_trender *r, elm_tv v, const elm_targs *args) {
-    elm_tv precision = elm_targ(args, 0, "precision", elm_tv_int(0)), method = elm_targ(args, 1, "method", elm_tv_literal("common"));
+    elm_tv precision = elm_targ(args, 0, "precision", elm_tv_int(0)),
+           method = elm_targ(args, 1, "method", elm_tv_literal("common"));
     double x = v.type == ELM_TV_INT ? (double)v.as.integer : v.as.number;
     int64_t digits = precision.type == ELM_TV_INT ? precision.as.integer : 0;
     if ((v.type != ELM_TV_INT && v.type != ELM_TV_FLOAT) || digits < -18 || digits > 18) {
@@ -273,15 +305,18 @@ static elm_tv rounded(elm_trender *r, elm_tv v, const elm_targs *args) {
     if (elm_tv_is_text(method, "ceil")) return elm_tv_float(ceil(x * scale) / scale);
     if (elm_tv_is_text(method, "floor")) return elm_tv_float(floor(x * scale) / scale);
     char text[400];
-    snprintf(text, sizeof text, "%.*f", digits > 0 ? (int)digits : 0, digits < 0 ? nearbyint(x * scale) / scale : x);
+    snprintf(text, sizeof text, "%.*f", digits > 0 ? (int)digits : 0,
+             digits < 0 ? nearbyint(x * scale) / scale : x);
     return elm_tv_float(strtod(text, NULL));
 }
 
 static elm_tv json(elm_trender *r, elm_tv v, const elm_targs *args) {
     elm_tv width = elm_targ(args, 1, "indent", elm_tv_none());
     elm_tv ascii = elm_targ(args, 0, "ensure_ascii", elm_tv_bool(false));
-    return elm_tv_tojson(r, v, width.type == ELM_TV_INT ? width.as.integer : -1, elm_targ(args, 2, "separators", elm_tv_none()),
-                         elm_tv_truth(elm_targ(args, 3, "sort_keys", elm_tv_bool(false))), elm_tv_truth(ascii));
+    return elm_tv_tojson(r, v, width.type == ELM_TV_INT ? width.as.integer : -1,
+                         elm_targ(args, 2, "separators", elm_tv_none()),
+                         elm_tv_truth(elm_targ(args, 3, "sort_keys", elm_tv_bool(false))),
+                         elm_tv_truth(ascii));
 }
 
 static elm_tv defaulted(elm_tv v, const elm_targs *args) {
@@ -300,17 +335,21 @@ static elm_tv length(elm_trender *r, elm_tv v) {
 
 static elm_tv edge(elm_trender *r, elm_tv v, bool last) {
     elm_tlist *l = elm_tv_iterate(r, v);
-    if (l->n == 0) return elm_tv_undefined(last ? "the last item of nothing" : "the first item of nothing");
+    if (l->n == 0)
+        return elm_tv_undefined(last ? "the last item of nothing" : "the first item of nothing");
     return l->items[last ? l->n - 1 : 0];
 }
 
 static elm_tv joined(elm_trender *r, elm_tv v, const elm_targs *args) {
-    elm_tv separator = elm_targ(args, 0, "d", elm_tv_literal("")), attribute = elm_targ(args, 1, "attribute", elm_tv_none());
+    elm_tv separator = elm_targ(args, 0, "d", elm_tv_literal("")),
+           attribute = elm_targ(args, 1, "attribute", elm_tv_none());
     elm_tlist *l = elm_tv_iterate(r, v);
     elm_tv items = elm_tv_new_list(r, false);
-    for (uint32_t i = 0; i < l->n && elm_tr_step(r); i++) elm_tv_append(r, items, by_attribute(r, l->items[i], attribute));
+    for (uint32_t i = 0; i < l->n && elm_tr_step(r); i++)
+        elm_tv_append(r, items, by_attribute(r, l->items[i], attribute));
     elm_targs one = {&items, 1, NULL};
-    return elm_tv_method(r, elm_tv_string(elm_tv_str(r, separator)), elm_tv_literal("join").as.string, &one);
+    return elm_tv_method(r, elm_tv_string(elm_tv_str(r, separator)),
+                         elm_tv_literal("join").as.string, &one);
 }
 
 static elm_tv as_list(elm_trender *r, elm_tv v) {
@@ -335,9 +374,12 @@ static elm_tv absolute(elm_trender *r, elm_tv v) {
 /* ---- the list of filters ---- */
 
 static const char *const filter_names[] = {
-    "tojson", "trim", "length", "count", "items", "dictsort", "upper", "lower", "title", "capitalize", "list", "map", "select",
-    "reject", "selectattr", "rejectattr", "default", "d", "safe", "string", "int", "float", "round", "abs", "join", "replace",
-    "first", "last", "reverse", "sort", "unique", "sum", "min", "max", "batch", "indent", "escape", "e", "attr", "wordcount", NULL};
+    "tojson",     "trim",       "length",     "count", "items",     "dictsort", "upper",
+    "lower",      "title",      "capitalize", "list",  "map",       "select",   "reject",
+    "selectattr", "rejectattr", "default",    "d",     "safe",      "string",   "int",
+    "float",      "round",      "abs",        "join",  "replace",   "first",    "last",
+    "reverse",    "sort",       "unique",     "sum",   "min",       "max",      "batch",
+    "indent",     "escape",     "e",          "attr",  "wordcount", NULL};
 
 bool elm_filter_known(elm_tstr name) {
     for (const char *const *f = filter_names; *f; f++) {
@@ -377,7 +419,8 @@ elm_tv elm_tv_filter(elm_trender *r, elm_tstr f, elm_tv v, const elm_targs *args
     if (is(f, "reverse")) return reversed(r, v);
     if (is(f, "sort")) {
         return sort(r, v, elm_tv_truth(elm_targ(args, 0, "reverse", elm_tv_bool(false))),
-                    elm_tv_truth(elm_targ(args, 1, "case_sensitive", elm_tv_bool(false))), elm_targ(args, 2, "attribute", none));
+                    elm_tv_truth(elm_targ(args, 1, "case_sensitive", elm_tv_bool(false))),
+                    elm_targ(args, 2, "attribute", none));
     }
     if (is(f, "unique")) return unique(r, v, elm_targ(args, 1, "attribute", none));
     if (is(f, "sum")) return total(r, v, args);
@@ -395,9 +438,11 @@ elm_tv elm_tv_filter(elm_trender *r, elm_tstr f, elm_tv v, const elm_targs *args
 /* ---- tests ---- */
 
 static const char *const test_names[] = {
-    "defined", "undefined", "none", "string", "number", "integer", "float", "boolean", "mapping", "sequence", "iterable", "callable",
-    "true", "false", "odd", "even", "divisibleby", "in", "eq", "equalto", "==", "ne", "!=", "lt", "<", "le", "<=", "gt", ">", "ge",
-    ">=", "lessthan", "greaterthan", "sameas", "upper", "lower", NULL};
+    "defined",     "undefined", "none",     "string",   "number", "integer", "float", "boolean",
+    "mapping",     "sequence",  "iterable", "callable", "true",   "false",   "odd",   "even",
+    "divisibleby", "in",        "eq",       "equalto",  "==",     "ne",      "!=",    "lt",
+    "<",           "le",        "<=",       "gt",       ">",      "ge",      ">=",    "lessthan",
+    "greaterthan", "sameas",    "upper",    "lower",    NULL};
 
 bool elm_test_known(elm_tstr name) {
     for (const char *const *t = test_names; *t; t++) {
@@ -408,7 +453,8 @@ bool elm_test_known(elm_tstr name) {
 
 static bool contains(elm_trender *r, elm_tv where, elm_tv what) {
     if (where.type == ELM_TV_DICT) return elm_tv_get(where.as.dict, what) != NULL;
-    if (where.type == ELM_TV_STRING && what.type == ELM_TV_STRING) return elm_ts_find(where.as.string, what.as.string, 0) >= 0;
+    if (where.type == ELM_TV_STRING && what.type == ELM_TV_STRING)
+        return elm_ts_find(where.as.string, what.as.string, 0) >= 0;
     if (where.type == ELM_TV_STRING) {
         elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s cannot be in a string", elm_tv_type_name(what));
         return false;
@@ -421,8 +467,10 @@ static bool contains(elm_trender *r, elm_tv where, elm_tv what) {
 }
 
 static bool same_as(elm_tv a, elm_tv b) {
-    return a.type == b.type && (a.type == ELM_TV_LIST || a.type == ELM_TV_TUPLE ? a.as.list == b.as.list
-                                : a.type == ELM_TV_DICT ? a.as.dict == b.as.dict : elm_tv_equal(a, b));
+    return a.type == b.type &&
+           (a.type == ELM_TV_LIST || a.type == ELM_TV_TUPLE ? a.as.list == b.as.list
+            : a.type == ELM_TV_DICT                         ? a.as.dict == b.as.dict
+                                                            : elm_tv_equal(a, b));
 }
 
 static bool number_test(elm_trender *r, elm_tstr t, elm_tv v, elm_tv other) {
@@ -432,18 +480,21 @@ static bool number_test(elm_trender *r, elm_tstr t, elm_tv v, elm_tv other) {
     }
     if (is(t, "odd")) return v.as.integer % 2 != 0;
     if (is(t, "even")) return v.as.integer % 2 == 0;
-    return other.type == ELM_TV_INT && other.as.integer != 0 && v.as.integer % other.as.integer == 0;
+    return other.type == ELM_TV_INT && other.as.integer != 0 &&
+           v.as.integer % other.as.integer == 0;
 }
 
 bool elm_tv_test(elm_trender *r, elm_tstr t, elm_tv v, const elm_targs *args) {
     elm_tv other = elm_targ(args, 0, NULL, elm_tv_none());
-    bool sequence = v.type == ELM_TV_LIST || v.type == ELM_TV_TUPLE || v.type == ELM_TV_STRING || v.type == ELM_TV_DICT;
+    bool sequence = v.type == ELM_TV_LIST || v.type == ELM_TV_TUPLE || v.type == ELM_TV_STRING ||
+                    v.type == ELM_TV_DICT;
     if (!elm_tr_step(r)) return false;
     if (is(t, "defined")) return v.type != ELM_TV_UNDEFINED;
     if (is(t, "undefined")) return v.type == ELM_TV_UNDEFINED;
     if (is(t, "none")) return v.type == ELM_TV_NONE;
     if (is(t, "string")) return v.type == ELM_TV_STRING;
-    if (is(t, "number")) return v.type == ELM_TV_INT || v.type == ELM_TV_FLOAT || v.type == ELM_TV_BOOL;
+    if (is(t, "number"))
+        return v.type == ELM_TV_INT || v.type == ELM_TV_FLOAT || v.type == ELM_TV_BOOL;
     if (is(t, "integer")) return v.type == ELM_TV_INT;
     if (is(t, "float")) return v.type == ELM_TV_FLOAT;
     if (is(t, "boolean")) return v.type == ELM_TV_BOOL;

@@ -1,7 +1,7 @@
 /* template_parser.c - the source of a chat template to its tree; text.
  *
- * Recursive descent over the characters, depth limited. Between tags lies text, trimmed as jinja2 trims it with
- * trim_blocks and lstrip_blocks on and one newline at the very end left out. */
+ * Recursive descent over the characters, depth limited. Between tags lies text, trimmed as jinja2
+ * trims it with trim_blocks and lstrip_blocks on and one newline at the very end left out. */
 #include "text/template_ast.h"
 
 #include "base/utf8.h"
@@ -21,20 +21,23 @@ typedef struct parser {
     elm_status status;
     size_t counted; /* how far lines and columns have been counted */
     uint32_t line, column;
-    bool strip_next;     /* the last tag ended in - */
-    bool trim_newline;   /* the last tag was a block without + */
-    elm_tstr tag;        /* the word that ended a body ("endif", "else", ...) */
+    bool strip_next;   /* the last tag ended in - */
+    bool trim_newline; /* the last tag was a block without + */
+    elm_tstr tag;      /* the word that ended a body ("endif", "else", ...) */
 } parser;
 
 /* ---- errors ---- */
 
-/* Line and column of a position. Nodes ask with rising positions, so the count goes on from where it was. */
+/* Line and column of a position. Nodes ask with rising positions, so the count goes on from where
+ * it was. */
 static void place(parser *p, size_t at, uint32_t *line, uint32_t *column) {
     if (at < p->counted || p->line == 0) p->counted = 0, p->line = p->column = 1;
     for (; p->counted < at && p->counted < p->s.size; p->counted++) {
         uint8_t c = p->s.data[p->counted];
-        if (c == '\n') p->line++, p->column = 1;
-        else if ((c & 0xc0) != 0x80) p->column++;
+        if (c == '\n')
+            p->line++, p->column = 1;
+        else if ((c & 0xc0) != 0x80)
+            p->column++;
     }
     *line = p->line;
     *column = p->column;
@@ -44,7 +47,8 @@ static elm_tnode *fail(parser *p, elm_status status, const char *what) {
     uint32_t line, column;
     if (p->status != ELM_OK) return NULL;
     place(p, p->pos, &line, &column);
-    p->status = elm_fail(p->err, status, "chat template, line %u, column %u: %s", line, column, what);
+    p->status =
+        elm_fail(p->err, status, "chat template, line %u, column %u: %s", line, column, what);
     return NULL;
 }
 
@@ -93,10 +97,13 @@ static void add_name(parser *p, elm_tnode *n, elm_tstr name) {
 
 /* ---- characters and words ---- */
 
-static int peek(const parser *p, size_t ahead) { return p->pos + ahead < p->s.size ? p->s.data[p->pos + ahead] : -1; }
+static int peek(const parser *p, size_t ahead) {
+    return p->pos + ahead < p->s.size ? p->s.data[p->pos + ahead] : -1;
+}
 
 static void skip_space(parser *p) {
-    while (peek(p, 0) == ' ' || peek(p, 0) == '\t' || peek(p, 0) == '\n' || peek(p, 0) == '\r') p->pos++;
+    while (peek(p, 0) == ' ' || peek(p, 0) == '\t' || peek(p, 0) == '\n' || peek(p, 0) == '\r')
+        p->pos++;
 }
 
 static bool starts(const parser *p, const char *text) {
@@ -111,16 +118,22 @@ static bool take(parser *p, const char *text) {
     return true;
 }
 
-static bool is_word(int c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c >= 0x80; }
+static bool is_word(int c) {
+    return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c >= 0x80;
+}
 
 static elm_tstr word_at(const parser *p, size_t pos) {
     size_t end = pos;
-    if (end < p->s.size && p->s.data[end] >= '0' && p->s.data[end] <= '9') return (elm_tstr){p->s.data + pos, 0, ELM_PART_TEMPLATE, NULL};
+    if (end < p->s.size && p->s.data[end] >= '0' && p->s.data[end] <= '9')
+        return (elm_tstr){p->s.data + pos, 0, ELM_PART_TEMPLATE, NULL};
     while (end < p->s.size && is_word(p->s.data[end])) end++;
     return (elm_tstr){p->s.data + pos, (uint32_t)(end - pos), ELM_PART_TEMPLATE, NULL};
 }
 
-static bool word_is(elm_tstr w, const char *text) { return w.size == strlen(text) && memcmp(w.data, text, w.size) == 0; }
+static bool word_is(elm_tstr w, const char *text) {
+    return w.size == strlen(text) && memcmp(w.data, text, w.size) == 0;
+}
 
 static bool take_word(parser *p, const char *text) {
     skip_space(p);
@@ -140,8 +153,10 @@ static bool is_reserved(elm_tstr w) {
 static elm_tstr take_name(parser *p) {
     skip_space(p);
     elm_tstr w = word_at(p, p->pos);
-    if (w.size == 0 || is_reserved(w)) expected(p, "a name");
-    else p->pos += w.size;
+    if (w.size == 0 || is_reserved(w))
+        expected(p, "a name");
+    else
+        p->pos += w.size;
     return w;
 }
 
@@ -170,15 +185,19 @@ static void escape(parser *p, elm_buf *out) {
     }
     int digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
     if (digits == 0) { /* Python keeps an unknown escape as it stands */
-        if (c == '\n') p->pos++;
-        else elm_buf_u8(out, '\\');
+        if (c == '\n')
+            p->pos++;
+        else
+            elm_buf_u8(out, '\\');
         return;
     }
     uint32_t value = 0;
     p->pos++;
     for (int i = 0; i < digits; i++, p->pos++) {
         int d = peek(p, 0);
-        int digit = d >= '0' && d <= '9' ? d - '0' : (d | 32) >= 'a' && (d | 32) <= 'f' ? (d | 32) - 'a' + 10 : -1;
+        int digit = d >= '0' && d <= '9'                 ? d - '0'
+                    : (d | 32) >= 'a' && (d | 32) <= 'f' ? (d | 32) - 'a' + 10
+                                                         : -1;
         if (digit < 0) {
             expected(p, "a hexadecimal digit");
             return;
@@ -186,8 +205,10 @@ static void escape(parser *p, elm_buf *out) {
         value = value << 4 | (uint32_t)digit;
     }
     uint8_t bytes[4];
-    if (value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) expected(p, "a code point");
-    else elm_buf_append(out, bytes, (size_t)elm_utf8_encode(value, bytes));
+    if (value > 0x10ffff || (value >= 0xd800 && value < 0xe000))
+        expected(p, "a code point");
+    else
+        elm_buf_append(out, bytes, (size_t)elm_utf8_encode(value, bytes));
 }
 
 static elm_tnode *string(parser *p) {
@@ -201,16 +222,20 @@ static elm_tnode *string(parser *p) {
             int c = peek(p, 0);
             if (c < 0) expected(p, "the end of a string");
             p->pos++;
-            if (c == '\\') escape(p, &buf);
-            else if (c >= 0) elm_buf_u8(&buf, (uint8_t)c);
+            if (c == '\\')
+                escape(p, &buf);
+            else if (c >= 0)
+                elm_buf_u8(&buf, (uint8_t)c);
         }
         p->pos++;
         skip_space(p);
     } while (p->status == ELM_OK && (peek(p, 0) == '"' || peek(p, 0) == '\''));
     if (n && p->status == ELM_OK) {
         char *copy = elm_arena_string(&p->t->arena, elm_buf_span(&buf));
-        if (!copy) fail(p, ELM_OUT_OF_MEMORY, "no memory");
-        else n->value = elm_tv_text(elm_span_of(copy, buf.size), ELM_PART_TEMPLATE);
+        if (!copy)
+            fail(p, ELM_OUT_OF_MEMORY, "no memory");
+        else
+            n->value = elm_tv_text(elm_span_of(copy, buf.size), ELM_PART_TEMPLATE);
     }
     elm_buf_free(&buf);
     return p->status == ELM_OK ? n : NULL;
@@ -309,8 +334,11 @@ static void arguments(parser *p, elm_tnode *n) {
         skip_space(p);
         elm_tstr w = word_at(p, p->pos);
         size_t after = p->pos + w.size;
-        while (after < p->s.size && (p->s.data[after] == ' ' || p->s.data[after] == '\t' || p->s.data[after] == '\n')) after++;
-        bool named = w.size > 0 && after + 1 < p->s.size && p->s.data[after] == '=' && p->s.data[after + 1] != '=';
+        while (after < p->s.size &&
+               (p->s.data[after] == ' ' || p->s.data[after] == '\t' || p->s.data[after] == '\n'))
+            after++;
+        bool named = w.size > 0 && after + 1 < p->s.size && p->s.data[after] == '=' &&
+                     p->s.data[after + 1] != '=';
         if (starts(p, "*")) {
             fail(p, ELM_UNSUPPORTED, "* and ** arguments are not supported");
             return;
@@ -394,8 +422,8 @@ static elm_tnode *filter(parser *p, elm_tnode *operand) {
     if (p->status == ELM_OK && !elm_filter_known(n->text)) {
         p->pos -= n->text.size;
         char text[96];
-        snprintf(text, sizeof text, "filter '%.*s' is not supported", (int)(n->text.size < 40 ? n->text.size : 40),
-                 (const char *)n->text.data);
+        snprintf(text, sizeof text, "filter '%.*s' is not supported",
+                 (int)(n->text.size < 40 ? n->text.size : 40), (const char *)n->text.data);
         return fail(p, ELM_UNSUPPORTED, text);
     }
     if (peek(p, 0) == '(') {
@@ -415,8 +443,8 @@ static elm_tnode *test(parser *p, elm_tnode *operand) {
     if (n->text.size == 0) return expected(p, "a test");
     if (!elm_test_known(n->text)) {
         char text[96];
-        snprintf(text, sizeof text, "test '%.*s' is not supported", (int)(n->text.size < 40 ? n->text.size : 40),
-                 (const char *)n->text.data);
+        snprintf(text, sizeof text, "test '%.*s' is not supported",
+                 (int)(n->text.size < 40 ? n->text.size : 40), (const char *)n->text.data);
         return fail(p, ELM_UNSUPPORTED, text);
     }
     p->pos += n->text.size;
@@ -483,24 +511,32 @@ static elm_tnode *binary(parser *p, elm_top op, elm_tnode *a, elm_tnode *b) {
 /* An operator that is no part of a tag's end ("-%}"). */
 static bool take_operator(parser *p, const char *op) {
     skip_space(p);
-    if (starts(p, "-%}") || starts(p, "-}}") || starts(p, "+%}") || starts(p, "%}") || starts(p, "}}")) return false;
+    if (starts(p, "-%}") || starts(p, "-}}") || starts(p, "+%}") || starts(p, "%}") ||
+        starts(p, "}}"))
+        return false;
     return take(p, op);
 }
 
 static elm_tnode *power(parser *p) {
     elm_tnode *n = unary(p, true);
-    while (p->status == ELM_OK && take_operator(p, "**")) n = binary(p, ELM_OP_POWER, n, unary(p, true));
+    while (p->status == ELM_OK && take_operator(p, "**"))
+        n = binary(p, ELM_OP_POWER, n, unary(p, true));
     return n;
 }
 
 static elm_tnode *product(parser *p) {
     elm_tnode *n = power(p);
     while (p->status == ELM_OK) {
-        if (take_operator(p, "//")) n = binary(p, ELM_OP_FLOOR, n, power(p));
-        else if (take_operator(p, "*")) n = binary(p, ELM_OP_TIMES, n, power(p));
-        else if (take_operator(p, "/")) n = binary(p, ELM_OP_DIVIDE, n, power(p));
-        else if (take_operator(p, "%")) n = binary(p, ELM_OP_MODULO, n, power(p));
-        else break;
+        if (take_operator(p, "//"))
+            n = binary(p, ELM_OP_FLOOR, n, power(p));
+        else if (take_operator(p, "*"))
+            n = binary(p, ELM_OP_TIMES, n, power(p));
+        else if (take_operator(p, "/"))
+            n = binary(p, ELM_OP_DIVIDE, n, power(p));
+        else if (take_operator(p, "%"))
+            n = binary(p, ELM_OP_MODULO, n, power(p));
+        else
+            break;
     }
     return n;
 }
@@ -514,9 +550,12 @@ static elm_tnode *concatenation(parser *p) {
 static elm_tnode *sum(parser *p) {
     elm_tnode *n = concatenation(p);
     while (p->status == ELM_OK) {
-        if (take_operator(p, "+")) n = binary(p, ELM_OP_PLUS, n, concatenation(p));
-        else if (take_operator(p, "-")) n = binary(p, ELM_OP_MINUS, n, concatenation(p));
-        else break;
+        if (take_operator(p, "+"))
+            n = binary(p, ELM_OP_PLUS, n, concatenation(p));
+        else if (take_operator(p, "-"))
+            n = binary(p, ELM_OP_MINUS, n, concatenation(p));
+        else
+            break;
     }
     return n;
 }
@@ -525,7 +564,8 @@ static bool comparison_operator(parser *p, elm_top *op) {
     static const struct {
         const char *text;
         elm_top op;
-    } table[] = {{"==", ELM_OP_EQ}, {"!=", ELM_OP_NE}, {"<=", ELM_OP_LE}, {">=", ELM_OP_GE}, {"<", ELM_OP_LT}, {">", ELM_OP_GT}};
+    } table[] = {{"==", ELM_OP_EQ}, {"!=", ELM_OP_NE}, {"<=", ELM_OP_LE},
+                 {">=", ELM_OP_GE}, {"<", ELM_OP_LT},  {">", ELM_OP_GT}};
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (take_operator(p, table[i].text)) {
             *op = table[i].op;
@@ -555,7 +595,8 @@ static elm_tnode *comparison(parser *p) {
             chain->ops = elm_arena_alloc(&p->t->arena, 16, 1);
             add(p, &chain->list, n);
         }
-        if (!chain->ops || chain->list.n > 16) return fail(p, ELM_LIMIT, "a comparison is too long");
+        if (!chain->ops || chain->list.n > 16)
+            return fail(p, ELM_LIMIT, "a comparison is too long");
         chain->ops[chain->list.n - 1] = (uint8_t)op;
         add(p, &chain->list, sum(p));
     }
@@ -620,8 +661,10 @@ static void end_tag(parser *p, const char *close) {
     skip_space(p);
     p->strip_next = false;
     bool plus = false;
-    if (peek(p, 0) == '-') p->strip_next = true, p->pos++;
-    else if (peek(p, 0) == '+') plus = true, p->pos++;
+    if (peek(p, 0) == '-')
+        p->strip_next = true, p->pos++;
+    else if (peek(p, 0) == '+')
+        plus = true, p->pos++;
     if (!starts(p, close)) {
         expected(p, close);
         return;
@@ -630,12 +673,16 @@ static void end_tag(parser *p, const char *close) {
     p->trim_newline = !plus && strcmp(close, "}}") != 0;
 }
 
-static bool is_space(uint8_t c) { return c == ' ' || (c >= 9 && c <= 13); }
+static bool is_space(uint8_t c) {
+    return c == ' ' || (c >= 9 && c <= 13);
+}
 
 /* Where the next tag begins; the end of the source when there is none. */
 static size_t next_tag(const parser *p) {
     for (size_t i = p->pos; i + 1 < p->s.size; i++) {
-        if (p->s.data[i] == '{' && (p->s.data[i + 1] == '{' || p->s.data[i + 1] == '%' || p->s.data[i + 1] == '#')) return i;
+        if (p->s.data[i] == '{' &&
+            (p->s.data[i + 1] == '{' || p->s.data[i + 1] == '%' || p->s.data[i + 1] == '#'))
+            return i;
     }
     return p->s.size;
 }
@@ -654,7 +701,8 @@ static void text(parser *p, elm_tnodes *out, size_t end) {
     } else if (end < p->s.size && s[end + 1] != '{' && mark != '+') { /* lstrip_blocks */
         size_t line = stop;
         while (line > begin && (s[line - 1] == ' ' || s[line - 1] == '\t')) line--;
-        bool fresh = line == 0 || s[line - 1] == '\n' || (line == begin && begin > 0 && s[begin - 1] == '\n');
+        bool fresh = line == 0 || s[line - 1] == '\n' ||
+                     (line == begin && begin > 0 && s[begin - 1] == '\n');
         if (fresh) stop = line;
     }
     p->strip_next = p->trim_newline = false;
@@ -725,7 +773,8 @@ static elm_tnode *for_tag(parser *p) {
     if (!take_word(p, "in")) return expected(p, "in");
     n->a = disjunction(p); /* no inline if: that is the filter */
     if (take_word(p, "if")) n->b = expression(p);
-    if (take_word(p, "recursive")) return fail(p, ELM_UNSUPPORTED, "recursive loops are not supported");
+    if (take_word(p, "recursive"))
+        return fail(p, ELM_UNSUPPORTED, "recursive loops are not supported");
     end_tag(p, "%}");
     body(p, &n->body, ends);
     if (word_is(p->tag, "else")) {
@@ -834,7 +883,9 @@ static elm_tnode *raw_tag(parser *p) {
         while (strip && begin < end && is_space(p->s.data[begin])) begin++;
         while (strip_end && end > begin && is_space(p->s.data[end - 1])) end--;
         elm_tnode *n = node(p, ELM_TN_TEXT);
-        if (n) n->value = elm_tv_text(elm_span_of(p->s.data + begin, end > begin ? end - begin : 0), ELM_PART_TEMPLATE);
+        if (n)
+            n->value = elm_tv_text(elm_span_of(p->s.data + begin, end > begin ? end - begin : 0),
+                                   ELM_PART_TEMPLATE);
         return n;
     }
     return expected(p, "endraw");
@@ -844,8 +895,9 @@ static elm_tnode *tag_of(parser *p, elm_tstr word) {
     static const struct {
         const char *word;
         elm_tnode *(*parse)(parser *p);
-    } tags[] = {{"if", if_tag},       {"for", for_tag},       {"set", set_tag},          {"macro", macro_tag},
-                {"call", call_tag},   {"filter", filter_tag}, {"generation", block_tag}, {"raw", raw_tag}};
+    } tags[] = {
+        {"if", if_tag},     {"for", for_tag},       {"set", set_tag},          {"macro", macro_tag},
+        {"call", call_tag}, {"filter", filter_tag}, {"generation", block_tag}, {"raw", raw_tag}};
     for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++) {
         if (word_is(word, tags[i].word)) return tags[i].parse(p);
     }
@@ -856,16 +908,20 @@ static elm_tnode *tag_of(parser *p, elm_tstr word) {
     }
     char message[96];
     p->pos -= word.size;
-    snprintf(message, sizeof message, "tag '%.*s' is not supported", (int)(word.size < 40 ? word.size : 40), (const char *)word.data);
-    static const char *const known[] = {"include", "import", "from", "extends", "block", "do", "with", "autoescape", "trans"};
+    snprintf(message, sizeof message, "tag '%.*s' is not supported",
+             (int)(word.size < 40 ? word.size : 40), (const char *)word.data);
+    static const char *const known[] = {"include", "import", "from",       "extends", "block",
+                                        "do",      "with",   "autoescape", "trans"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (word_is(word, known[i])) return fail(p, ELM_UNSUPPORTED, message);
     }
-    snprintf(message, sizeof message, "unknown tag '%.*s'", (int)(word.size < 40 ? word.size : 40), (const char *)word.data);
+    snprintf(message, sizeof message, "unknown tag '%.*s'", (int)(word.size < 40 ? word.size : 40),
+             (const char *)word.data);
     return fail(p, ELM_MALFORMED, message);
 }
 
-/* Statements up to one of the words in `ends` (NULL: the end of the source), which is left in p->tag. */
+/* Statements up to one of the words in `ends` (NULL: the end of the source), which is left in
+ * p->tag. */
 static void body(parser *p, elm_tnodes *out, const char *const *ends) {
     if (!enter(p)) return;
     while (p->status == ELM_OK) {
@@ -907,7 +963,8 @@ static void body(parser *p, elm_tnodes *out, const char *const *ends) {
 
 elm_status elm_template_parse_source(elm_template *t, elm_span source, elm_error *err) {
     parser p = {.t = t, .s = source, .err = err};
-    if (p.s.size > 0 && p.s.data[p.s.size - 1] == '\n') p.s.size--; /* keep_trailing_newline is off */
+    if (p.s.size > 0 && p.s.data[p.s.size - 1] == '\n')
+        p.s.size--; /* keep_trailing_newline is off */
     body(&p, &t->body, NULL);
     return p.status;
 }

@@ -40,18 +40,32 @@ void *elm_tr_alloc(elm_trender *r, size_t bytes) {
     return bytes <= sizeof nothing ? nothing : NULL;
 }
 
-elm_tv elm_tv_none(void) { return (elm_tv){.type = ELM_TV_NONE}; }
-elm_tv elm_tv_undefined(const char *name) { return (elm_tv){.type = ELM_TV_UNDEFINED, .as.undefined = name}; }
-elm_tv elm_tv_bool(bool b) { return (elm_tv){.type = ELM_TV_BOOL, .as.boolean = b}; }
-elm_tv elm_tv_int(int64_t i) { return (elm_tv){.type = ELM_TV_INT, .as.integer = i}; }
-elm_tv elm_tv_float(double d) { return (elm_tv){.type = ELM_TV_FLOAT, .as.number = d}; }
-elm_tv elm_tv_string(elm_tstr s) { return (elm_tv){.type = ELM_TV_STRING, .as.string = s}; }
+elm_tv elm_tv_none(void) {
+    return (elm_tv){.type = ELM_TV_NONE};
+}
+elm_tv elm_tv_undefined(const char *name) {
+    return (elm_tv){.type = ELM_TV_UNDEFINED, .as.undefined = name};
+}
+elm_tv elm_tv_bool(bool b) {
+    return (elm_tv){.type = ELM_TV_BOOL, .as.boolean = b};
+}
+elm_tv elm_tv_int(int64_t i) {
+    return (elm_tv){.type = ELM_TV_INT, .as.integer = i};
+}
+elm_tv elm_tv_float(double d) {
+    return (elm_tv){.type = ELM_TV_FLOAT, .as.number = d};
+}
+elm_tv elm_tv_string(elm_tstr s) {
+    return (elm_tv){.type = ELM_TV_STRING, .as.string = s};
+}
 
 elm_tv elm_tv_text(elm_span s, elm_part_origin origin) {
     return elm_tv_string((elm_tstr){s.data, (uint32_t)s.size, (uint8_t)origin, NULL});
 }
 
-elm_tv elm_tv_literal(const char *s) { return elm_tv_text(elm_span_str(s), ELM_PART_INPUT); }
+elm_tv elm_tv_literal(const char *s) {
+    return elm_tv_text(elm_span_str(s), ELM_PART_INPUT);
+}
 
 elm_tv elm_tv_new_list(elm_trender *r, bool tuple) {
     elm_tlist *list = elm_tr_alloc(r, sizeof *list);
@@ -120,11 +134,16 @@ elm_tv elm_tv_from_json(elm_trender *r, const elm_json *json, elm_part_origin or
     elm_tv v = elm_tv_none();
     if (!elm_tr_step(r)) return v;
     switch (json->type) {
-    case ELM_JSON_NULL: break;
-    case ELM_JSON_BOOL: return elm_tv_bool(json->as.boolean);
-    case ELM_JSON_INT: return elm_tv_int(json->as.integer);
-    case ELM_JSON_DOUBLE: return elm_tv_float(json->as.number);
-    case ELM_JSON_STRING: return elm_tv_text(json->as.string, origin);
+    case ELM_JSON_NULL:
+        break;
+    case ELM_JSON_BOOL:
+        return elm_tv_bool(json->as.boolean);
+    case ELM_JSON_INT:
+        return elm_tv_int(json->as.integer);
+    case ELM_JSON_DOUBLE:
+        return elm_tv_float(json->as.number);
+    case ELM_JSON_STRING:
+        return elm_tv_text(json->as.string, origin);
     case ELM_JSON_ARRAY:
         v = elm_tv_new_list(r, false);
         for (uint32_t i = 0; i < json->count && r->status == ELM_OK; i++) {
@@ -146,28 +165,41 @@ elm_tv elm_tv_from_json(elm_trender *r, const elm_json *json, elm_part_origin or
 /* ---- comparing ---- */
 
 bool elm_tv_is_text(elm_tv v, const char *text) {
-    return v.type == ELM_TV_STRING && v.as.string.size == strlen(text) && memcmp(v.as.string.data, text, v.as.string.size) == 0;
+    return v.type == ELM_TV_STRING && v.as.string.size == strlen(text) &&
+           memcmp(v.as.string.data, text, v.as.string.size) == 0;
 }
 
 bool elm_tv_truth(elm_tv v) {
     switch (v.type) {
     case ELM_TV_UNDEFINED:
-    case ELM_TV_NONE: return false;
-    case ELM_TV_BOOL: return v.as.boolean;
-    case ELM_TV_INT: return v.as.integer != 0;
-    case ELM_TV_FLOAT: return v.as.number != 0.0;
-    case ELM_TV_STRING: return v.as.string.size > 0;
+    case ELM_TV_NONE:
+        return false;
+    case ELM_TV_BOOL:
+        return v.as.boolean;
+    case ELM_TV_INT:
+        return v.as.integer != 0;
+    case ELM_TV_FLOAT:
+        return v.as.number != 0.0;
+    case ELM_TV_STRING:
+        return v.as.string.size > 0;
     case ELM_TV_LIST:
-    case ELM_TV_TUPLE: return v.as.list->n > 0;
-    case ELM_TV_DICT: return v.as.dict->n > 0;
-    default: return true;
+    case ELM_TV_TUPLE:
+        return v.as.list->n > 0;
+    case ELM_TV_DICT:
+        return v.as.dict->n > 0;
+    default:
+        return true;
     }
 }
 
-static bool is_number(elm_tv v) { return v.type == ELM_TV_BOOL || v.type == ELM_TV_INT || v.type == ELM_TV_FLOAT; }
+static bool is_number(elm_tv v) {
+    return v.type == ELM_TV_BOOL || v.type == ELM_TV_INT || v.type == ELM_TV_FLOAT;
+}
 
 static double number_of(elm_tv v) {
-    return v.type == ELM_TV_FLOAT ? v.as.number : v.type == ELM_TV_INT ? (double)v.as.integer : (double)v.as.boolean;
+    return v.type == ELM_TV_FLOAT ? v.as.number
+           : v.type == ELM_TV_INT ? (double)v.as.integer
+                                  : (double)v.as.boolean;
 }
 
 static bool equal_deep(elm_tv a, elm_tv b, uint32_t depth) {
@@ -177,7 +209,8 @@ static bool equal_deep(elm_tv a, elm_tv b, uint32_t depth) {
     switch (a.type) {
     case ELM_TV_STRING:
         return a.as.string.size == b.as.string.size &&
-               (a.as.string.size == 0 || memcmp(a.as.string.data, b.as.string.data, a.as.string.size) == 0);
+               (a.as.string.size == 0 ||
+                memcmp(a.as.string.data, b.as.string.data, a.as.string.size) == 0);
     case ELM_TV_LIST:
     case ELM_TV_TUPLE:
         if (a.as.list->n != b.as.list->n) return false;
@@ -192,14 +225,20 @@ static bool equal_deep(elm_tv a, elm_tv b, uint32_t depth) {
             if (!other || !equal_deep(a.as.dict->values[i], *other, depth + 1)) return false;
         }
         return true;
-    case ELM_TV_NAMESPACE: return a.as.dict == b.as.dict;
-    case ELM_TV_MACRO: return a.as.macro == b.as.macro;
-    case ELM_TV_FUNCTION: return a.as.function == b.as.function;
-    default: return true; /* none and none, undefined and undefined */
+    case ELM_TV_NAMESPACE:
+        return a.as.dict == b.as.dict;
+    case ELM_TV_MACRO:
+        return a.as.macro == b.as.macro;
+    case ELM_TV_FUNCTION:
+        return a.as.function == b.as.function;
+    default:
+        return true; /* none and none, undefined and undefined */
     }
 }
 
-bool elm_tv_equal(elm_tv a, elm_tv b) { return equal_deep(a, b, 0); }
+bool elm_tv_equal(elm_tv a, elm_tv b) {
+    return equal_deep(a, b, 0);
+}
 
 int elm_tv_compare(elm_trender *r, elm_tv a, elm_tv b) {
     if (is_number(a) && is_number(b)) {
@@ -219,24 +258,31 @@ int elm_tv_compare(elm_trender *r, elm_tv a, elm_tv b) {
         }
         return (a.as.list->n > b.as.list->n) - (a.as.list->n < b.as.list->n);
     }
-    elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s and %s do not compare", elm_tv_type_name(a), elm_tv_type_name(b));
+    elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s and %s do not compare", elm_tv_type_name(a),
+                elm_tv_type_name(b));
     return 0;
 }
 
 int64_t elm_tv_length(elm_tv v) {
     switch (v.type) {
-    case ELM_TV_STRING: return elm_ts_length(v.as.string);
+    case ELM_TV_STRING:
+        return elm_ts_length(v.as.string);
     case ELM_TV_LIST:
-    case ELM_TV_TUPLE: return v.as.list->n;
-    case ELM_TV_DICT: return v.as.dict->n;
-    case ELM_TV_UNDEFINED: return 0;
-    default: return -1;
+    case ELM_TV_TUPLE:
+        return v.as.list->n;
+    case ELM_TV_DICT:
+        return v.as.dict->n;
+    case ELM_TV_UNDEFINED:
+        return 0;
+    default:
+        return -1;
     }
 }
 
 const char *elm_tv_type_name(elm_tv v) {
-    static const char *const names[] = {"undefined", "None", "a bool", "an int", "a float", "a string", "a list",
-                                        "a tuple", "a dict", "a namespace", "a macro", "a function", "a method"};
+    static const char *const names[] = {
+        "undefined", "None",   "a bool",      "an int",  "a float",    "a string", "a list",
+        "a tuple",   "a dict", "a namespace", "a macro", "a function", "a method"};
     return names[v.type];
 }
 
@@ -266,14 +312,17 @@ elm_tstr elm_ts_concat(elm_trender *r, const elm_tstr *parts, uint32_t n) {
         elm_tr_fail(r, ELM_LIMIT, "a string is too long");
         return out;
     }
-    uint8_t *data = elm_tr_alloc(r, (size_t)total), *map = mixed ? elm_tr_alloc(r, (size_t)total) : NULL;
+    uint8_t *data = elm_tr_alloc(r, (size_t)total),
+            *map = mixed ? elm_tr_alloc(r, (size_t)total) : NULL;
     if (r->status != ELM_OK) return out;
     uint32_t at = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (parts[i].size == 0) continue;
         memcpy(data + at, parts[i].data, parts[i].size);
-        if (map && parts[i].map) memcpy(map + at, parts[i].map, parts[i].size);
-        else if (map) memset(map + at, parts[i].origin, parts[i].size);
+        if (map && parts[i].map)
+            memcpy(map + at, parts[i].map, parts[i].size);
+        else if (map)
+            memset(map + at, parts[i].origin, parts[i].size);
         at += parts[i].size;
     }
     return (elm_tstr){data, at, first->origin, map};
@@ -308,7 +357,8 @@ int64_t elm_ts_find(elm_tstr s, elm_tstr needle, uint32_t from) {
         const uint8_t *hit = memchr(s.data + at, needle.data[0], s.size - at);
         if (!hit) return -1;
         at = (uint64_t)(hit - s.data);
-        if (at + needle.size <= s.size && memcmp(hit, needle.data, needle.size) == 0) return (int64_t)at;
+        if (at + needle.size <= s.size && memcmp(hit, needle.data, needle.size) == 0)
+            return (int64_t)at;
         at++;
     }
     return -1;
@@ -351,13 +401,20 @@ static void repr_string(elm_tstr s, elm_buf *out) {
         if (n <= 0) break;
         elm_category category = elm_unicode_category(c);
         bool hidden = category >= ELM_CAT_ZS && c != ' ';
-        if (c == quote || c == '\\') elm_buf_printf(out, "\\%c", (char)c);
-        else if (c == '\n') elm_buf_str(out, "\\n");
-        else if (c == '\r') elm_buf_str(out, "\\r");
-        else if (c == '\t') elm_buf_str(out, "\\t");
-        else if (c < 0x20 || c == 0x7f || (hidden && c < 0x100)) elm_buf_printf(out, "\\x%02x", c);
-        else if (hidden) elm_buf_printf(out, c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
-        else elm_buf_append(out, s.data + i, (size_t)n);
+        if (c == quote || c == '\\')
+            elm_buf_printf(out, "\\%c", (char)c);
+        else if (c == '\n')
+            elm_buf_str(out, "\\n");
+        else if (c == '\r')
+            elm_buf_str(out, "\\r");
+        else if (c == '\t')
+            elm_buf_str(out, "\\t");
+        else if (c < 0x20 || c == 0x7f || (hidden && c < 0x100))
+            elm_buf_printf(out, "\\x%02x", c);
+        else if (hidden)
+            elm_buf_printf(out, c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
+        else
+            elm_buf_append(out, s.data + i, (size_t)n);
         i += (uint32_t)n;
     }
     elm_buf_u8(out, quote);
@@ -367,12 +424,24 @@ static void repr(elm_trender *r, elm_tv v, elm_buf *out, uint32_t depth) {
     if (depth > MAX_VALUE_DEPTH) elm_tr_fail(r, ELM_LIMIT, "a value is nested too deep");
     if (!elm_tr_step(r)) return;
     switch (v.type) {
-    case ELM_TV_UNDEFINED: elm_buf_str(out, "Undefined"); break;
-    case ELM_TV_NONE: elm_buf_str(out, "None"); break;
-    case ELM_TV_BOOL: elm_buf_str(out, v.as.boolean ? "True" : "False"); break;
-    case ELM_TV_INT: elm_buf_printf(out, "%lld", (long long)v.as.integer); break;
-    case ELM_TV_FLOAT: print_float(v.as.number, out); break;
-    case ELM_TV_STRING: repr_string(v.as.string, out); break;
+    case ELM_TV_UNDEFINED:
+        elm_buf_str(out, "Undefined");
+        break;
+    case ELM_TV_NONE:
+        elm_buf_str(out, "None");
+        break;
+    case ELM_TV_BOOL:
+        elm_buf_str(out, v.as.boolean ? "True" : "False");
+        break;
+    case ELM_TV_INT:
+        elm_buf_printf(out, "%lld", (long long)v.as.integer);
+        break;
+    case ELM_TV_FLOAT:
+        print_float(v.as.number, out);
+        break;
+    case ELM_TV_STRING:
+        repr_string(v.as.string, out);
+        break;
     case ELM_TV_LIST:
     case ELM_TV_TUPLE:
         elm_buf_str(out, v.type == ELM_TV_LIST ? "[" : "(");
@@ -393,11 +462,15 @@ static void repr(elm_trender *r, elm_tv v, elm_buf *out, uint32_t depth) {
         }
         elm_buf_str(out, "}");
         break;
-    default: elm_tr_fail(r, ELM_UNSUPPORTED, "%s cannot be printed", elm_tv_type_name(v)); break;
+    default:
+        elm_tr_fail(r, ELM_UNSUPPORTED, "%s cannot be printed", elm_tv_type_name(v));
+        break;
     }
 }
 
-void elm_tv_repr(elm_trender *r, elm_tv v, elm_buf *out) { repr(r, v, out, 0); }
+void elm_tv_repr(elm_trender *r, elm_tv v, elm_buf *out) {
+    repr(r, v, out, 0);
+}
 
 elm_tstr elm_tv_str(elm_trender *r, elm_tv v) {
     elm_buf buf;
@@ -425,16 +498,26 @@ static void json_string(elm_tstr s, const json_style *style, elm_buf *out) {
         uint32_t c;
         int n = elm_utf8_decode(elm_span_of(s.data + i, s.size - i), &c);
         if (n <= 0) break;
-        if (c == '"' || c == '\\') elm_buf_printf(out, "\\%c", (char)c);
-        else if (c == '\n') elm_buf_str(out, "\\n");
-        else if (c == '\r') elm_buf_str(out, "\\r");
-        else if (c == '\t') elm_buf_str(out, "\\t");
-        else if (c == '\b') elm_buf_str(out, "\\b");
-        else if (c == '\f') elm_buf_str(out, "\\f");
-        else if (c < 0x20 || (style->ascii && c == 0x7f)) elm_buf_printf(out, "\\u%04x", c);
-        else if (style->ascii && c >= 0x10000) elm_buf_printf(out, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10), 0xdc00 + (c & 0x3ff));
-        else if (style->ascii && c >= 0x80) elm_buf_printf(out, "\\u%04x", c);
-        else elm_buf_append(out, s.data + i, (size_t)n);
+        if (c == '"' || c == '\\')
+            elm_buf_printf(out, "\\%c", (char)c);
+        else if (c == '\n')
+            elm_buf_str(out, "\\n");
+        else if (c == '\r')
+            elm_buf_str(out, "\\r");
+        else if (c == '\t')
+            elm_buf_str(out, "\\t");
+        else if (c == '\b')
+            elm_buf_str(out, "\\b");
+        else if (c == '\f')
+            elm_buf_str(out, "\\f");
+        else if (c < 0x20 || (style->ascii && c == 0x7f))
+            elm_buf_printf(out, "\\u%04x", c);
+        else if (style->ascii && c >= 0x10000)
+            elm_buf_printf(out, "\\u%04x\\u%04x", 0xd7c0 + (c >> 10), 0xdc00 + (c & 0x3ff));
+        else if (style->ascii && c >= 0x80)
+            elm_buf_printf(out, "\\u%04x", c);
+        else
+            elm_buf_append(out, s.data + i, (size_t)n);
         i += (uint32_t)n;
     }
     elm_buf_u8(out, '"');
@@ -446,14 +529,19 @@ static void json_line(const json_style *style, uint32_t depth, elm_buf *out) {
     for (int64_t i = 0; i < style->indent * depth; i++) elm_buf_u8(out, ' ');
 }
 
-static void json_value(elm_trender *r, elm_tv v, const json_style *style, uint32_t depth, elm_buf *out);
+static void json_value(elm_trender *r, elm_tv v, const json_style *style, uint32_t depth,
+                       elm_buf *out);
 
-static void json_dict(elm_trender *r, const elm_tdict *d, const json_style *style, uint32_t depth, elm_buf *out) {
+static void json_dict(elm_trender *r, const elm_tdict *d, const json_style *style, uint32_t depth,
+                      elm_buf *out) {
     uint32_t *order = elm_tr_alloc(r, (d->n + 1) * sizeof *order);
     if (r->status != ELM_OK) return;
     for (uint32_t i = 0; i < d->n; i++) {
         uint32_t k = i;
-        for (; style->sort_keys && k > 0 && elm_tv_compare(r, d->keys[order[k - 1]], d->keys[i]) > 0; k--) order[k] = order[k - 1];
+        for (;
+             style->sort_keys && k > 0 && elm_tv_compare(r, d->keys[order[k - 1]], d->keys[i]) > 0;
+             k--)
+            order[k] = order[k - 1];
         order[k] = i;
     }
     elm_buf_u8(out, '{');
@@ -461,7 +549,8 @@ static void json_dict(elm_trender *r, const elm_tdict *d, const json_style *styl
         if (i > 0) elm_buf_append(out, style->item.data, style->item.size);
         json_line(style, depth + 1, out);
         elm_tv key = d->keys[order[i]];
-        if (key.type == ELM_TV_STRING) json_string(key.as.string, style, out);
+        if (key.type == ELM_TV_STRING)
+            json_string(key.as.string, style, out);
         else {
             elm_buf_u8(out, '"');
             json_value(r, key, style, depth + 1, out);
@@ -474,19 +563,31 @@ static void json_dict(elm_trender *r, const elm_tdict *d, const json_style *styl
     elm_buf_u8(out, '}');
 }
 
-static void json_value(elm_trender *r, elm_tv v, const json_style *style, uint32_t depth, elm_buf *out) {
+static void json_value(elm_trender *r, elm_tv v, const json_style *style, uint32_t depth,
+                       elm_buf *out) {
     if (depth > MAX_VALUE_DEPTH) elm_tr_fail(r, ELM_LIMIT, "a value is nested too deep");
     if (!elm_tr_step(r)) return;
     switch (v.type) {
-    case ELM_TV_NONE: elm_buf_str(out, "null"); break;
-    case ELM_TV_BOOL: elm_buf_str(out, v.as.boolean ? "true" : "false"); break;
-    case ELM_TV_INT: elm_buf_printf(out, "%lld", (long long)v.as.integer); break;
-    case ELM_TV_FLOAT:
-        if (isnan(v.as.number)) elm_buf_str(out, "NaN");
-        else if (isinf(v.as.number)) elm_buf_str(out, v.as.number > 0 ? "Infinity" : "-Infinity");
-        else print_float(v.as.number, out);
+    case ELM_TV_NONE:
+        elm_buf_str(out, "null");
         break;
-    case ELM_TV_STRING: json_string(v.as.string, style, out); break;
+    case ELM_TV_BOOL:
+        elm_buf_str(out, v.as.boolean ? "true" : "false");
+        break;
+    case ELM_TV_INT:
+        elm_buf_printf(out, "%lld", (long long)v.as.integer);
+        break;
+    case ELM_TV_FLOAT:
+        if (isnan(v.as.number))
+            elm_buf_str(out, "NaN");
+        else if (isinf(v.as.number))
+            elm_buf_str(out, v.as.number > 0 ? "Infinity" : "-Infinity");
+        else
+            print_float(v.as.number, out);
+        break;
+    case ELM_TV_STRING:
+        json_string(v.as.string, style, out);
+        break;
     case ELM_TV_LIST:
     case ELM_TV_TUPLE:
         elm_buf_u8(out, '[');
@@ -498,18 +599,25 @@ static void json_value(elm_trender *r, elm_tv v, const json_style *style, uint32
         if (v.as.list->n > 0) json_line(style, depth, out);
         elm_buf_u8(out, ']');
         break;
-    case ELM_TV_DICT: json_dict(r, v.as.dict, style, depth, out); break;
-    default: elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s is not JSON serializable", elm_tv_type_name(v)); break;
+    case ELM_TV_DICT:
+        json_dict(r, v.as.dict, style, depth, out);
+        break;
+    default:
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s is not JSON serializable", elm_tv_type_name(v));
+        break;
     }
 }
 
-elm_tv elm_tv_tojson(elm_trender *r, elm_tv v, int64_t indent, elm_tv separators, bool sort_keys, bool ascii) {
+elm_tv elm_tv_tojson(elm_trender *r, elm_tv v, int64_t indent, elm_tv separators, bool sort_keys,
+                     bool ascii) {
     json_style style = {.indent = indent, .sort_keys = sort_keys, .ascii = ascii};
     elm_buf buf;
     style.item = elm_tv_literal(indent >= 0 ? "," : ", ").as.string;
     style.key = elm_tv_literal(": ").as.string;
-    bool pair = (separators.type == ELM_TV_LIST || separators.type == ELM_TV_TUPLE) && separators.as.list->n == 2;
-    if (pair && separators.as.list->items[0].type == ELM_TV_STRING && separators.as.list->items[1].type == ELM_TV_STRING) {
+    bool pair = (separators.type == ELM_TV_LIST || separators.type == ELM_TV_TUPLE) &&
+                separators.as.list->n == 2;
+    if (pair && separators.as.list->items[0].type == ELM_TV_STRING &&
+        separators.as.list->items[1].type == ELM_TV_STRING) {
         style.item = separators.as.list->items[0].as.string;
         style.key = separators.as.list->items[1].as.string;
     }

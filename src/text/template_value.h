@@ -1,7 +1,9 @@
-/* template_value.h - values of the template language: Python's, as far as chat templates see them; text.
+/* template_value.h - values of the template language: Python's, as far as chat templates see them;
+ * text.
  *
- * Everything lives in the render's arena and is immutable, but for namespaces and the dictionaries of loops. A string
- * knows for every byte whether the template wrote it: one origin for all, or a map where it is mixed. */
+ * Everything lives in the render's arena and is immutable, but for namespaces and the dictionaries
+ * of loops. A string knows for every byte whether the template wrote it: one origin for all, or a
+ * map where it is mixed. */
 #ifndef ELM_TEXT_TEMPLATE_VALUE_H
 #define ELM_TEXT_TEMPLATE_VALUE_H
 
@@ -9,8 +11,19 @@
 #include "text/parts.h"
 
 typedef enum elm_tv_type {
-    ELM_TV_UNDEFINED, ELM_TV_NONE, ELM_TV_BOOL, ELM_TV_INT, ELM_TV_FLOAT, ELM_TV_STRING, ELM_TV_LIST, ELM_TV_TUPLE,
-    ELM_TV_DICT, ELM_TV_NAMESPACE, ELM_TV_MACRO, ELM_TV_FUNCTION, ELM_TV_BOUND
+    ELM_TV_UNDEFINED,
+    ELM_TV_NONE,
+    ELM_TV_BOOL,
+    ELM_TV_INT,
+    ELM_TV_FLOAT,
+    ELM_TV_STRING,
+    ELM_TV_LIST,
+    ELM_TV_TUPLE,
+    ELM_TV_DICT,
+    ELM_TV_NAMESPACE,
+    ELM_TV_MACRO,
+    ELM_TV_FUNCTION,
+    ELM_TV_BOUND
 } elm_tv_type;
 
 typedef struct elm_tstr {
@@ -40,17 +53,18 @@ struct elm_tv {
         elm_tlist *list; /* LIST and TUPLE */
         elm_tdict *dict; /* DICT and NAMESPACE */
         const struct elm_tnode *macro;
-        int function;    /* a global function's number */
+        int function; /* a global function's number */
         struct elm_tbound {
             elm_tv *self;
             elm_tstr name;
-        } *bound; /* a method, waiting for its call */
+        } * bound;             /* a method, waiting for its call */
         const char *undefined; /* what was looked up, for messages */
     } as;
     void *scope; /* of a macro: where it was defined */
 };
 
-/* One render. Failures are latched in `status`; every function returns something harmless afterwards. */
+/* One render. Failures are latched in `status`; every function returns something harmless
+ * afterwards. */
 typedef struct elm_trender {
     elm_arena *arena;
     elm_status status;
@@ -59,8 +73,8 @@ typedef struct elm_trender {
     uint32_t depth, line, column;
     elm_parts *out;
     const struct elm_template_options *options;
-    void *scope;        /* the evaluator's innermost scope */
-    elm_tv capture;     /* a list that output goes to instead, or none */
+    void *scope;    /* the evaluator's innermost scope */
+    elm_tv capture; /* a list that output goes to instead, or none */
     bool breaking, continuing;
 } elm_trender;
 
@@ -76,7 +90,7 @@ elm_tv elm_tv_int(int64_t i);
 elm_tv elm_tv_float(double d);
 elm_tv elm_tv_string(elm_tstr s);
 elm_tv elm_tv_text(elm_span s, elm_part_origin origin); /* borrows */
-elm_tv elm_tv_literal(const char *s);                   /* input: made by the program, not by the template */
+elm_tv elm_tv_literal(const char *s); /* input: made by the program, not by the template */
 elm_tv elm_tv_new_list(elm_trender *r, bool tuple);
 elm_tv elm_tv_new_dict(elm_trender *r);
 void elm_tv_append(elm_trender *r, elm_tv list, elm_tv item);
@@ -97,17 +111,19 @@ const char *elm_tv_type_name(elm_tv v);
 elm_tstr elm_tv_str(elm_trender *r, elm_tv v);
 void elm_tv_repr(elm_trender *r, elm_tv v, elm_buf *out);
 /* json.dumps with ensure_ascii False. indent < 0: one line. */
-elm_tv elm_tv_tojson(elm_trender *r, elm_tv v, int64_t indent, elm_tv separators, bool sort_keys, bool ascii);
+elm_tv elm_tv_tojson(elm_trender *r, elm_tv v, int64_t indent, elm_tv separators, bool sort_keys,
+                     bool ascii);
 
 /* Strings. */
 elm_tstr elm_ts_slice(elm_tstr s, uint32_t begin, uint32_t end); /* in bytes */
 elm_tstr elm_ts_concat(elm_trender *r, const elm_tstr *parts, uint32_t n);
-elm_tstr elm_ts_from_buf(elm_trender *r, const elm_buf *buf); /* copies; input */
-uint32_t elm_ts_length(elm_tstr s);                           /* code points */
-uint32_t elm_ts_offset(elm_tstr s, uint32_t index);           /* byte offset of a code point */
+elm_tstr elm_ts_from_buf(elm_trender *r, const elm_buf *buf);    /* copies; input */
+uint32_t elm_ts_length(elm_tstr s);                              /* code points */
+uint32_t elm_ts_offset(elm_tstr s, uint32_t index);              /* byte offset of a code point */
 int64_t elm_ts_find(elm_tstr s, elm_tstr needle, uint32_t from); /* byte offset, -1 */
 
-/* Builtins (template_filters.c, template_methods.c). Arguments: positional, then named in `named`. */
+/* Builtins (template_filters.c, template_methods.c). Arguments: positional, then named in `named`.
+ */
 typedef struct elm_targs {
     elm_tv *items;
     uint32_t n;
@@ -126,7 +142,14 @@ elm_tv elm_targ(const elm_targs *args, uint32_t index, const char *name, elm_tv 
 bool elm_filter_known(elm_tstr name);
 bool elm_test_known(elm_tstr name);
 
-enum { ELM_FN_RANGE, ELM_FN_NAMESPACE, ELM_FN_DICT, ELM_FN_RAISE, ELM_FN_STRFTIME, ELM_N_FUNCTIONS };
+enum {
+    ELM_FN_RANGE,
+    ELM_FN_NAMESPACE,
+    ELM_FN_DICT,
+    ELM_FN_RAISE,
+    ELM_FN_STRFTIME,
+    ELM_N_FUNCTIONS
+};
 extern const char *const elm_tv_function_names[ELM_N_FUNCTIONS];
 
 #endif

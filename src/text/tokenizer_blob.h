@@ -1,10 +1,9 @@
 /* tokenizer_blob.h - the TOKENIZER section: tables that are used as they lie in the mapping; text.
  *
- *   elm_disk_tokenizer                     header: counts, and the offset of every table (8-byte aligned)
- *   u32 spelling_offsets[n_ids + 1]        into spellings; raw bytes for byte-level vocabularies
- *   u8  spellings[]
- *   u8  flags[n_ids]                       ELM_TOKEN_*
- *   u32 lookup[lookup_slots]               id + 1 by FNV-1a of the spelling, linear probing, 0 = empty
+ *   elm_disk_tokenizer                     header: counts, and the offset of every table (8-byte
+ * aligned) u32 spelling_offsets[n_ids + 1]        into spellings; raw bytes for byte-level
+ * vocabularies u8  spellings[] u8  flags[n_ids]                       ELM_TOKEN_* u32
+ * lookup[lookup_slots]               id + 1 by FNV-1a of the spelling, linear probing, 0 = empty
  *   u32 merges[n_merges][3]                {left, right, result}, the rank is the index
  *   u32 merge_slots[merge_slot_count]      index + 1 by elm_merge_hash(left, right)
  *   f32 scores[n_ids]                      of a score-merging vocabulary
@@ -36,32 +35,36 @@ enum {
     ELM_TOKEN_LSTRIP = 8,
     ELM_TOKEN_RSTRIP = 16,
     ELM_TOKEN_SINGLE_WORD = 32,
-    ELM_TOKEN_BYTE = 64,      /* <0xXX>: decodes to that byte */
-    ELM_TOKEN_PRESENT = 128,  /* the id has a spelling */
+    ELM_TOKEN_BYTE = 64,     /* <0xXX>: decodes to that byte */
+    ELM_TOKEN_PRESENT = 128, /* the id has a spelling */
 };
 
 typedef enum elm_tokenizer_model { ELM_MODEL_BPE = 0, ELM_MODEL_SPM = 1 } elm_tokenizer_model;
 
-enum { /* flags of the header */
-    ELM_TOK_BYTE_LEVEL = 1,    /* symbols are bytes */
-    ELM_TOK_BYTE_FALLBACK = 2, /* unknown characters become byte tokens */
-    ELM_TOK_IGNORE_MERGES = 4, /* a piece that is in the vocabulary is one token */
-    ELM_TOK_FUSE_UNK = 8,
+enum {                            /* flags of the header */
+       ELM_TOK_BYTE_LEVEL = 1,    /* symbols are bytes */
+       ELM_TOK_BYTE_FALLBACK = 2, /* unknown characters become byte tokens */
+       ELM_TOK_IGNORE_MERGES = 4, /* a piece that is in the vocabulary is one token */
+       ELM_TOK_FUSE_UNK = 8,
 };
 
 typedef enum elm_step_kind {
-    ELM_STEP_NFC = 1,          /* normalizer */
-    ELM_STEP_REPLACE = 2,      /* text -> text2, everywhere */
-    ELM_STEP_PREPEND = 3,      /* text in front of a text that is not empty */
-    ELM_STEP_PREPEND_FIRST = 4, /* the same, only where the segment begins the whole text */
-    ELM_STEP_PREFIX_SPACE = 5, /* a space in front where there is none */
-    ELM_STEP_SPLIT = 16,       /* pre-tokenizer: pattern `a`, behaviour `b` */
-    ELM_STEP_DECODE_REPLACE = 32, /* decoder: text -> text2 in every token */
+    ELM_STEP_NFC = 1,                /* normalizer */
+    ELM_STEP_REPLACE = 2,            /* text -> text2, everywhere */
+    ELM_STEP_PREPEND = 3,            /* text in front of a text that is not empty */
+    ELM_STEP_PREPEND_FIRST = 4,      /* the same, only where the segment begins the whole text */
+    ELM_STEP_PREFIX_SPACE = 5,       /* a space in front where there is none */
+    ELM_STEP_SPLIT = 16,             /* pre-tokenizer: pattern `a`, behaviour `b` */
+    ELM_STEP_DECODE_REPLACE = 32,    /* decoder: text -> text2 in every token */
     ELM_STEP_DECODE_STRIP_LEFT = 33, /* up to `a` leading spaces of the whole text */
 } elm_step_kind;
 
 typedef enum elm_split_behavior {
-    ELM_SPLIT_ISOLATED, ELM_SPLIT_REMOVED, ELM_SPLIT_MERGED_PREVIOUS, ELM_SPLIT_MERGED_NEXT, ELM_SPLIT_CONTIGUOUS,
+    ELM_SPLIT_ISOLATED,
+    ELM_SPLIT_REMOVED,
+    ELM_SPLIT_MERGED_PREVIOUS,
+    ELM_SPLIT_MERGED_NEXT,
+    ELM_SPLIT_CONTIGUOUS,
     ELM_SPLIT_INVERTED_REMOVED, /* what lies between matches is dropped */
     ELM_N_SPLITS
 } elm_split_behavior;
@@ -74,10 +77,10 @@ typedef struct elm_disk_step {
 
 /* One step of a pattern program (matcher.h). */
 typedef struct elm_disk_item {
-    uint32_t kind;              /* elm_item_kind */
-    uint32_t min, max;          /* repetitions */
-    uint32_t categories;        /* bit set of elm_category */
-    uint32_t flags;             /* ELM_CLASS_* */
+    uint32_t kind;       /* elm_item_kind */
+    uint32_t min, max;   /* repetitions */
+    uint32_t categories; /* bit set of elm_category */
+    uint32_t flags;      /* ELM_CLASS_* */
     uint32_t first_range, n_ranges;
     uint32_t reserved;
 } elm_disk_item;
@@ -87,9 +90,22 @@ typedef struct elm_disk_table {
 } elm_disk_table;
 
 enum {
-    ELM_TAB_SPELLING_OFFSETS, ELM_TAB_SPELLINGS, ELM_TAB_FLAGS, ELM_TAB_LOOKUP, ELM_TAB_MERGES, ELM_TAB_MERGE_SLOTS,
-    ELM_TAB_SCORES, ELM_TAB_BYTE_IDS, ELM_TAB_ADDED_LENGTHS, ELM_TAB_STEPS, ELM_TAB_ITEMS, ELM_TAB_RANGES,
-    ELM_TAB_PREFIX, ELM_TAB_SUFFIX, ELM_TAB_TEXTS, ELM_N_TABLES
+    ELM_TAB_SPELLING_OFFSETS,
+    ELM_TAB_SPELLINGS,
+    ELM_TAB_FLAGS,
+    ELM_TAB_LOOKUP,
+    ELM_TAB_MERGES,
+    ELM_TAB_MERGE_SLOTS,
+    ELM_TAB_SCORES,
+    ELM_TAB_BYTE_IDS,
+    ELM_TAB_ADDED_LENGTHS,
+    ELM_TAB_STEPS,
+    ELM_TAB_ITEMS,
+    ELM_TAB_RANGES,
+    ELM_TAB_PREFIX,
+    ELM_TAB_SUFFIX,
+    ELM_TAB_TEXTS,
+    ELM_N_TABLES
 };
 
 typedef struct elm_disk_tokenizer {
@@ -135,9 +151,11 @@ static inline uint32_t elm_merge_hash(uint32_t a, uint32_t b) {
 int32_t elm_tokenizer_lookup(const elm_tokenizer *t, const uint8_t *text, size_t size);
 
 /* Rank and result of a merge; false when the pair does not merge. */
-static inline bool elm_tokenizer_merge(const elm_tokenizer *t, uint32_t a, uint32_t b, uint32_t *rank, uint32_t *id) {
+static inline bool elm_tokenizer_merge(const elm_tokenizer *t, uint32_t a, uint32_t b,
+                                       uint32_t *rank, uint32_t *id) {
     if (t->n_merges == 0) return false;
-    for (uint32_t slot = elm_merge_hash(a, b) & t->merge_mask, probes = 0; probes <= t->merge_mask; probes++) {
+    for (uint32_t slot = elm_merge_hash(a, b) & t->merge_mask, probes = 0; probes <= t->merge_mask;
+         probes++) {
         uint32_t index = t->merge_slots[slot];
         if (index == 0 || index > t->n_merges) return false;
         const uint32_t *m = t->merges + (size_t)(index - 1) * 3;

@@ -1,5 +1,5 @@
-"""The static aarch64 program under qemu computes the same bits as this machine: NEON with dotprod (-cpu max) and without
-(cortex-a57), INT4, INT8 and floats, every KV type."""
+"""The static aarch64 program under qemu computes the same bits as this machine: NEON with dotprod (-cpu max) and
+without (cortex-a57), INT4, INT8 and floats, every KV type."""
 import shutil
 import subprocess
 

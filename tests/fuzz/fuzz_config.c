@@ -1,5 +1,5 @@
-/* fuzz_config.c - the JSON files of a model folder, one behind the other with a zero byte between; an empty part is
- * a file that is missing. Order: as `files`. */
+/* fuzz_config.c - the JSON files of a model folder, one behind the other with a zero byte between;
+ * an empty part is a file that is missing. Order: as `files`. */
 #include "source_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -2,9 +2,9 @@
  *
  * Sections lie 64 KiB apart, so the input is no file but a list of changes to a small valid one:
  *
- *   u8 mode   bit 0: repair chunk checksums   bit 1: repair TOC and slots   bit 2: copy slot A to B first
- *             bit 7: the rest is a file as it is
- *   change    u8 region (0, 1: slot A, B; 2: TOC; 3..: sections)   u16 offset   u8 n   n bytes
+ *   u8 mode   bit 0: repair chunk checksums   bit 1: repair TOC and slots   bit 2: copy slot A to B
+ * first bit 7: the rest is a file as it is change    u8 region (0, 1: slot A, B; 2: TOC; 3..:
+ * sections)   u16 offset   u8 n   n bytes
  *
  * Without repairs any change must be found: by open, by a damaged slot, or by verify. */
 #include <stddef.h>
@@ -41,7 +41,8 @@ static void make_intact(void) {
     add_region(0, ELM_SLOT_BYTES);
     add_region(ELM_SLOT_BYTES, ELM_SLOT_BYTES);
     add_region(c.toc_offset, c.toc_bytes);
-    for (uint32_t i = 0; i < c.n_sections; i++) add_region(c.sections[i].offset, c.sections[i].size + 16);
+    for (uint32_t i = 0; i < c.n_sections; i++)
+        add_region(c.sections[i].offset, c.sections[i].size + 16);
     elm_container_close(&c);
 }
 
@@ -57,7 +58,8 @@ static void apply(uint8_t *file, elm_reader *r) {
     }
 }
 
-/* Reads all that can be read, so that a sanitizer sees a bad pointer. Returns whether the file is intact. */
+/* Reads all that can be read, so that a sanitizer sees a bad pointer. Returns whether the file is
+ * intact. */
 static bool use(void) {
     elm_container c;
     elm_tensor *tensors;
@@ -112,7 +114,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (mode & 1) {
         /* Only while the TOC is the one that the regions come from. */
         const uint8_t *toc = intact + region_at[2];
-        if (memcmp(file, intact, 88) == 0 && memcmp(file + region_at[2], toc, region_bytes[2]) == 0) {
+        if (memcmp(file, intact, 88) == 0 &&
+            memcmp(file + region_at[2], toc, region_bytes[2]) == 0) {
             for (uint32_t i = 0; i + 3 < n_regions; i++) tiny_repair_section(file, n_file, i);
         }
     }

@@ -1,7 +1,8 @@
 /* fuzz_safetensors.c - a hostile .safetensors file, or an index and a shard.
  *
  *   u8 mode   0: the rest is the file   1: the rest is a header, 256 bytes of data follow
- *             2: an index up to a zero byte, then the header of a.safetensors, with data behind it */
+ *             2: an index up to a zero byte, then the header of a.safetensors, with data behind it
+ */
 #include "source_fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,4 +1,5 @@
-/* source_fuzz.h - what the fuzz targets of parse/ share: a memory cap, and reading all that an open source offers. */
+/* source_fuzz.h - what the fuzz targets of parse/ share: a memory cap, and reading all that an open
+ * source offers. */
 #ifndef TESTS_SOURCE_FUZZ_H
 #define TESTS_SOURCE_FUZZ_H
 
@@ -31,7 +32,8 @@ static inline void fuzz_check(elm_status status, const elm_error *err) {
 static inline void fuzz_read_tensor(const elm_checkpoint *ck, const elm_source_tensor *t) {
     static float out[FUZZ_READ_FLOATS];
     uint64_t rows = t->n_dims > 0 ? t->dims[0] : 1;
-    uint64_t elements = t->bytes / elm_source_type_get(t->type)->block_bytes * elm_source_type_get(t->type)->block_elements;
+    uint64_t elements = t->bytes / elm_source_type_get(t->type)->block_bytes *
+                        elm_source_type_get(t->type)->block_elements;
     uint64_t per_row = elements / rows;
     if (elm_checkpoint_find(ck, t->name) != t) abort();
     if (per_row > FUZZ_READ_FLOATS) return;

@@ -1,4 +1,5 @@
-/* kernel_sets.h - random data, guarded buffers and the sets of kernels of this machine, for the kernel tests. */
+/* kernel_sets.h - random data, guarded buffers and the sets of kernels of this machine, for the
+ * kernel tests. */
 #ifndef TESTS_KERNEL_SETS_H
 #define TESTS_KERNEL_SETS_H
 
@@ -35,7 +36,9 @@ static inline void *guarded(size_t n) {
     memset(p, GUARD_BYTE, total);
     return p + GUARD;
 }
-static inline void guarded_free(void *p) { free((uint8_t *)p - GUARD); }
+static inline void guarded_free(void *p) {
+    free((uint8_t *)p - GUARD);
+}
 /* Whether all bytes past the first n, and before, are untouched. */
 static inline int guards_hold(const void *p, size_t n) {
     const uint8_t *b = p;
@@ -73,8 +76,8 @@ typedef struct matrix {
 
 enum { CODES_RANDOM, CODES_LOWEST, CODES_HIGHEST };
 
-static inline matrix matrix_make(random_state *r, elm_dtype dtype, uint32_t n_rows, uint32_t n_cols, uint32_t group,
-                                 int codes, int bias) {
+static inline matrix matrix_make(random_state *r, elm_dtype dtype, uint32_t n_rows, uint32_t n_cols,
+                                 uint32_t group, int codes, int bias) {
     matrix m = {0};
     const elm_dtype_info *info = elm_dtype_get(dtype);
     if (info->has_scales && group == 0) group = elm_p16_channel_group(n_cols);
@@ -86,7 +89,9 @@ static inline matrix matrix_make(random_state *r, elm_dtype dtype, uint32_t n_ro
     if (info->has_scales) {
         uint8_t low = info->bits == 4 ? 0 : 0x80, high = info->bits == 4 ? 0xff : 0x7f;
         for (size_t i = 0; i < n; i++)
-            m.codes[i] = codes == CODES_RANDOM ? (uint8_t)random_u32(r) : codes == CODES_LOWEST ? low : high;
+            m.codes[i] = codes == CODES_RANDOM   ? (uint8_t)random_u32(r)
+                         : codes == CODES_LOWEST ? low
+                                                 : high;
         m.scales = malloc(m.shape.scales_bytes);
         for (size_t i = 0; i < m.shape.scales_bytes / 2; i++)
             m.scales[i] = elm_f16_from_f32(random_float(r) * (i % 7 == 0 ? 1e-6f : 1.0f));
@@ -99,16 +104,26 @@ static inline matrix matrix_make(random_state *r, elm_dtype dtype, uint32_t n_ro
         for (size_t i = 0; i < n * 8 / info->bits; i++) {
             float x = random_float(r);
             uint16_t half = dtype == ELM_F16 ? elm_f16_from_f32(x) : elm_bf16_from_f32(x);
-            if (dtype == ELM_F32) memcpy(m.codes + 4 * i, &x, 4);
-            else memcpy(m.codes + 2 * i, &half, 2);
+            if (dtype == ELM_F32)
+                memcpy(m.codes + 4 * i, &x, 4);
+            else
+                memcpy(m.codes + 2 * i, &half, 2);
         }
     }
     m.w = (elm_cpu_weight){
-        .dtype = dtype, .n_rows = n_rows, .n_cols = n_cols, .n_panels = m.shape.n_panels,
-        .n_blocks = (n_cols + 31) / 32, .k_padded = m.shape.k_padded,
-        .group_blocks = info->has_scales ? group / 32 : 1, .n_groups = m.shape.n_groups,
-        .codes = m.codes, .scales = m.scales, .zeros = m.zeros,
-        .unit = bias ? 0.25f : 1.0f, .bias = bias ? m.bias : NULL,
+        .dtype = dtype,
+        .n_rows = n_rows,
+        .n_cols = n_cols,
+        .n_panels = m.shape.n_panels,
+        .n_blocks = (n_cols + 31) / 32,
+        .k_padded = m.shape.k_padded,
+        .group_blocks = info->has_scales ? group / 32 : 1,
+        .n_groups = m.shape.n_groups,
+        .codes = m.codes,
+        .scales = m.scales,
+        .zeros = m.zeros,
+        .unit = bias ? 0.25f : 1.0f,
+        .bias = bias ? m.bias : NULL,
     };
     return m;
 }
@@ -121,8 +136,8 @@ static inline void matrix_free(matrix *m) {
 }
 
 /* Quantised activations for n_tokens rows of K. */
-static inline elm_cpu_acts acts_make(const elm_cpu_kernels *k, const float *x, size_t x_stride, size_t n_cols,
-                                     size_t n_tokens) {
+static inline elm_cpu_acts acts_make(const elm_cpu_kernels *k, const float *x, size_t x_stride,
+                                     size_t n_cols, size_t n_tokens) {
     size_t blocks = (n_cols + 31) / 32;
     elm_cpu_acts a = {.q_stride = blocks * 32, .block_stride = blocks};
     a.q = guarded(n_tokens * a.q_stride);
@@ -130,8 +145,8 @@ static inline elm_cpu_acts acts_make(const elm_cpu_kernels *k, const float *x, s
     a.start = guarded(n_tokens * blocks * 4);
     a.sum = guarded(n_tokens * blocks * 4);
     for (size_t t = 0; t < n_tokens; t++)
-        k->quantize(x + t * x_stride, n_cols, a.q + t * a.q_stride, a.d + t * blocks, a.start + t * blocks,
-                    a.sum + t * blocks);
+        k->quantize(x + t * x_stride, n_cols, a.q + t * a.q_stride, a.d + t * blocks,
+                    a.start + t * blocks, a.sum + t * blocks);
     return a;
 }
 

@@ -1,5 +1,5 @@
-/* test_cpu_kernels.c - every kernel of every instruction set of this machine against the portable C one, bit for bit,
- * and the C one against double arithmetic. */
+/* test_cpu_kernels.c - every kernel of every instruction set of this machine against the portable C
+ * one, bit for bit, and the C one against double arithmetic. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,9 +15,9 @@ static elm_cpu_kernels sets[8];
 static char names[8][64];
 static size_t n_sets;
 
-#define assert_same_bits(a, b, bytes, what)                                             \
-    do {                                                                                \
-        if (memcmp(a, b, bytes) != 0) fail_msg("%s differs from portable c", what);     \
+#define assert_same_bits(a, b, bytes, what)                                         \
+    do {                                                                            \
+        if (memcmp(a, b, bytes) != 0) fail_msg("%s differs from portable c", what); \
     } while (0)
 
 static void fill(random_state *r, float *x, size_t n, float scale) {
@@ -32,16 +32,24 @@ static elm_cpu_linear_fn linear_of(const elm_cpu_kernels *k, elm_dtype dtype, in
 }
 
 /* One shape on all sets, with the panels in two calls split at `cut`. */
-static void check_linear(random_state *r, elm_dtype dtype, int quantised, uint32_t n_rows, uint32_t n_cols,
-                         uint32_t group, uint32_t n_tokens, int codes, int bias) {
+static void check_linear(random_state *r, elm_dtype dtype, int quantised, uint32_t n_rows,
+                         uint32_t n_cols, uint32_t group, uint32_t n_tokens, int codes, int bias) {
     matrix m = matrix_make(r, dtype, n_rows, n_cols, group, codes, bias);
     size_t y_stride = (n_rows + 15) / 16 * 16 + 16, y_bytes = n_tokens * y_stride * sizeof(float);
     float *x = guarded(n_tokens * n_cols * sizeof *x), *want = guarded(y_bytes);
-    if (codes == CODES_RANDOM) fill(r, x, (size_t)n_tokens * n_cols, 3.0f);
-    else for (size_t i = 0; i < (size_t)n_tokens * n_cols; i++) x[i] = codes == CODES_LOWEST ? 1.0f : -1.0f;
+    if (codes == CODES_RANDOM)
+        fill(r, x, (size_t)n_tokens * n_cols, 3.0f);
+    else
+        for (size_t i = 0; i < (size_t)n_tokens * n_cols; i++)
+            x[i] = codes == CODES_LOWEST ? 1.0f : -1.0f;
     void *scratch = guarded(ELM_CPU_LINEAR_SCRATCH);
     elm_cpu_acts acts = acts_make(&sets[0], x, n_cols, n_cols, n_tokens);
-    elm_cpu_linear job = {.weight = &m.w, .acts = acts, .x = x, .x_stride = n_cols, .y = want, .y_stride = y_stride,
+    elm_cpu_linear job = {.weight = &m.w,
+                          .acts = acts,
+                          .x = x,
+                          .x_stride = n_cols,
+                          .y = want,
+                          .y_stride = y_stride,
                           .n_tokens = n_tokens};
     linear_of(&sets[0], dtype, quantised)(&job, 0, m.w.n_panels, scratch);
     for (size_t s = 0; s < n_sets; s++) {
@@ -50,7 +58,8 @@ static void check_linear(random_state *r, elm_dtype dtype, int quantised, uint32
         job.y = y;
         linear_of(&sets[s], dtype, quantised)(&job, cut, m.w.n_panels, scratch);
         linear_of(&sets[s], dtype, quantised)(&job, 0, cut, scratch);
-        assert_same_bits(y, want, y_bytes, names[s]); /* the padding of rows still holds the guard byte */
+        assert_same_bits(y, want, y_bytes,
+                         names[s]); /* the padding of rows still holds the guard byte */
         assert_true(guards_hold(y, y_bytes));
         assert_true(guards_hold(scratch, ELM_CPU_LINEAR_SCRATCH));
         for (uint32_t t = 0; t < n_tokens; t++)
@@ -69,15 +78,16 @@ static const elm_dtype quantised_types[] = {ELM_I4, ELM_I8, ELM_I4Z, ELM_I8Z};
 static void test_linear_int_shapes(void **state) {
     (void)state;
     random_state r = {1};
-    static const uint32_t rows[] = {1, 16, 17, 50}, cols[] = {1, 32, 33, 96, 576, 1100}, groups[] = {32, 64, 128, 0};
+    static const uint32_t rows[] = {1, 16, 17, 50}, cols[] = {1, 32, 33, 96, 576, 1100},
+                          groups[] = {32, 64, 128, 0};
     static const uint32_t tokens[] = {1, 2, 3, 5, 8, 9, 12, 13, 15, 18};
     size_t round = 0;
     for (size_t d = 0; d < 4; d++)
         for (size_t n = 0; n < 4; n++)
             for (size_t k = 0; k < 6; k++)
                 for (size_t t = 0; t < 10; t++, round++)
-                    check_linear(&r, quantised_types[d], 1, rows[n], cols[k], groups[round % 4], tokens[t], CODES_RANDOM,
-                                 round % 3 == 0);
+                    check_linear(&r, quantised_types[d], 1, rows[n], cols[k], groups[round % 4],
+                                 tokens[t], CODES_RANDOM, round % 3 == 0);
 }
 
 /* Largest sums that can occur: every weight and activation at its end. */
@@ -94,7 +104,8 @@ static void test_linear_token_blocks(void **state) {
     (void)state;
     random_state r = {3};
     for (size_t d = 0; d < 4; d++)
-        check_linear(&r, quantised_types[d], 1, 16, 64, 32, ELM_CPU_TOKEN_BLOCK + 7, CODES_RANDOM, 1);
+        check_linear(&r, quantised_types[d], 1, 16, 64, 32, ELM_CPU_TOKEN_BLOCK + 7, CODES_RANDOM,
+                     1);
     check_linear(&r, ELM_F16, 0, 16, 33, 0, ELM_CPU_TOKEN_BLOCK + 5, CODES_RANDOM, 1);
 }
 
@@ -107,7 +118,8 @@ static void test_linear_float_shapes(void **state) {
         for (size_t n = 0; n < 3; n++)
             for (size_t k = 0; k < 3; k++)
                 for (size_t t = 0; t < 5; t++)
-                    check_linear(&r, types[d], 0, rows[n], cols[k], 32, tokens[t], CODES_RANDOM, t % 2 == 0);
+                    check_linear(&r, types[d], 0, rows[n], cols[k], 32, tokens[t], CODES_RANDOM,
+                                 t % 2 == 0);
 }
 
 static double code_at(const matrix *m, size_t row, size_t k, double *scale) {
@@ -120,9 +132,9 @@ static double code_at(const matrix *m, size_t row, size_t k, double *scale) {
     return u - (m->zeros ? m->zeros[at] : i4 ? 8 : 128);
 }
 
-/* The chain makes n_blocks fma and as many products s * d, each off by at most 2^-24 relative; then one product and
- * one sum: |error| <= (n_blocks + 3) 2^-24 (sum of |terms|, times unit, + |bias|), to first order; doubled for the
- * second. */
+/* The chain makes n_blocks fma and as many products s * d, each off by at most 2^-24 relative; then
+ * one product and one sum: |error| <= (n_blocks + 3) 2^-24 (sum of |terms|, times unit, + |bias|),
+ * to first order; doubled for the second. */
 static void test_c_linear_against_double(void **state) {
     (void)state;
     random_state r = {5};
@@ -160,7 +172,8 @@ static void test_c_float_linear_against_double(void **state) {
     matrix m = matrix_make(&r, ELM_BF16, N, K, 0, CODES_RANDOM, 0);
     float x[K], y[32];
     fill(&r, x, K, 1.0f);
-    elm_cpu_linear job = {.weight = &m.w, .x = x, .x_stride = K, .y = y, .y_stride = 32, .n_tokens = 1};
+    elm_cpu_linear job = {
+        .weight = &m.w, .x = x, .x_stride = K, .y = y, .y_stride = 32, .n_tokens = 1};
     sets[0].linear_float(&job, 0, 2, NULL);
     for (size_t n = 0; n < N; n++) {
         double sum = 0, magnitude = 0;
@@ -188,7 +201,8 @@ static void test_quantize(void **state) {
             size_t n = lengths[i], blocks = (n + 31) / 32;
             float x[576];
             fill(&r, x, n, scales[c]);
-            for (size_t k = 0; k + 2 < n; k += 5) x[k] = 0.5f * scales[c] * (float)((int)(k % 3) - 1); /* ties */
+            for (size_t k = 0; k + 2 < n; k += 5)
+                x[k] = 0.5f * scales[c] * (float)((int)(k % 3) - 1); /* ties */
             elm_cpu_acts want = acts_make(&sets[0], x, n, n, 1);
             for (size_t s = 0; s < n_sets; s++) {
                 elm_cpu_acts a = acts_make(&sets[s], x, n, n, 1);
@@ -248,7 +262,8 @@ static void test_rows(void **state) {
         fill(&r, w, n, 1.0f);
         fill(&r, cs, 2 * n, 1.0f);
         for (size_t s = 0; s < n_sets; s++) {
-            float *y = guarded(bytes), *z = guarded(bytes), *y0 = guarded(bytes), *z0 = guarded(bytes);
+            float *y = guarded(bytes), *z = guarded(bytes), *y0 = guarded(bytes),
+                  *z0 = guarded(bytes);
             sets[0].rms_norm(x, w, n, 1e-6f, y0);
             sets[s].rms_norm(x, w, n, 1e-6f, y);
             assert_same_bits(y, y0, bytes, names[s]);
@@ -276,9 +291,10 @@ static void test_rows(void **state) {
     }
 }
 
-/* The formulas themselves. exp errs by 2 ulp; silu and gelu add a sum, a quotient and a product: 6 ulp = 6 * 2^-23
- * relative; gelu's argument 2u carries 4 roundings, which an exponential of |2u| <= 87 turns into 87 * 4 * 2^-24
- * relative, and it only matters where the sigmoid is not yet 0 or 1: the bound below is absolute in |x|. */
+/* The formulas themselves. exp errs by 2 ulp; silu and gelu add a sum, a quotient and a product: 6
+ * ulp = 6 * 2^-23 relative; gelu's argument 2u carries 4 roundings, which an exponential of |2u| <=
+ * 87 turns into 87 * 4 * 2^-24 relative, and it only matters where the sigmoid is not yet 0 or 1:
+ * the bound below is absolute in |x|. */
 static void test_c_activations_against_double(void **state) {
     (void)state;
     for (int i = -2000; i <= 2000; i++) {
@@ -300,16 +316,21 @@ static void test_c_activations_against_double(void **state) {
 
 /* ---- attention ---- */
 
-static size_t kv_element(int dtype) { return dtype == 0 ? 4 : dtype == 1 ? 2 : 1; }
+static size_t kv_element(int dtype) {
+    return dtype == 0 ? 4 : dtype == 1 ? 2 : 1;
+}
 
 static void *kv_plane(random_state *r, int dtype, size_t n) {
     uint8_t *p = guarded(n * kv_element(dtype));
     for (size_t i = 0; i < n; i++) {
         float x = random_float(r);
         uint16_t half = elm_f16_from_f32(x);
-        if (dtype == 0) memcpy(p + 4 * i, &x, 4);
-        else if (dtype == 1) memcpy(p + 2 * i, &half, 2);
-        else p[i] = (uint8_t)(random_u32(r) % 255 - 127);
+        if (dtype == 0)
+            memcpy(p + 4 * i, &x, 4);
+        else if (dtype == 1)
+            memcpy(p + 2 * i, &half, 2);
+        else
+            p[i] = (uint8_t)(random_u32(r) % 255 - 127);
     }
     return p;
 }
@@ -323,7 +344,8 @@ static void test_scores_and_values(void **state) {
         for (size_t d = 0; d < 4; d++)
             for (size_t c = 0; c < 4; c++)
                 for (size_t n_q = 1; n_q <= MAX_Q; n_q++) {
-                    size_t dim = dims[d], n = counts[c], s_bytes = n_q * 64 * 4, o_bytes = n_q * dim * 4;
+                    size_t dim = dims[d], n = counts[c], s_bytes = n_q * 64 * 4,
+                           o_bytes = n_q * dim * 4;
                     float q[MAX_Q * 128], factors[MAX_Q], o_begin[MAX_Q * 128];
                     fill(&r, q, n_q * dim, 1.0f);
                     fill(&r, factors, n_q, 1.0f);
@@ -363,7 +385,8 @@ static void test_softmax(void **state) {
         float c0 = sets[0].softmax(want, &m0, &l0);
         double exact = before == -INFINITY ? 0 : (double)sum * exp((double)before - (double)m0);
         for (int i = 0; i < 64; i++) exact += exp((double)scores[i] - (double)m0);
-        assert_true(fabs((double)l0 - exact) <= 16 * 0x1p-24 * exact); /* exp 4, tree of 8 sums, joining 3 */
+        assert_true(fabs((double)l0 - exact) <=
+                    16 * 0x1p-24 * exact); /* exp 4, tree of 8 sums, joining 3 */
         for (size_t s = 0; s < n_sets; s++) {
             float got[64], m = before, l = sum;
             memcpy(got, scores, sizeof got);
@@ -379,7 +402,8 @@ static void test_stored_rows(void **state) {
     (void)state;
     random_state r = {11};
     static const size_t lengths[] = {1, 16, 40, 64};
-    static const float specials[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1e-40f, 65519.0f, 65520.0f, 6e-8f};
+    static const float specials[] = {0.0f,   -0.0f,    INFINITY, -INFINITY, NAN,
+                                     1e-40f, 65519.0f, 65520.0f, 6e-8f};
     for (int round = 0; round < 60; round++) {
         uint32_t n = (uint32_t)lengths[round % 4];
         float x[64];
@@ -388,7 +412,11 @@ static void test_stored_rows(void **state) {
         for (int int8 = 0; int8 < 2; int8++) {
             uint8_t memory[512] = {0};
             float scales[16];
-            elm_kv kv = {.dtype = int8 ? ELM_I8 : ELM_F16, .n_heads = 1, .k_dim = n, .v_dim = n, .capacity = 1};
+            elm_kv kv = {.dtype = int8 ? ELM_I8 : ELM_F16,
+                         .n_heads = 1,
+                         .k_dim = n,
+                         .v_dim = n,
+                         .capacity = 1};
             kv.k = memory;
             kv.v = memory + 256;
             kv.k_scales = scales;
@@ -398,14 +426,18 @@ static void test_stored_rows(void **state) {
             for (size_t s = 0; s < n_sets; s++) {
                 void *got = guarded(bytes);
                 float scale = 0;
-                if (int8) scale = sets[s].to_i8(x, n, got);
-                else sets[s].to_f16(x, n, got);
+                if (int8)
+                    scale = sets[s].to_i8(x, n, got);
+                else
+                    sets[s].to_f16(x, n, got);
                 assert_same_bits(got, memory, bytes, names[s]);
                 if (int8) assert_same_bits(&scale, scales, 4, names[s]);
                 assert_true(guards_hold(got, bytes));
                 float back[64], want[64];
-                if (int8) sets[s].from_i8(got, n, back);
-                else sets[s].from_f16(got, n, back);
+                if (int8)
+                    sets[s].from_i8(got, n, back);
+                else
+                    sets[s].from_f16(got, n, back);
                 elm_kv_load(&kv, false, 0, 0, want);
                 if (!int8) assert_same_bits(back, want, n * 4, names[s]);
                 guarded_free(got);

@@ -1,5 +1,6 @@
-/* test_cpu_program.c - whole segments on the cpu backend: the same bits for every number of threads, chunking of the
- * prompt and integer instruction set, values that share memory, and agreement with the oracle. */
+/* test_cpu_program.c - whole segments on the cpu backend: the same bits for every number of
+ * threads, chunking of the prompt and integer instruction set, values that share memory, and
+ * agreement with the oracle. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -41,8 +42,14 @@ static elm_value_id weight(net *n, elm_dtype dtype, uint32_t rows, uint32_t cols
     const elm_dtype_info *info = elm_dtype_get(dtype);
     matrix m = matrix_make(&n->r, dtype, rows, cols, info->has_scales ? 32 : 0, CODES_RANDOM, 0);
     elm_tensor *t = &n->tensors[n->n_tensors];
-    *t = (elm_tensor){.name = "w", .dtype = dtype, .layout = ELM_LAYOUT_P16, .n_dims = 2, .dims = {rows, cols},
-                      .group = info->has_scales ? 32 : 0, .scale_exp = info->has_scales ? -5 : 0, .zeros = m.zeros};
+    *t = (elm_tensor){.name = "w",
+                      .dtype = dtype,
+                      .layout = ELM_LAYOUT_P16,
+                      .n_dims = 2,
+                      .dims = {rows, cols},
+                      .group = info->has_scales ? 32 : 0,
+                      .scale_exp = info->has_scales ? -5 : 0,
+                      .zeros = m.zeros};
     if (info->has_scales) /* near 1, so that the values of all layers stay moderate */
         for (size_t i = 0; i < m.shape.scales_bytes / 2; i++)
             m.scales[i] = elm_f16_from_f32(random_float(&n->r) * (info->bits == 4 ? 0.5f : 0.03f));
@@ -51,16 +58,23 @@ static elm_value_id weight(net *n, elm_dtype dtype, uint32_t rows, uint32_t cols
     free(m.bias);
     uint32_t dims[2] = {rows, cols};
     uint32_t index = n->n_tensors++;
-    return elm_build_weight(&n->b, index, elm_arena_printf(&n->arena, "w%u", index), dtype, 2, dims);
+    return elm_build_weight(&n->b, index, elm_arena_printf(&n->arena, "w%u", index), dtype, 2,
+                            dims);
 }
 
 static elm_value_id vector(net *n, uint32_t count, float lowest, float range) {
     float *v = malloc(count * sizeof *v);
-    for (uint32_t i = 0; i < count; i++) v[i] = lowest + range * (random_float(&n->r) * 0.5f + 0.5f);
-    n->tensors[n->n_tensors] = (elm_tensor){.name = "v", .dtype = ELM_F32, .layout = ELM_LAYOUT_ROWS, .n_dims = 1,
-                                            .dims = {count}, .codes = v};
+    for (uint32_t i = 0; i < count; i++)
+        v[i] = lowest + range * (random_float(&n->r) * 0.5f + 0.5f);
+    n->tensors[n->n_tensors] = (elm_tensor){.name = "v",
+                                            .dtype = ELM_F32,
+                                            .layout = ELM_LAYOUT_ROWS,
+                                            .n_dims = 1,
+                                            .dims = {count},
+                                            .codes = v};
     uint32_t index = n->n_tensors++;
-    return elm_build_weight(&n->b, index, elm_arena_printf(&n->arena, "v%u", index), ELM_F32, 1, &count);
+    return elm_build_weight(&n->b, index, elm_arena_printf(&n->arena, "v%u", index), ELM_F32, 1,
+                            &count);
 }
 
 static elm_value_id heads(net *n, elm_value_id x, const char *name, uint32_t count, uint32_t dim) {
@@ -68,7 +82,8 @@ static elm_value_id heads(net *n, elm_value_id x, const char *name, uint32_t cou
     return elm_build_reshape(&n->b, name, x, 3, dims);
 }
 
-static elm_value_id layer(net *n, const shape *s, uint32_t index, elm_value_id x, elm_value_id freq) {
+static elm_value_id layer(net *n, const shape *s, uint32_t index, elm_value_id x,
+                          elm_value_id freq) {
     elm_builder *b = &n->b;
     elm_builder_scope(b, "layers.%u", index);
     elm_value_id positions = elm_build_input(b, ELM_INPUT_POSITIONS);
@@ -79,28 +94,37 @@ static elm_value_id layer(net *n, const shape *s, uint32_t index, elm_value_id x
     elm_value_id q = elm_build_slice(b, "q", qkv, 0, (int32_t)nq);
     elm_value_id k = elm_build_slice(b, "k", qkv, (int32_t)nq, (int32_t)nk);
     elm_value_id v = elm_build_slice(b, "v", qkv, (int32_t)(nq + nk), (int32_t)nv);
-    q = elm_build_rms_norm(b, "qn", heads(n, q, "qh", s->heads, s->k_dim), vector(n, s->k_dim, 0.5f, 1.0f), 1e-6f);
+    q = elm_build_rms_norm(b, "qn", heads(n, q, "qh", s->heads, s->k_dim),
+                           vector(n, s->k_dim, 0.5f, 1.0f), 1e-6f);
     q = elm_build_rope(b, "qr", q, positions, freq, (int32_t)s->k_dim / 2, 1.0f);
-    k = elm_build_rope(b, "kr", heads(n, k, "kh", s->kv_heads, s->k_dim), positions, freq, (int32_t)s->k_dim / 2, 1.0f);
-    elm_value_id state = elm_build_kv_state(b, index, s->kv_heads, s->k_dim, s->v_dim, (uint32_t)s->window);
+    k = elm_build_rope(b, "kr", heads(n, k, "kh", s->kv_heads, s->k_dim), positions, freq,
+                       (int32_t)s->k_dim / 2, 1.0f);
+    elm_value_id state =
+        elm_build_kv_state(b, index, s->kv_heads, s->k_dim, s->v_dim, (uint32_t)s->window);
     elm_build_kv_write(b, k, heads(n, v, "vh", s->kv_heads, s->v_dim), state);
-    elm_value_id a = elm_build_attention(b, q, state, 1.0f / sqrtf((float)s->k_dim), s->window, s->softcap);
+    elm_value_id a =
+        elm_build_attention(b, q, state, 1.0f / sqrtf((float)s->k_dim), s->window, s->softcap);
     elm_dim flat[2] = {ELM_DIM_T, (elm_dim)(s->heads * s->v_dim)};
     a = elm_build_reshape(b, "flat", a, 2, flat);
-    elm_value_id o = elm_build_linear(b, "o", a, weight(n, s->weights, s->hidden, s->heads * s->v_dim), ELM_NO_VALUE,
-                                      s->act_quant);
+    elm_value_id o =
+        elm_build_linear(b, "o", a, weight(n, s->weights, s->hidden, s->heads * s->v_dim),
+                         ELM_NO_VALUE, s->act_quant);
     x = elm_build_add(b, "add1", x, o);
     h = elm_build_rms_norm(b, "norm2", x, ELM_NO_VALUE, 1e-6f);
-    elm_value_id gu = elm_build_linear(b, "gu", h, weight(n, s->weights, 2 * s->ff, s->hidden), ELM_NO_VALUE,
-                                       s->act_quant);
+    elm_value_id gu = elm_build_linear(b, "gu", h, weight(n, s->weights, 2 * s->ff, s->hidden),
+                                       ELM_NO_VALUE, s->act_quant);
     elm_value_id gate = elm_build_slice(b, "gate", gu, 0, (int32_t)s->ff);
     elm_value_id up = elm_build_slice(b, "up", gu, (int32_t)s->ff, (int32_t)s->ff);
-    elm_value_id g = s->untied_glu ? elm_build_glu(b, gu, ELM_NO_VALUE, ELM_GELU_TANH) : elm_build_glu(b, gate, up, ELM_SILU);
-    elm_value_id d = elm_build_linear(b, "down", g, weight(n, s->weights, s->hidden, s->ff), ELM_NO_VALUE, s->act_quant);
+    elm_value_id g = s->untied_glu ? elm_build_glu(b, gu, ELM_NO_VALUE, ELM_GELU_TANH)
+                                   : elm_build_glu(b, gate, up, ELM_SILU);
+    elm_value_id d = elm_build_linear(b, "down", g, weight(n, s->weights, s->hidden, s->ff),
+                                      ELM_NO_VALUE, s->act_quant);
     return elm_build_add(b, "add2", x, d);
 }
 
-static bool is_view(elm_op op) { return op == ELM_OP_SLICE || op == ELM_OP_RESHAPE; }
+static bool is_view(elm_op op) {
+    return op == ELM_OP_SLICE || op == ELM_OP_RESHAPE;
+}
 
 /* Places values; memory is used again as soon as nobody reads it any more. */
 static void place(net *n) {
@@ -133,7 +157,9 @@ static void place(net *n) {
         for (bool moved = true; moved;) {
             moved = false;
             for (uint32_t o = 0; o < g->n_values; o++) {
-                if (!end[o] || dies[o] < i || end[o] <= offset || n->places[o].offset >= offset + bytes) continue;
+                if (!end[o] || dies[o] < i || end[o] <= offset ||
+                    n->places[o].offset >= offset + bytes)
+                    continue;
                 offset = end[o];
                 moved = true;
             }
@@ -159,7 +185,8 @@ static void net_make(net *n, const shape *s, uint64_t seed) {
     elm_builder_scope(&n->b, NULL);
     x = elm_build_gather_rows(&n->b, x, elm_build_input(&n->b, ELM_INPUT_ROWS));
     x = elm_build_rms_norm(&n->b, "norm", x, vector(n, s->hidden, 0.5f, 1.0f), 1e-6f);
-    x = elm_build_linear(&n->b, "head", x, weight(n, s->weights, VOCAB, s->hidden), ELM_NO_VALUE, s->act_quant);
+    x = elm_build_linear(&n->b, "head", x, weight(n, s->weights, VOCAB, s->hidden), ELM_NO_VALUE,
+                         s->act_quant);
     elm_error err;
     if (elm_builder_finish(&n->b, x, &err) != ELM_OK) fail_msg("%s", err.message);
     place(n);
@@ -177,8 +204,8 @@ static void net_free(net *n) {
 }
 
 /* Runs `total` tokens in chunks and gives the logits of each: out[total][VOCAB]. */
-static void run(const net *n, const shape *s, const elm_backend *backend, uint32_t cpu_mask, uint32_t threads,
-                uint32_t total, uint32_t chunk, uint32_t last_chunk, float *out) {
+static void run(const net *n, const shape *s, const elm_backend *backend, uint32_t cpu_mask,
+                uint32_t threads, uint32_t total, uint32_t chunk, uint32_t last_chunk, float *out) {
     const elm_platform *platform = elm_platform_default();
     elm_device_options options = {.cpu_mask = cpu_mask};
     void *device = NULL, *workspace = NULL;
@@ -189,11 +216,12 @@ static void run(const net *n, const shape *s, const elm_backend *backend, uint32
     assert_int_equal(backend->open(platform, &options, &device, NULL), ELM_OK);
     for (uint32_t i = 0; i < n->n_nodes; i++) {
         char reason[128];
-        if (!backend->supports(device, m, n->b.graph, &n->b.graph->nodes[n->nodes[i]], n->tensors, reason, 128))
+        if (!backend->supports(device, m, n->b.graph, &n->b.graph->nodes[n->nodes[i]], n->tensors,
+                               reason, 128))
             fail_msg("%s", reason);
     }
-    elm_prepare_info info = {platform, m, n->b.graph, n->tensors, n->places, n->nodes, n->n_nodes,
-                             MAX_TOKENS, MAX_TOKENS, threads};
+    elm_prepare_info info = {platform, m,          n->b.graph, n->tensors, n->places,
+                             n->nodes, n->n_nodes, MAX_TOKENS, MAX_TOKENS, threads};
     assert_int_equal(backend->prepare(device, &info, &program, &bytes, NULL), ELM_OK);
     assert_int_equal(elm_thread_pool_create(platform->alloc, threads, &pool, NULL), ELM_OK);
     workspace = guarded(bytes);
@@ -201,7 +229,10 @@ static void run(const net *n, const shape *s, const elm_backend *backend, uint32
     elm_kv *states = calloc(m->n_states, sizeof *states);
     void **memory = calloc(m->n_states, sizeof *memory);
     for (uint32_t i = 0; i < m->n_states; i++) {
-        states[i] = (elm_kv){.dtype = s->kv, .n_heads = s->kv_heads, .k_dim = s->k_dim, .v_dim = s->v_dim,
+        states[i] = (elm_kv){.dtype = s->kv,
+                             .n_heads = s->kv_heads,
+                             .k_dim = s->k_dim,
+                             .v_dim = s->v_dim,
                              .capacity = s->capacity};
         size_t kv_bytes = elm_kv_bytes(s->kv, s->kv_heads, s->k_dim, s->v_dim, s->capacity);
         memory[i] = guarded(kv_bytes);
@@ -217,18 +248,21 @@ static void run(const net *n, const shape *s, const elm_backend *backend, uint32
             positions[i] = (int32_t)(done + i);
             rows[i] = (int32_t)i;
         }
-        elm_step step = {count, done, count, tokens, positions, rows, scratch, workspace, states, pool};
+        elm_step step = {count, done,    count,     tokens, positions,
+                         rows,  scratch, workspace, states, pool};
         elm_error err;
         if (backend->run(program, &step, &err) != ELM_OK) fail_msg("%s", err.message);
         const elm_place *place_of = &n->places[n->b.graph->output];
         for (uint32_t i = 0; i < count; i++)
-            memcpy(out + (done + i) * VOCAB, elm_step_rows(&step, place_of) + i * place_of->row_stride, VOCAB * 4);
+            memcpy(out + (done + i) * VOCAB,
+                   elm_step_rows(&step, place_of) + i * place_of->row_stride, VOCAB * 4);
         done += count;
     }
     assert_true(guards_hold(workspace, bytes));
     assert_true(guards_hold(scratch, n->scratch_bytes));
     for (uint32_t i = 0; i < m->n_states; i++) {
-        assert_true(guards_hold(memory[i], elm_kv_bytes(s->kv, s->kv_heads, s->k_dim, s->v_dim, s->capacity)));
+        assert_true(guards_hold(memory[i],
+                                elm_kv_bytes(s->kv, s->kv_heads, s->k_dim, s->v_dim, s->capacity)));
         guarded_free(memory[i]);
     }
     free(memory);
@@ -258,8 +292,12 @@ static void test_same_bits(void **state) {
     const elm_backend *cpu = elm_backend_find("cpu");
     static const struct {
         uint32_t mask, threads, chunk, last;
-    } ways[] = {{UINT32_MAX, 2, MAX_TOKENS, 9}, {UINT32_MAX, 3, 33, 12}, {UINT32_MAX, 1, 7, 0}, {UINT32_MAX, 5, 17, 20},
-                {ELM_CPU_AVX2 | ELM_CPU_NEON, 2, 16, 5}, {0, 2, 40, 4}};
+    } ways[] = {{UINT32_MAX, 2, MAX_TOKENS, 9},
+                {UINT32_MAX, 3, 33, 12},
+                {UINT32_MAX, 1, 7, 0},
+                {UINT32_MAX, 5, 17, 20},
+                {ELM_CPU_AVX2 | ELM_CPU_NEON, 2, 16, 5},
+                {0, 2, 40, 4}};
     for (size_t i = 0; i < N_SHAPES; i++) {
         net n;
         net_make(&n, &shapes[i], i + 1);
@@ -267,20 +305,22 @@ static void test_same_bits(void **state) {
         for (size_t k = 0; k < TOTAL * VOCAB; k++) assert_true(isfinite(want[k]));
         for (size_t w = 0; w < sizeof ways / sizeof ways[0]; w++) {
             memset(got, 0, sizeof got);
-            run(&n, &shapes[i], cpu, ways[w].mask, ways[w].threads, TOTAL, ways[w].chunk, ways[w].last, got);
+            run(&n, &shapes[i], cpu, ways[w].mask, ways[w].threads, TOTAL, ways[w].chunk,
+                ways[w].last, got);
             for (size_t k = 0; k < TOTAL * VOCAB; k++)
                 if (memcmp(&want[k], &got[k], 4) != 0)
-                    fail_msg("shape %zu, way %zu: token %zu differs: %g and %g", i, w, k / VOCAB, (double)want[k],
-                             (double)got[k]);
+                    fail_msg("shape %zu, way %zu: token %zu differs: %g and %g", i, w, k / VOCAB,
+                             (double)want[k], (double)got[k]);
         }
         net_free(&n);
     }
 }
 
-/* Against the oracle. Without integer activations and caches both compute the same real function in float, so the
- * difference is rounding alone: two layers of sums of at most 112 terms, 1e-4 of the largest logit is generous. A code
- * of an activation or a cached key may round the other way after a last-bit difference; it moves the result by up to
- * 1/254 of a block's largest value, so those shapes get 3e-2. */
+/* Against the oracle. Without integer activations and caches both compute the same real function in
+ * float, so the difference is rounding alone: two layers of sums of at most 112 terms, 1e-4 of the
+ * largest logit is generous. A code of an activation or a cached key may round the other way after
+ * a last-bit difference; it moves the result by up to 1/254 of a block's largest value, so those
+ * shapes get 3e-2. */
 static void test_against_oracle(void **state) {
     (void)state;
     static float want[60 * VOCAB], got[60 * VOCAB];
@@ -295,7 +335,8 @@ static void test_against_oracle(void **state) {
             worst = fmax(worst, fabs((double)want[k] - (double)got[k]));
         }
         bool rounds = shapes[i].act_quant || shapes[i].kv != ELM_F32;
-        printf("shape %zu: largest logit %.3g, worst difference %.2e\n", i, largest, worst / largest);
+        printf("shape %zu: largest logit %.3g, worst difference %.2e\n", i, largest,
+               worst / largest);
         assert_true(largest > 0.01 && worst <= (rounds ? 3e-2 : 1e-4) * largest);
         net_free(&n);
     }
@@ -313,11 +354,17 @@ static void test_refuses_bad_steps(void **state) {
     size_t bytes;
     elm_device_options options = {UINT32_MAX};
     assert_int_equal(cpu->open(platform, &options, &device, NULL), ELM_OK);
-    elm_prepare_info info = {platform, n.b.module, n.b.graph, n.tensors, n.places, n.nodes, n.n_nodes, 4, 4, 1};
+    elm_prepare_info info = {platform, n.b.module, n.b.graph, n.tensors, n.places,
+                             n.nodes,  n.n_nodes,  4,         4,         1};
     assert_int_equal(cpu->prepare(device, &info, &program, &bytes, NULL), ELM_OK);
     assert_int_equal(elm_thread_pool_create(platform->alloc, 2, &pool, NULL), ELM_OK);
     int32_t tokens[5] = {0, 1, VOCAB, 3, 4}, rows[1] = {0};
-    elm_step step = {.n_tokens = 2, .n_rows = 1, .tokens = tokens, .positions = tokens, .rows = rows, .pool = pool};
+    elm_step step = {.n_tokens = 2,
+                     .n_rows = 1,
+                     .tokens = tokens,
+                     .positions = tokens,
+                     .rows = rows,
+                     .pool = pool};
     elm_error err;
     assert_int_equal(cpu->run(program, &step, &err), ELM_INVALID_ARGUMENT); /* two threads */
     elm_thread_pool_free(pool);

@@ -1,14 +1,15 @@
 /* attention.c - writing keys and values, and attention over what is stored. Layer: backend/cpu.
  *
- * Keys are walked in blocks of 64 absolute positions with an online softmax; 8 blocks make a chunk of 512, whose
- * sums start from nothing and are joined in ascending order:
+ * Keys are walked in blocks of 64 absolute positions with an online softmax; 8 blocks make a chunk
+ * of 512, whose sums start from nothing and are joined in ascending order:
  *
  *   position  0 ..... 511 | 512 ... 1023 | 1024 ..      chunk: (m, l, o) from its own blocks
  *                  join  ---> join ------> join ->       total: (M, L, O)
  *
- * What a query computes depends on its position alone, so the bits are the same for any chunking of the prompt and
- * any division of work: over (KV head, tile of tokens), or for one token over (KV head, chunk). All query heads
- * that share a KV head run together. Slot of a position: position % capacity. */
+ * What a query computes depends on its position alone, so the bits are the same for any chunking of
+ * the prompt and any division of work: over (KV head, tile of tokens), or for one token over (KV
+ * head, chunk). All query heads that share a KV head run together. Slot of a position: position %
+ * capacity. */
 #include <math.h>
 #include <string.h>
 
@@ -18,10 +19,13 @@
 enum {
     BLOCK = ELM_CPU_KV_BLOCK,
     TILE_QUERIES = 32,  /* queries of one tile of tokens, at least the heads of one token */
-    DIRECT_QUERIES = 8, /* up to here stored keys are read as they lie; above, a block is turned to floats once */
+    DIRECT_QUERIES = 8, /* up to here stored keys are read as they lie; above, a block is turned to
+                           floats once */
 };
 
-static size_t padded(size_t dim) { return elm_round_up(dim, 16); }
+static size_t padded(size_t dim) {
+    return elm_round_up(dim, 16);
+}
 
 static size_t tile_tokens(size_t heads_per_kv) {
     return heads_per_kv >= TILE_QUERIES ? 1 : TILE_QUERIES / heads_per_kv;
@@ -37,8 +41,8 @@ typedef struct tile {
     const elm_cpu_kernels *kernels;
     const elm_kv *kv;
     const elm_attrs *attrs;
-    uint32_t kv_head, group;      /* group: query heads of this KV head */
-    size_t first, n_tokens, n_q;  /* position of the first token; n_q = n_tokens * group */
+    uint32_t kv_head, group;     /* group: query heads of this KV head */
+    size_t first, n_tokens, n_q; /* position of the first token; n_q = n_tokens * group */
     size_t k_dim, v_dim, k_pad, v_pad;
     bool direct;
     float *q;           /* [n_q][k_pad] */
@@ -77,13 +81,16 @@ static void tile_layout(tile *t, float *memory, size_t max_q) {
     for (size_t i = 0; i < n; i++) t->ones[i] = 1.0f;
 }
 
-size_t elm_cpu_attention_scratch(uint32_t n_heads, uint32_t n_kv_heads, uint32_t k_dim, uint32_t v_dim) {
+size_t elm_cpu_attention_scratch(uint32_t n_heads, uint32_t n_kv_heads, uint32_t k_dim,
+                                 uint32_t v_dim) {
     size_t group = n_heads / n_kv_heads, n_q = tile_tokens(group) * group;
     return tile_floats(n_q, padded(k_dim), padded(v_dim)) * sizeof(float);
 }
 
 /* One partial sum: m, l and 14 floats of padding, then o. */
-static size_t partial_floats(size_t v_dim) { return 16 + padded(v_dim); }
+static size_t partial_floats(size_t v_dim) {
+    return 16 + padded(v_dim);
+}
 
 /* The chunks of a wave, and the totals, for every query head. */
 size_t elm_cpu_attention_partials(uint32_t n_heads, uint32_t v_dim) {
@@ -99,8 +106,8 @@ static void sums_clear(const sums *s, size_t n, size_t v_pad) {
 }
 
 /* Adds one query's chunk to its total. A chunk of which it sees nothing has m = -inf. */
-static void join(const elm_cpu_kernels *k, float *m, float *l, float *o, float cm, float cl, const float *co,
-                 size_t n) {
+static void join(const elm_cpu_kernels *k, float *m, float *l, float *o, float cm, float cl,
+                 const float *co, size_t n) {
     if (cm == -INFINITY) return;
     float now = cm > *m ? cm : *m;
     float a = k->exponential(*m - now), b = k->exponential(cm - now);
@@ -112,35 +119,45 @@ static void join(const elm_cpu_kernels *k, float *m, float *l, float *o, float c
 
 /* ---- stored rows ---- */
 
-static size_t element_bytes(elm_dtype dtype) { return dtype == ELM_F32 ? 4 : dtype == ELM_F16 ? 2 : 1; }
-static int kernel_index(elm_dtype dtype) { return dtype == ELM_F32 ? 0 : dtype == ELM_F16 ? 1 : 2; }
+static size_t element_bytes(elm_dtype dtype) {
+    return dtype == ELM_F32 ? 4 : dtype == ELM_F16 ? 2 : 1;
+}
+static int kernel_index(elm_dtype dtype) {
+    return dtype == ELM_F32 ? 0 : dtype == ELM_F16 ? 1 : 2;
+}
 
-static const uint8_t *stored(const elm_kv *kv, const void *plane, size_t dim, size_t head, size_t slot) {
+static const uint8_t *stored(const elm_kv *kv, const void *plane, size_t dim, size_t head,
+                             size_t slot) {
     return (const uint8_t *)plane + (head * kv->capacity + slot) * dim * element_bytes(kv->dtype);
 }
 
-/* Positions [from, to) that lie one after the other in the ring: returns their number, from the front. */
+/* Positions [from, to) that lie one after the other in the ring: returns their number, from the
+ * front. */
 static size_t run_of(const elm_kv *kv, size_t from, size_t to) {
     size_t until_wrap = kv->capacity - from % kv->capacity;
     return to - from < until_wrap ? to - from : until_wrap;
 }
 
 /* Positions [from, to) of a plane as floats, out[(position - base)][pad], without scales. */
-static void expand(const tile *t, const void *plane, size_t dim, size_t pad, size_t base, size_t from, size_t to,
-                   float *out) {
+static void expand(const tile *t, const void *plane, size_t dim, size_t pad, size_t base,
+                   size_t from, size_t to, float *out) {
     for (size_t p = from; p < to; p++) {
         const void *row = stored(t->kv, plane, dim, t->kv_head, p % t->kv->capacity);
         float *y = out + (p - base) * pad;
-        if (t->kv->dtype == ELM_F32) memcpy(y, row, dim * sizeof *y);
-        else if (t->kv->dtype == ELM_F16) t->kernels->from_f16(row, dim, y);
-        else t->kernels->from_i8(row, dim, y);
+        if (t->kv->dtype == ELM_F32)
+            memcpy(y, row, dim * sizeof *y);
+        else if (t->kv->dtype == ELM_F16)
+            t->kernels->from_f16(row, dim, y);
+        else
+            t->kernels->from_i8(row, dim, y);
         memset(y + dim, 0, (pad - dim) * sizeof *y);
     }
 }
 
 /* ---- one block of 64 positions ---- */
 
-/* Positions that token i of the tile sees: [*lo, *hi), cut to the block at `base`; empty when *lo >= *hi. */
+/* Positions that token i of the tile sees: [*lo, *hi), cut to the block at `base`; empty when *lo
+ * >= *hi. */
 static void visible(const tile *t, size_t i, size_t base, size_t *lo, size_t *hi) {
     size_t position = t->first + i, window = (size_t)t->attrs->window;
     *lo = window && position + 1 > window ? position + 1 - window : 0;
@@ -149,19 +166,21 @@ static void visible(const tile *t, size_t i, size_t base, size_t *lo, size_t *hi
     if (*hi > base + BLOCK) *hi = base + BLOCK;
 }
 
-static void block_scores(const tile *t, size_t q0, size_t n_q, size_t base, size_t from, size_t to) {
+static void block_scores(const tile *t, size_t q0, size_t n_q, size_t base, size_t from,
+                         size_t to) {
     const float *q = t->q + q0 * t->k_pad;
     float *s = t->s + q0 * BLOCK;
     if (!t->direct) {
         expand(t, t->kv->k, t->k_dim, t->k_pad, base, from, to, t->keys);
-        t->kernels->scores[0](q, t->k_pad, n_q, t->keys + (from - base) * t->k_pad, to - from, t->k_pad,
-                              s + (from - base));
+        t->kernels->scores[0](q, t->k_pad, n_q, t->keys + (from - base) * t->k_pad, to - from,
+                              t->k_pad, s + (from - base));
         return;
     }
     while (from < to) {
         size_t n = run_of(t->kv, from, to);
         const void *k = stored(t->kv, t->kv->k, t->k_dim, t->kv_head, from % t->kv->capacity);
-        t->kernels->scores[kernel_index(t->kv->dtype)](q, t->k_pad, n_q, k, n, t->k_dim, s + (from - base));
+        t->kernels->scores[kernel_index(t->kv->dtype)](q, t->k_pad, n_q, k, n, t->k_dim,
+                                                       s + (from - base));
         from += n;
     }
 }
@@ -184,29 +203,32 @@ static void block_softmax(const tile *t, size_t q, size_t base, size_t lo, size_
 }
 
 /* o = o * c, then the weighted values of [from, to), for queries [q0, q0 + n_q). */
-static void add_values(const tile *t, size_t q0, size_t n_q, const float *c, size_t base, size_t from, size_t to) {
+static void add_values(const tile *t, size_t q0, size_t n_q, const float *c, size_t base,
+                       size_t from, size_t to) {
     float *o = t->chunk.o + q0 * t->v_pad;
     const float *p = t->s + q0 * BLOCK;
     if (!t->direct) {
-        t->kernels->values[0](p + (from - base), c, n_q, t->vals + (from - base) * t->v_pad, to - from, t->v_pad, o,
-                              t->v_pad);
+        t->kernels->values[0](p + (from - base), c, n_q, t->vals + (from - base) * t->v_pad,
+                              to - from, t->v_pad, o, t->v_pad);
         return;
     }
     while (from < to) {
         size_t n = run_of(t->kv, from, to);
         const void *v = stored(t->kv, t->kv->v, t->v_dim, t->kv_head, from % t->kv->capacity);
-        t->kernels->values[kernel_index(t->kv->dtype)](p + (from - base), c, n_q, v, n, t->v_dim, o, t->v_pad);
+        t->kernels->values[kernel_index(t->kv->dtype)](p + (from - base), c, n_q, v, n, t->v_dim, o,
+                                                       t->v_pad);
         c = t->ones;
         from += n;
     }
 }
 
-/* The values of a block for tokens [i0, i1), each over exactly the positions that it sees: what all see runs
- * together, the rest of each token before and after. */
+/* The values of a block for tokens [i0, i1), each over exactly the positions that it sees: what all
+ * see runs together, the rest of each token before and after. */
 static void block_values(const tile *t, size_t i0, size_t i1, size_t base, size_t from, size_t to) {
     size_t lo, hi, unused;
     if (!t->direct) expand(t, t->kv->v, t->v_dim, t->v_pad, base, from, to, t->vals);
-    visible(t, i1 - 1, base, &lo, &unused); /* bounds rise with the token: common part = [last lo, first hi) */
+    visible(t, i1 - 1, base, &lo,
+            &unused); /* bounds rise with the token: common part = [last lo, first hi) */
     visible(t, i0, base, &unused, &hi);
     size_t q0 = i0 * t->group, n_q = (i1 - i0) * t->group;
     if (lo == from && hi == to) {
@@ -218,7 +240,8 @@ static void block_values(const tile *t, size_t i0, size_t i1, size_t base, size_
         size_t own_lo, own_hi, q = i * t->group;
         visible(t, i, base, &own_lo, &own_hi);
         size_t front = own_hi < lo ? own_hi : lo;
-        t->kernels->values[0](t->s, t->c + q, t->group, t->vals, 0, t->v_pad, t->chunk.o + q * t->v_pad, t->v_pad);
+        t->kernels->values[0](t->s, t->c + q, t->group, t->vals, 0, t->v_pad,
+                              t->chunk.o + q * t->v_pad, t->v_pad);
         if (own_lo < front) add_values(t, q, t->group, t->ones, base, own_lo, front);
     }
     if (lo < hi) add_values(t, q0, n_q, t->ones, base, lo, hi);
@@ -253,7 +276,8 @@ static void attend_block(const tile *t, size_t base) {
 /* Sums of the tile over one chunk, into t->chunk. */
 static void attend_chunk(const tile *t, size_t chunk) {
     sums_clear(&t->chunk, t->n_q, t->v_pad);
-    size_t begin = chunk * ELM_CPU_KV_CHUNK, end = begin + ELM_CPU_KV_CHUNK, last = t->first + t->n_tokens;
+    size_t begin = chunk * ELM_CPU_KV_CHUNK, end = begin + ELM_CPU_KV_CHUNK,
+           last = t->first + t->n_tokens;
     for (size_t base = begin; base < end && base < last; base += BLOCK) attend_block(t, base);
 }
 
@@ -265,7 +289,8 @@ static size_t first_chunk(const elm_attrs *attrs, size_t position) {
     return (window && position + 1 > window ? position + 1 - window : 0) / ELM_CPU_KV_CHUNK;
 }
 
-static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t thread) {
+static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
+                    uint32_t thread) {
     tile t = {
         .kernels = r->kernels,
         .kv = kv,
@@ -281,7 +306,8 @@ static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *k
 }
 
 /* Points the tile at n tokens of a KV head and loads their queries. */
-static void tile_aim(tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size_t head, size_t token, size_t n) {
+static void tile_aim(tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size_t head,
+                     size_t token, size_t n) {
     t->kv_head = (uint32_t)head;
     t->first = r->step->n_past + token;
     t->n_tokens = n;
@@ -302,10 +328,11 @@ static void finish(float *out, const float *o, float l, size_t n) {
 }
 
 /* Tiles of tokens, dealt out in turn: later tiles see more keys. */
-static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t thread,
-                      uint32_t n_threads) {
+static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
+                      uint32_t thread, uint32_t n_threads) {
     tile t = tile_of(r, s, kv, thread);
-    size_t n_tokens = r->step->n_tokens, step = tile_tokens(t.group), n_tiles = (n_tokens + step - 1) / step;
+    size_t n_tokens = r->step->n_tokens, step = tile_tokens(t.group),
+           n_tiles = (n_tokens + step - 1) / step;
     for (size_t item = thread; item < n_tiles * kv->n_heads; item += n_threads) {
         size_t head = item / n_tiles, token = item % n_tiles * step;
         tile_aim(&t, r, s, head, token, n_tokens - token < step ? n_tokens - token : step);
@@ -314,23 +341,26 @@ static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
         for (size_t chunk = first_chunk(t.attrs, t.first); chunk < end; chunk++) {
             attend_chunk(&t, chunk);
             for (size_t i = 0; i < t.n_q; i++)
-                join(t.kernels, &t.total.m[i], &t.total.l[i], t.total.o + i * t.v_pad, t.chunk.m[i], t.chunk.l[i],
-                     t.chunk.o + i * t.v_pad, t.v_pad);
+                join(t.kernels, &t.total.m[i], &t.total.l[i], t.total.o + i * t.v_pad, t.chunk.m[i],
+                     t.chunk.l[i], t.chunk.o + i * t.v_pad, t.v_pad);
         }
         for (size_t i = 0; i < t.n_q; i++) {
-            float *out = elm_cpu_row(r, &s->out, token + i / t.group) + (head * t.group + i % t.group) * t.v_dim;
+            float *out = elm_cpu_row(r, &s->out, token + i / t.group) +
+                         (head * t.group + i % t.group) * t.v_dim;
             finish(out, t.total.o + i * t.v_pad, t.total.l[i], t.v_dim);
         }
     }
 }
 
-/* One token: chunks in waves, every (KV head, chunk) of a wave on any thread, then joined head by head. */
-static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t thread,
-                      uint32_t n_threads) {
+/* One token: chunks in waves, every (KV head, chunk) of a wave on any thread, then joined head by
+ * head. */
+static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
+                      uint32_t thread, uint32_t n_threads) {
     tile t = tile_of(r, s, kv, thread);
     const size_t position = r->step->n_past, end = position / ELM_CPU_KV_CHUNK + 1;
     const size_t floats = partial_floats(kv->v_dim), n_heads = s->n_heads;
-    float *totals = (float *)(void *)(r->workspace + r->program->partials), *partials = totals + n_heads * floats;
+    float *totals = (float *)(void *)(r->workspace + r->program->partials),
+          *partials = totals + n_heads * floats;
     size_t head_begin, head_end;
     elm_split(n_heads, 1, thread, n_threads, &head_begin, &head_end);
     for (size_t h = head_begin; h < head_end; h++) {
@@ -358,32 +388,42 @@ static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
                 const float *p = partials + (chunk * n_heads + h) * floats;
                 join(t.kernels, total, total + 1, total + 16, p[0], p[1], p + 16, t.v_pad);
             }
-            if (wave + n == end) finish(elm_cpu_row(r, &s->out, 0) + h * t.v_dim, total + 16, total[1], t.v_dim);
+            if (wave + n == end)
+                finish(elm_cpu_row(r, &s->out, 0) + h * t.v_dim, total + 16, total[1], t.v_dim);
         }
-        elm_thread_pool_barrier(r->step->pool); /* the next wave, or step, writes the partial sums again */
+        elm_thread_pool_barrier(
+            r->step->pool); /* the next wave, or step, writes the partial sums again */
     }
 }
 
-void elm_cpu_run_attention(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread, uint32_t n_threads) {
+void elm_cpu_run_attention(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
+                           uint32_t n_threads) {
     const elm_kv *kv = &r->step->states[s->state];
     bool even = kv->n_heads % n_threads == 0 || kv->n_heads >= 8 * n_threads;
     bool deep = r->step->n_past / ELM_CPU_KV_CHUNK > first_chunk(&s->node->attrs, r->step->n_past);
-    if (r->step->n_tokens == 1 && !even && deep) by_chunks(r, s, kv, thread, n_threads);
-    else by_tokens(r, s, kv, thread, n_threads);
+    if (r->step->n_tokens == 1 && !even && deep)
+        by_chunks(r, s, kv, thread, n_threads);
+    else
+        by_tokens(r, s, kv, thread, n_threads);
 }
 
 /* ---- writing ---- */
 
-static void store(const elm_cpu_kernels *k, elm_kv *kv, bool is_v, size_t head, size_t position, const float *x) {
+static void store(const elm_cpu_kernels *k, elm_kv *kv, bool is_v, size_t head, size_t position,
+                  const float *x) {
     size_t dim = is_v ? kv->v_dim : kv->k_dim, slot = head * kv->capacity + position % kv->capacity;
     void *plane = is_v ? kv->v : kv->k;
-    if (kv->dtype == ELM_F32) memcpy((float *)plane + slot * dim, x, dim * sizeof *x);
-    else if (kv->dtype == ELM_F16) k->to_f16(x, dim, (uint16_t *)plane + slot * dim);
-    else (is_v ? kv->v_scales : kv->k_scales)[slot] = k->to_i8(x, dim, (int8_t *)plane + slot * dim);
+    if (kv->dtype == ELM_F32)
+        memcpy((float *)plane + slot * dim, x, dim * sizeof *x);
+    else if (kv->dtype == ELM_F16)
+        k->to_f16(x, dim, (uint16_t *)plane + slot * dim);
+    else
+        (is_v ? kv->v_scales : kv->k_scales)[slot] = k->to_i8(x, dim, (int8_t *)plane + slot * dim);
 }
 
 /* Exactly what elm_kv_store stores. */
-void elm_cpu_run_kv_write(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread, uint32_t n_threads) {
+void elm_cpu_run_kv_write(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
+                          uint32_t n_threads) {
     elm_kv *kv = &r->step->states[s->state];
     size_t begin, end;
     elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);

@@ -5,8 +5,8 @@
 #include "backend/cpu/features.h"
 #include "backend/cpu/program.h"
 
-static elm_status cpu_open(const elm_platform *platform, const elm_device_options *options, void **out_device,
-                           elm_error *err) {
+static elm_status cpu_open(const elm_platform *platform, const elm_device_options *options,
+                           void **out_device, elm_error *err) {
     elm_cpu_device *d = NULL;
     *out_device = NULL;
     ELM_TRY(elm_alloc(platform->alloc, sizeof *d, "the cpu device", &d, err));
@@ -39,11 +39,13 @@ static bool refuse(char *reason, size_t reason_bytes, const char *fmt, ...) {
 static bool matrix_fits(const elm_tensor *t, bool p16_only) {
     const elm_dtype_info *info = elm_dtype_get(t->dtype);
     if (!info || (!info->is_float && !info->has_scales)) return false;
-    return t->layout == ELM_LAYOUT_P16 || (!p16_only && t->layout == ELM_LAYOUT_ROWS && info->is_float);
+    return t->layout == ELM_LAYOUT_P16 ||
+           (!p16_only && t->layout == ELM_LAYOUT_ROWS && info->is_float);
 }
 
-static bool cpu_supports(const void *device, const elm_module *module, const elm_graph *graph, const elm_node *node,
-                         const elm_tensor *tensors, char *reason, size_t reason_bytes) {
+static bool cpu_supports(const void *device, const elm_module *module, const elm_graph *graph,
+                         const elm_node *node, const elm_tensor *tensors, char *reason,
+                         size_t reason_bytes) {
     (void)device, (void)module;
     if (reason_bytes > 0) reason[0] = 0;
     const elm_op_info *op = elm_op_get(node->op);
@@ -51,7 +53,8 @@ static bool cpu_supports(const void *device, const elm_module *module, const elm
     for (uint32_t i = 0; i < node->n_inputs; i++) {
         const elm_value *v = &graph->values[node->inputs[i]];
         if (v->kind == ELM_VALUE_NODE && v->dims[0] != ELM_DIM_T && v->dims[0] != ELM_DIM_R)
-            return refuse(reason, reason_bytes, "rows of '%s' are neither tokens nor outputs", v->name);
+            return refuse(reason, reason_bytes, "rows of '%s' are neither tokens nor outputs",
+                          v->name);
         if (v->kind != ELM_VALUE_WEIGHT || !tensors) continue;
         const elm_tensor *t = &tensors[v->index];
         if (v->n_dims == 2 && !matrix_fits(t, node->op == ELM_OP_LINEAR))

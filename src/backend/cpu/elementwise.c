@@ -23,7 +23,8 @@ static float float_at(const void *base, size_t index, elm_dtype dtype) {
     return dtype == ELM_F16 ? elm_f32_from_f16(half) : elm_f32_from_bf16(half);
 }
 
-void elm_cpu_run_embedding(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread, uint32_t n_threads) {
+void elm_cpu_run_embedding(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
+                           uint32_t n_threads) {
     const elm_tensor *table = s->tensor;
     size_t begin, end, n = s->out.width;
     elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
@@ -33,15 +34,18 @@ void elm_cpu_run_embedding(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t
         if (!elm_dtype_get(table->dtype)->is_float) {
             codes_row(&s->weight, id, y);
         } else {
-            size_t first = table->layout == ELM_LAYOUT_P16 ? elm_p16_float_offset(n, id, 0) : id * n;
+            size_t first =
+                table->layout == ELM_LAYOUT_P16 ? elm_p16_float_offset(n, id, 0) : id * n;
             size_t step = table->layout == ELM_LAYOUT_P16 ? ELM_P16_ROWS : 1;
-            for (size_t k = 0; k < n; k++) y[k] = float_at(table->codes, first + k * step, table->dtype);
+            for (size_t k = 0; k < n; k++)
+                y[k] = float_at(table->codes, first + k * step, table->dtype);
         }
         for (size_t k = 0; k < n; k++) y[k] *= s->node->attrs.scale;
     }
 }
 
-void elm_cpu_run_glu(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread, uint32_t n_threads) {
+void elm_cpu_run_glu(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
+                     uint32_t n_threads) {
     size_t begin, end;
     int32_t activation = s->node->attrs.activation;
     elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
@@ -58,7 +62,8 @@ void elm_cpu_run_glu(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t threa
     }
 }
 
-void elm_cpu_run_add(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread, uint32_t n_threads) {
+void elm_cpu_run_add(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
+                     uint32_t n_threads) {
     size_t begin, end;
     elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
     for (size_t t = begin; t < end; t++) {
@@ -67,7 +72,8 @@ void elm_cpu_run_add(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t threa
     }
 }
 
-void elm_cpu_run_gather_rows(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread, uint32_t n_threads) {
+void elm_cpu_run_gather_rows(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
+                             uint32_t n_threads) {
     size_t begin, end;
     elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
     for (size_t i = begin; i < end; i++) {

@@ -7,7 +7,8 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
-/* Extended control register 0: which register files the operating system saves (Intel SDM 1, 13.3). */
+/* Extended control register 0: which register files the operating system saves (Intel SDM 1, 13.3).
+ */
 static uint64_t saved_state(void) {
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
@@ -50,7 +51,9 @@ static uint32_t detect(void) {
 #endif
 }
 #else
-static uint32_t detect(void) { return 0; }
+static uint32_t detect(void) {
+    return 0;
+}
 #endif
 
 uint32_t elm_cpu_features(uint32_t mask) {

@@ -1,7 +1,7 @@
 /* features.h - which instruction sets of this machine the cpu backend uses. Layer: backend/cpu.
  *
- * A bit stands for a whole set of kernels, so it is set only when everything those kernels use is there and the
- * operating system saves the registers. */
+ * A bit stands for a whole set of kernels, so it is set only when everything those kernels use is
+ * there and the operating system saves the registers. */
 #ifndef ELM_BACKEND_CPU_FEATURES_H
 #define ELM_BACKEND_CPU_FEATURES_H
 
@@ -15,8 +15,8 @@ enum {
     ELM_CPU_DOTPROD = 1 << 3,
 };
 
-/* What this machine has, of the bits in `mask`. A set whose predecessor is masked away is left out too: the AVX-512
- * kernels stand on those of AVX2, dotprod on NEON. */
+/* What this machine has, of the bits in `mask`. A set whose predecessor is masked away is left out
+ * too: the AVX-512 kernels stand on those of AVX2, dotprod on NEON. */
 uint32_t elm_cpu_features(uint32_t mask);
 
 /* "avx2, avx512-vnni", or "portable c" for 0. */

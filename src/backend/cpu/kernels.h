@@ -1,13 +1,14 @@
 /* kernels.h - the cpu backend's kernels as one table of function pointers. Layer: backend/cpu.
  *
- * The portable C kernels fill every slot; newer instruction sets overwrite theirs, last wins. The numbers are the
- * same to the bit whatever fills a slot, for any split of panels over threads and of tokens over calls:
+ * The portable C kernels fill every slot; newer instruction sets overwrite theirs, last wins. The
+ * numbers are the same to the bit whatever fills a slot, for any split of panels over threads and
+ * of tokens over calls:
  *
- *   int8 activations  y = fma((float)isum, s * d, y), once per block of 32 along K, ascending, one chain;
- *                     isum = exact sum of (u - zero) * a; then y * 2^scale_exp, then + bias
- *   float weights     y = fma(w, x, y), k ascending, one chain; then the same end
- *   dots and sums     16 lanes (lane = index % 16), then a tree: i and i+8, i+4, i+2, i+1
- *   elementwise       one formula for every element; the tail runs through the same vector code
+ *   int8 activations  y = fma((float)isum, s * d, y), once per block of 32 along K, ascending, one
+ * chain; isum = exact sum of (u - zero) * a; then y * 2^scale_exp, then + bias float weights     y
+ * = fma(w, x, y), k ascending, one chain; then the same end dots and sums     16 lanes (lane =
+ * index % 16), then a tree: i and i+8, i+4, i+2, i+1 elementwise       one formula for every
+ * element; the tail runs through the same vector code
  *
  * Float code is written once (kernels_float.h) over a type of 16 floats that each set defines. */
 #ifndef ELM_BACKEND_CPU_KERNELS_H
@@ -17,9 +18,10 @@
 #include "ir/p16.h"
 
 enum {
-    ELM_CPU_KV_BLOCK = 64,      /* positions of one step of the online softmax, absolute */
-    ELM_CPU_TOKEN_BLOCK = 512,  /* tokens whose sums a linear kernel keeps in its scratch */
-    ELM_CPU_LINEAR_SCRATCH = 144 * 1024, /* bytes a thread hands to a linear kernel, 64-byte aligned */
+    ELM_CPU_KV_BLOCK = 64,     /* positions of one step of the online softmax, absolute */
+    ELM_CPU_TOKEN_BLOCK = 512, /* tokens whose sums a linear kernel keeps in its scratch */
+    ELM_CPU_LINEAR_SCRATCH =
+        144 * 1024, /* bytes a thread hands to a linear kernel, 64-byte aligned */
 };
 
 /* A matrix that a linear reads, P16. Borrowed. */
@@ -40,10 +42,11 @@ typedef struct elm_cpu_weight {
 
 /* Activations quantised in blocks of 32. Strides: bytes of q, elements of the others. */
 typedef struct elm_cpu_acts {
-    int8_t *q;      /* [n_tokens][q_stride], in [-127, 127], zero up to the end of the last block */
-    float *d;       /* [n_tokens][block_stride] scale */
-    int32_t *start; /* [n_tokens][block_stride] (-8 * S_even, -8 * S_odd) as two int16, low half even */
-    int32_t *sum;   /* [n_tokens][block_stride] S = S_even + S_odd; even: k % 4 in {0, 1} */
+    int8_t *q; /* [n_tokens][q_stride], in [-127, 127], zero up to the end of the last block */
+    float *d;  /* [n_tokens][block_stride] scale */
+    int32_t
+        *start; /* [n_tokens][block_stride] (-8 * S_even, -8 * S_odd) as two int16, low half even */
+    int32_t *sum; /* [n_tokens][block_stride] S = S_even + S_odd; even: k % 4 in {0, 1} */
     size_t q_stride, block_stride;
 } elm_cpu_acts;
 
@@ -61,22 +64,26 @@ typedef struct elm_cpu_linear {
 /* Computes panels [begin, end). `scratch` holds ELM_CPU_LINEAR_SCRATCH bytes. */
 typedef void (*elm_cpu_linear_fn)(const elm_cpu_linear *job, size_t begin, size_t end,
                                   void *scratch);
-/* s[i][j] = dot(q_i, k_j) for n_q queries and n_k <= 64 keys; s rows are 64 floats, dim % 16 == 0. */
+/* s[i][j] = dot(q_i, k_j) for n_q queries and n_k <= 64 keys; s rows are 64 floats, dim % 16 == 0.
+ */
 typedef void (*elm_cpu_scores_fn)(const float *q, size_t q_stride, size_t n_q, const void *k,
                                   size_t n_k, size_t dim, float *s);
-/* o_i = o_i * c_i, then for j ascending o_i = fma(p_i[j], v_j, o_i); p rows are 64 floats, dim % 16 == 0. */
+/* o_i = o_i * c_i, then for j ascending o_i = fma(p_i[j], v_j, o_i); p rows are 64 floats, dim % 16
+ * == 0. */
 typedef void (*elm_cpu_values_fn)(const float *p, const float *c, size_t n_q, const void *v,
                                   size_t n_v, size_t dim, float *o, size_t o_stride);
 
 typedef struct elm_cpu_kernels {
-    elm_cpu_linear_fn linear_i4;     /* I4, I4Z weights, int8 activations */
-    elm_cpu_linear_fn linear_i8;     /* I8, I8Z */
-    elm_cpu_linear_fn linear_float;  /* any weight, float activations */
-    /* One row of n floats to ceil(n / 32) blocks: d = amax / 127, code = round to even of x * (127 / amax). */
+    elm_cpu_linear_fn linear_i4;    /* I4, I4Z weights, int8 activations */
+    elm_cpu_linear_fn linear_i8;    /* I8, I8Z */
+    elm_cpu_linear_fn linear_float; /* any weight, float activations */
+    /* One row of n floats to ceil(n / 32) blocks: d = amax / 127, code = round to even of x * (127
+     * / amax). */
     void (*quantize)(const float *x, size_t n, int8_t *q, float *d, int32_t *start, int32_t *sum);
     /* y = x / sqrt(mean(x^2) + eps) * w; w may be NULL. y may be x. */
     void (*rms_norm)(const float *x, const float *w, size_t n, float eps, float *y);
-    /* Rotates n pairs: a = a*c - b*s, b = b*c + a*s. cs: [n] cosines, then [n] sines. out may be in. */
+    /* Rotates n pairs: a = a*c - b*s, b = b*c + a*s. cs: [n] cosines, then [n] sines. out may be
+     * in. */
     void (*rotate)(const float *a, const float *b, const float *cs, size_t n, float *out_a,
                    float *out_b);
     /* y = activation(gate) * up; up may be NULL. */
@@ -85,8 +92,8 @@ typedef struct elm_cpu_kernels {
     /* Indexed by elm_kv dtype: 0 f32, 1 f16, 2 int8 (codes only; the caller applies scales). */
     elm_cpu_scores_fn scores[3];
     elm_cpu_values_fn values[3];
-    /* One step of the online softmax over 64 scores, -inf where masked, in place: s to weights, *m to the new
-     * maximum, *l to the new sum, returns the factor of what was summed before. */
+    /* One step of the online softmax over 64 scores, -inf where masked, in place: s to weights, *m
+     * to the new maximum, *l to the new sum, returns the factor of what was summed before. */
     float (*softmax)(float *s, float *m, float *l);
     /* o = o * a + p * b, for joining two partial sums. */
     void (*join)(float *o, float a, const float *p, float b, size_t n);

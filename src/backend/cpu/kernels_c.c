@@ -1,12 +1,12 @@
-/* kernels_c.c - every kernel in portable C: the fallback, and what the other sets are tested against.
- * Layer: backend/cpu. */
+/* kernels_c.c - every kernel in portable C: the fallback, and what the other sets are tested
+ * against. Layer: backend/cpu. */
 #include "backend/cpu/simd_c.h"
 
 #include "backend/cpu/kernels_float.h"
 
 /* Exact sums of (u - 8) * a or (u - 128) * a of one block of 32 for the 16 rows of a panel. */
-static void block_sums(const elm_cpu_weight *w, size_t panel, size_t block, const int8_t *a, bool i4,
-                       int32_t isum[16]) {
+static void block_sums(const elm_cpu_weight *w, size_t panel, size_t block, const int8_t *a,
+                       bool i4, int32_t isum[16]) {
     const uint8_t *codes = w->codes;
     memset(isum, 0, 16 * sizeof *isum);
     if (i4) {
@@ -15,7 +15,8 @@ static void block_sums(const elm_cpu_weight *w, size_t panel, size_t block, cons
             for (int r = 0; r < 16; r++)
                 for (int i = 0; i < 4; i++) {
                     int c = codes[4 * r + i];
-                    isum[r] += ((c & 15) - ELM_ZERO_I4) * a[i] + ((c >> 4) - ELM_ZERO_I4) * a[4 + i];
+                    isum[r] +=
+                        ((c & 15) - ELM_ZERO_I4) * a[i] + ((c >> 4) - ELM_ZERO_I4) * a[4 + i];
                 }
         return;
     }

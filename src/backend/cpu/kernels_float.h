@@ -1,8 +1,9 @@
-/* kernels_float.h - every kernel in floats, written once over the v16 that the including file brought along.
+/* kernels_float.h - every kernel in floats, written once over the v16 that the including file
+ * brought along.
  *
- * Layer: backend/cpu. Included by one .c file of each instruction set, after its simd_*.h; all functions are static.
- * All sets compute the same bits, because each v_ operation is one IEEE operation a lane (simd_c.h) and the order
- * is written here. */
+ * Layer: backend/cpu. Included by one .c file of each instruction set, after its simd_*.h; all
+ * functions are static. All sets compute the same bits, because each v_ operation is one IEEE
+ * operation a lane (simd_c.h) and the order is written here. */
 #ifndef ELM_BACKEND_CPU_KERNELS_FLOAT_H
 #define ELM_BACKEND_CPU_KERNELS_FLOAT_H
 
@@ -28,8 +29,8 @@ static inline void v_store_part(float *p, size_t n, v16 v) {
     memcpy(p, full, n * sizeof *p);
 }
 
-/* exp for x in [-87, 88], clamped; error below 2 ulp (Cephes expf: x = n ln 2 + r, a polynomial of degree 6 in r).
- * exp(0) is exactly 1. */
+/* exp for x in [-87, 88], clamped; error below 2 ulp (Cephes expf: x = n ln 2 + r, a polynomial of
+ * degree 6 in r). exp(0) is exactly 1. */
 ELM_INLINE v16 v_exp(v16 x) {
     x = v_min(v_max(x, v_splat(-87.0f)), v_splat(88.0f));
     const v16 magic = v_splat(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number */
@@ -55,7 +56,8 @@ ELM_INLINE v16 v_times_sigmoid(v16 x, v16 y) {
 /* 0.5 (1 + tanh u) is the sigmoid of 2u. */
 ELM_INLINE v16 v_gelu_tanh(v16 x) {
     v16 x3 = v_mul(v_mul(x, x), x);
-    v16 u = v_mul(v_fma(x3, v_splat(0.044715f), x), v_splat(1.5957691216057308f)); /* 2 sqrt(2 / pi) */
+    v16 u =
+        v_mul(v_fma(x3, v_splat(0.044715f), x), v_splat(1.5957691216057308f)); /* 2 sqrt(2 / pi) */
     return v_times_sigmoid(x, u);
 }
 
@@ -77,8 +79,10 @@ static void k_glu(const float *gate, const float *up, size_t n, int32_t activati
         v16 g = part == 16 ? v_load(gate + i) : v_load_part(gate + i, part);
         v16 r = v_activate(g, activation);
         if (up) r = v_mul(r, part == 16 ? v_load(up + i) : v_load_part(up + i, part));
-        if (part == 16) v_store(y + i, r);
-        else v_store_part(y + i, part, r);
+        if (part == 16)
+            v_store(y + i, r);
+        else
+            v_store_part(y + i, part, r);
     }
 }
 
@@ -101,7 +105,8 @@ static void k_rms_norm(const float *x, const float *w, size_t n, float eps, floa
     for (size_t i = 0; i < n; i++) y[i] = w ? x[i] * inv * w[i] : x[i] * inv;
 }
 
-static void k_rotate(const float *a, const float *b, const float *cs, size_t n, float *out_a, float *out_b) {
+static void k_rotate(const float *a, const float *b, const float *cs, size_t n, float *out_a,
+                     float *out_b) {
     for (size_t i = 0; i < n; i += 16) {
         size_t part = n - i < 16 ? n - i : 16;
         bool full = part == 16;
@@ -132,7 +137,8 @@ ELM_INLINE v16 v_codes(v16 x, v16 inv) {
     return v_min(v_max(v_mul(x, inv), v_splat(-127.0f)), v_splat(127.0f));
 }
 
-static void k_quantize(const float *x, size_t n, int8_t *q, float *d, int32_t *start, int32_t *sum) {
+static void k_quantize(const float *x, size_t n, int8_t *q, float *d, int32_t *start,
+                       int32_t *sum) {
     for (size_t k = 0; k < n; k += 32, q += 32) {
         float padded[32] = {0};
         const float *p = x + k;
@@ -141,7 +147,8 @@ static void k_quantize(const float *x, size_t n, int8_t *q, float *d, int32_t *s
             p = padded;
         }
         v16 a = v_load(p), b = v_load(p + 16);
-        /* A NaN is never the larger operand; multiplying by 0 finds it, so that the scale carries it on. */
+        /* A NaN is never the larger operand; multiplying by 0 finds it, so that the scale carries
+         * it on. */
         float amax = v_max_of(v_max(v_abs(a), v_max(v_abs(b), v_splat(0.0f))));
         float bad = v_sum(v_fma(a, v_splat(0.0f), v_mul(b, v_splat(0.0f))));
         v16 inv = v_splat(code_factor(amax));
@@ -151,7 +158,8 @@ static void k_quantize(const float *x, size_t n, int8_t *q, float *d, int32_t *s
         uint32_t pair = v_block_sums(q);
         int even = (int16_t)(pair & 0xffffu), odd = (int16_t)(pair >> 16);
         *sum++ = even + odd;
-        *start++ = (int32_t)((uint32_t)(uint16_t)(-8 * even) | (uint32_t)(uint16_t)(-8 * odd) << 16);
+        *start++ =
+            (int32_t)((uint32_t)(uint16_t)(-8 * even) | (uint32_t)(uint16_t)(-8 * odd) << 16);
     }
 }
 
@@ -214,9 +222,10 @@ static inline void linear_finish(const elm_cpu_linear *job, size_t panel, size_t
     }
 }
 
-/* Adds k in [0, n_k) of one panel to the sums of m tokens. w: [n_k][16], x: m rows. m is a constant. */
-ELM_INLINE void float_tile(const void *w, elm_dtype dtype, const float *x, size_t x_stride, size_t n_k,
-                           const int m, float *sums) {
+/* Adds k in [0, n_k) of one panel to the sums of m tokens. w: [n_k][16], x: m rows. m is a
+ * constant. */
+ELM_INLINE void float_tile(const void *w, elm_dtype dtype, const float *x, size_t x_stride,
+                           size_t n_k, const int m, float *sums) {
     v16 y[4];
 #pragma GCC unroll 4
     for (int t = 0; t < m; t++) y[t] = v_load(sums + 16 * t);
@@ -229,8 +238,10 @@ ELM_INLINE void float_tile(const void *w, elm_dtype dtype, const float *x, size_
     for (int t = 0; t < m; t++) v_store(sums + 16 * t, y[t]);
 }
 
-/* One token, n panels at once: a chain of fma takes four cycles a step, so several run side by side. */
-ELM_INLINE void float_gemv(const elm_cpu_linear *job, elm_dtype dtype, size_t panel, size_t token, const int n) {
+/* One token, n panels at once: a chain of fma takes four cycles a step, so several run side by
+ * side. */
+ELM_INLINE void float_gemv(const elm_cpu_linear *job, elm_dtype dtype, size_t panel, size_t token,
+                           const int n) {
     const elm_cpu_weight *w = job->weight;
     const float *x = job->x + token * job->x_stride;
     size_t n_k = w->n_cols, base = panel * n_k * 16;
@@ -241,13 +252,15 @@ ELM_INLINE void float_gemv(const elm_cpu_linear *job, elm_dtype dtype, size_t pa
         v16 xv = v_splat(x[k]);
 #pragma GCC unroll 4
         for (int p = 0; p < n; p++)
-            y[p] = v_fma(v_load_dtype(w->codes, base + (size_t)p * n_k * 16 + 16 * k, dtype), xv, y[p]);
+            y[p] = v_fma(v_load_dtype(w->codes, base + (size_t)p * n_k * 16 + 16 * k, dtype), xv,
+                         y[p]);
     }
 #pragma GCC unroll 4
     for (int p = 0; p < n; p++) linear_finish(job, panel + (size_t)p, token, y[p]);
 }
 
-ELM_INLINE void float_gemv_panels(const elm_cpu_linear *job, elm_dtype dtype, size_t begin, size_t end) {
+ELM_INLINE void float_gemv_panels(const elm_cpu_linear *job, elm_dtype dtype, size_t begin,
+                                  size_t end) {
     for (size_t token = 0; token < job->n_tokens; token++) {
         size_t p = begin;
         for (; p + 2 <= end; p += 2) float_gemv(job, dtype, p, token, 2);
@@ -257,7 +270,8 @@ ELM_INLINE void float_gemv_panels(const elm_cpu_linear *job, elm_dtype dtype, si
 
 /* Floats of k in [k0, k0 + n_k) of one panel, [n_k][16]. Integer codes: (u - zero) * s, exact. */
 static void expand_panel(const elm_cpu_weight *w, size_t panel, size_t k0, size_t n_k, float *out) {
-    bool i4 = w->dtype == ELM_I4 || w->dtype == ELM_I4Z, i8 = w->dtype == ELM_I8 || w->dtype == ELM_I8Z;
+    bool i4 = w->dtype == ELM_I4 || w->dtype == ELM_I4Z,
+         i8 = w->dtype == ELM_I8 || w->dtype == ELM_I8Z;
     if (!i4 && !i8) {
         size_t base = (panel * w->n_cols + k0) * 16;
         for (size_t k = 0; k < n_k; k++) {
@@ -271,7 +285,8 @@ static void expand_panel(const elm_cpu_weight *w, size_t panel, size_t k0, size_
     const uint8_t *codes = w->codes;
     for (size_t k = k0; k < k0 + n_k; k++, out += 16) {
         size_t scale_at = (panel * w->n_groups + k / 32 / w->group_blocks) * 16;
-        size_t at = i4 ? elm_p16_i4_offset(w->k_padded, panel * 16, k) : elm_p16_i8_offset(w->k_padded, panel * 16, k);
+        size_t at = i4 ? elm_p16_i4_offset(w->k_padded, panel * 16, k)
+                       : elm_p16_i8_offset(w->k_padded, panel * 16, k);
         for (size_t r = 0; r < 16; r++) {
             int u = codes[at + 4 * r];
             u = i4 ? u >> elm_p16_i4_shift(k) & 15 : u ^ 0x80;
@@ -284,7 +299,8 @@ static void expand_panel(const elm_cpu_weight *w, size_t panel, size_t k0, size_
 enum { FLOAT_K = 256 }; /* k of one expansion: 16 KiB of floats */
 
 /* Expands a stretch of a panel, runs it over all tokens, keeps their sums in scratch. */
-static void float_gemm(const elm_cpu_linear *job, size_t panel, size_t t0, size_t n_tokens, float *scratch) {
+static void float_gemm(const elm_cpu_linear *job, size_t panel, size_t t0, size_t n_tokens,
+                       float *scratch) {
     const elm_cpu_weight *w = job->weight;
     float *weights = scratch, *sums = scratch + FLOAT_K * 16; /* [n_tokens][16] */
     memset(sums, 0, n_tokens * 16 * sizeof *sums);
@@ -293,9 +309,11 @@ static void float_gemm(const elm_cpu_linear *job, size_t panel, size_t t0, size_
         expand_panel(w, panel, k0, n_k, weights);
         const float *x = job->x + t0 * job->x_stride + k0;
         for (; t + 4 <= n_tokens; t += 4)
-            float_tile(weights, ELM_F32, x + t * job->x_stride, job->x_stride, n_k, 4, sums + 16 * t);
+            float_tile(weights, ELM_F32, x + t * job->x_stride, job->x_stride, n_k, 4,
+                       sums + 16 * t);
         for (; t < n_tokens; t++)
-            float_tile(weights, ELM_F32, x + t * job->x_stride, job->x_stride, n_k, 1, sums + 16 * t);
+            float_tile(weights, ELM_F32, x + t * job->x_stride, job->x_stride, n_k, 1,
+                       sums + 16 * t);
     }
     for (size_t t = 0; t < n_tokens; t++) linear_finish(job, panel, t0 + t, v_load(sums + 16 * t));
 }
@@ -303,14 +321,18 @@ static void float_gemm(const elm_cpu_linear *job, size_t panel, size_t t0, size_
 static void k_linear_float(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
     elm_dtype dtype = job->weight->dtype;
     if (job->n_tokens <= 2 && elm_dtype_get(dtype)->is_float) {
-        if (dtype == ELM_F32) float_gemv_panels(job, ELM_F32, begin, end);
-        else if (dtype == ELM_F16) float_gemv_panels(job, ELM_F16, begin, end);
-        else float_gemv_panels(job, ELM_BF16, begin, end);
+        if (dtype == ELM_F32)
+            float_gemv_panels(job, ELM_F32, begin, end);
+        else if (dtype == ELM_F16)
+            float_gemv_panels(job, ELM_F16, begin, end);
+        else
+            float_gemv_panels(job, ELM_BF16, begin, end);
         return;
     }
     for (size_t panel = begin; panel < end; panel++) {
         for (size_t t0 = 0; t0 < job->n_tokens; t0 += ELM_CPU_TOKEN_BLOCK) {
-            size_t n = job->n_tokens - t0 < ELM_CPU_TOKEN_BLOCK ? job->n_tokens - t0 : ELM_CPU_TOKEN_BLOCK;
+            size_t n =
+                job->n_tokens - t0 < ELM_CPU_TOKEN_BLOCK ? job->n_tokens - t0 : ELM_CPU_TOKEN_BLOCK;
             float_gemm(job, panel, t0, n, scratch);
         }
     }
@@ -349,18 +371,20 @@ ELM_INLINE void dot_tile(const float *q, size_t q_stride, const void *k, size_t 
 #pragma GCC unroll 2
     for (int i = 0; i < n_q; i++)
 #pragma GCC unroll 4
-        for (int j = 0; j < n_k; j++) s[(size_t)i * ELM_CPU_KV_BLOCK + key + (size_t)j] = sums[i * n_k + j];
+        for (int j = 0; j < n_k; j++)
+            s[(size_t)i * ELM_CPU_KV_BLOCK + key + (size_t)j] = sums[i * n_k + j];
 }
 
 /* One dot; the same lanes and tree. */
 ELM_INLINE float dot_one(const float *q, const void *k, size_t key, size_t dim, const int dtype) {
     v16 acc = v_splat(0.0f);
-    for (size_t d = 0; d < dim; d += 16) acc = v_fma(v_load(q + d), v_load_kv(k, key * dim + d, dtype), acc);
+    for (size_t d = 0; d < dim; d += 16)
+        acc = v_fma(v_load(q + d), v_load_kv(k, key * dim + d, dtype), acc);
     return v_sum(acc);
 }
 
-ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *k, size_t n_k, size_t dim,
-                       float *s, const int dtype) {
+ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *k, size_t n_k,
+                       size_t dim, float *s, const int dtype) {
     const size_t bytes = dtype == 0 ? 4 : dtype == 1 ? 2 : 1;
     size_t i = 0;
     for (; i + 2 <= n_q; i += 2) {
@@ -370,7 +394,8 @@ ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *
         for (; j + V_DOT_KEYS <= n_k; j += V_DOT_KEYS) {
             if (i == 0) { /* the next blocks of this stream */
                 const char *next = (const char *)k + j * dim * bytes + KV_PREFETCH_BYTES;
-                for (size_t b = 0; b < V_DOT_KEYS * dim * bytes; b += 64) __builtin_prefetch(next + b);
+                for (size_t b = 0; b < V_DOT_KEYS * dim * bytes; b += 64)
+                    __builtin_prefetch(next + b);
             }
             dot_tile(qi, q_stride, k, j, dim, dtype, 2, V_DOT_KEYS, si);
         }
@@ -389,8 +414,9 @@ ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *
 }
 
 /* n_q queries x n_d vectors of the output; constants where this is inlined. */
-ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t n_v, size_t dim, size_t d,
-                           float *o, size_t o_stride, const int dtype, const int n_q, const int n_d) {
+ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t n_v, size_t dim,
+                           size_t d, float *o, size_t o_stride, const int dtype, const int n_q,
+                           const int n_d) {
     v16 acc[4];
 #pragma GCC unroll 4
     for (int i = 0; i < n_q; i++)
@@ -398,12 +424,13 @@ ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t
         for (int e = 0; e < n_d; e++)
             acc[i * n_d + e] =
                 v_mul(v_load(o + (size_t)i * o_stride + d + 16 * (size_t)e), v_splat(c[i]));
-    /* Columns are read a strip at a time, which no hardware prefetcher follows: ask for the same strip of the block
-     * after this one. */
+    /* Columns are read a strip at a time, which no hardware prefetcher follows: ask for the same
+     * strip of the block after this one. */
     const size_t bytes = dtype == 0 ? 4 : dtype == 1 ? 2 : 1;
     const char *next = (const char *)v + (n_v * dim + d) * bytes;
     for (size_t j = 0; j < n_v; j++, next += dim * bytes) {
-        for (size_t b = 0; b < 16 * (size_t)n_d * bytes; b += 64) __builtin_prefetch(next + b, 0, 2);
+        for (size_t b = 0; b < 16 * (size_t)n_d * bytes; b += 64)
+            __builtin_prefetch(next + b, 0, 2);
         v16 x[4];
 #pragma GCC unroll 4
         for (int e = 0; e < n_d; e++) x[e] = v_load_kv(v, j * dim + d + 16 * (size_t)e, dtype);
@@ -421,43 +448,49 @@ ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t
             v_store(o + (size_t)i * o_stride + d + 16 * (size_t)e, acc[i * n_d + e]);
 }
 
-ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v, size_t n_v, size_t dim,
-                       float *o, size_t o_stride, const int dtype) {
+ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v, size_t n_v,
+                       size_t dim, float *o, size_t o_stride, const int dtype) {
     size_t i = 0;
 #define P (p + i * ELM_CPU_KV_BLOCK)
 #define O (o + i * o_stride)
     for (; i + 4 <= n_q; i += 4)
-        for (size_t d = 0; d < dim; d += 16) value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 4, 1);
+        for (size_t d = 0; d < dim; d += 16)
+            value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 4, 1);
     for (; i + 2 <= n_q; i += 2) {
         size_t d = 0;
-        for (; d + 32 <= dim; d += 32) value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 2, 2);
+        for (; d + 32 <= dim; d += 32)
+            value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 2, 2);
         for (; d < dim; d += 16) value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 2, 1);
     }
     for (; i < n_q; i++) {
         size_t d = 0;
-        for (; d + 64 <= dim; d += 64) value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 1, 4);
+        for (; d + 64 <= dim; d += 64)
+            value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 1, 4);
         for (; d < dim; d += 16) value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 1, 1);
     }
 #undef P
 #undef O
 }
 
-#define SCORES_AND_VALUES(name, dtype)                                                                    \
-    static void k_scores_##name(const float *q, size_t q_stride, size_t n_q, const void *k, size_t n_k,   \
-                                size_t dim, float *s) {                                                   \
-        scores(q, q_stride, n_q, k, n_k, dim, s, dtype);                                                  \
-    }                                                                                                     \
-    static void k_values_##name(const float *p, const float *c, size_t n_q, const void *v, size_t n_v,    \
-                                size_t dim, float *o, size_t o_stride) {                                  \
-        values(p, c, n_q, v, n_v, dim, o, o_stride, dtype);                                               \
+#define SCORES_AND_VALUES(name, dtype)                                                      \
+    static void k_scores_##name(const float *q, size_t q_stride, size_t n_q, const void *k, \
+                                size_t n_k, size_t dim, float *s) {                         \
+        scores(q, q_stride, n_q, k, n_k, dim, s, dtype);                                    \
+    }                                                                                       \
+    static void k_values_##name(const float *p, const float *c, size_t n_q, const void *v,  \
+                                size_t n_v, size_t dim, float *o, size_t o_stride) {        \
+        values(p, c, n_q, v, n_v, dim, o, o_stride, dtype);                                 \
     }
 SCORES_AND_VALUES(f32, 0)
 SCORES_AND_VALUES(f16, 1)
 SCORES_AND_VALUES(i8, 2)
 #undef SCORES_AND_VALUES
 
-/* exp(x) for x <= 0, exactly 0 below -80: a weight of e^-80 changes no sum of floats, and -inf must give 0. */
-ELM_INLINE v16 v_exp_weight(v16 x) { return v_keep(x, v_splat(-80.0f), v_exp(x)); }
+/* exp(x) for x <= 0, exactly 0 below -80: a weight of e^-80 changes no sum of floats, and -inf must
+ * give 0. */
+ELM_INLINE v16 v_exp_weight(v16 x) {
+    return v_keep(x, v_splat(-80.0f), v_exp(x));
+}
 
 static float k_exponential(float x) {
     float f[16];

@@ -1,13 +1,14 @@
 /* norm_rope.c - RMS norm and rotary positions, a row at a time. Layer: backend/cpu.
  *
- * The angle is position * inv_freq in float; its cosine and sine are computed once for each token and frequency of a
- * step and kept in the workspace for all layers. */
+ * The angle is position * inv_freq in float; its cosine and sine are computed once for each token
+ * and frequency of a step and kept in the workspace for all layers. */
 #include <math.h>
 #include <string.h>
 
 #include "backend/cpu/program.h"
 
-void elm_cpu_run_rms_norm(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread, uint32_t n_threads) {
+void elm_cpu_run_rms_norm(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
+                          uint32_t n_threads) {
     size_t begin, end;
     elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
     for (size_t t = begin; t < end; t++) {
@@ -22,7 +23,8 @@ static float *table_row(const elm_cpu_run *r, const elm_cpu_rope_table *table, s
     return (float *)(void *)(r->workspace + table->offset) + token * 2 * table->n;
 }
 
-void elm_cpu_run_rope_table(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread, uint32_t n_threads) {
+void elm_cpu_run_rope_table(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
+                            uint32_t n_threads) {
     const elm_cpu_rope_table *table = &r->program->tables[s->table];
     size_t begin, end;
     elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
@@ -36,7 +38,8 @@ void elm_cpu_run_rope_table(const elm_cpu_run *r, const elm_cpu_step *s, uint32_
     }
 }
 
-void elm_cpu_run_rope(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread, uint32_t n_threads) {
+void elm_cpu_run_rope(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
+                      uint32_t n_threads) {
     const elm_cpu_rope_table *table = &r->program->tables[s->table];
     size_t begin, end, dim = s->inner, pair = (size_t)s->node->attrs.pair_stride;
     elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);

@@ -1,4 +1,5 @@
-/* program.c - from nodes to steps, where barriers go, the workspace, and running it all. Layer: backend/cpu. */
+/* program.c - from nodes to steps, where barriers go, the workspace, and running it all. Layer:
+ * backend/cpu. */
 #include "backend/cpu/program.h"
 
 #include <math.h>
@@ -6,18 +7,23 @@
 
 #include "base/checked.h"
 
-enum { WORKSPACE_ALIGN = 64, Q_ROW_PADDING = 64 /* keeps rows of one column out of one cache set */ };
+enum {
+    WORKSPACE_ALIGN = 64,
+    Q_ROW_PADDING = 64 /* keeps rows of one column out of one cache set */
+};
 
 typedef struct builder {
     const elm_prepare_info *info;
     elm_program *program;
-    elm_value_id quantised;      /* what the activation buffer holds; ELM_NO_VALUE = nothing */
-    uint32_t chain_begin;        /* first step since the last barrier */
-    size_t max_k;                /* widest quantised input */
+    elm_value_id quantised; /* what the activation buffer holds; ELM_NO_VALUE = nothing */
+    uint32_t chain_begin;   /* first step since the last barrier */
+    size_t max_k;           /* widest quantised input */
     size_t attention_scratch, attention_partials;
 } builder;
 
-static const elm_value *value_of(const builder *b, elm_value_id id) { return &b->info->graph->values[id]; }
+static const elm_value *value_of(const builder *b, elm_value_id id) {
+    return &b->info->graph->values[id];
+}
 
 static elm_cpu_rows rows_of(const builder *b, elm_value_id id) {
     const elm_value *v = value_of(b, id);
@@ -40,20 +46,22 @@ static uint64_t rows_end(const elm_program *p, const elm_cpu_rows *r) {
     return n == 0 ? r->offset : r->offset + ((n - 1) * r->stride + r->width) * sizeof(float);
 }
 
-/* Whether threads that own the same rows of both never meet: same distance of rows, and side by side within one. */
+/* Whether threads that own the same rows of both never meet: same distance of rows, and side by
+ * side within one. */
 static bool same_rows(const elm_cpu_rows *a, const elm_cpu_rows *b) {
     uint64_t lo = a->offset < b->offset ? a->offset : b->offset;
-    uint64_t a_end = a->offset + a->width * sizeof(float), b_end = b->offset + b->width * sizeof(float);
+    uint64_t a_end = a->offset + a->width * sizeof(float),
+             b_end = b->offset + b->width * sizeof(float);
     uint64_t hi = a_end > b_end ? a_end : b_end;
     return a->stride == b->stride && hi - lo <= a->stride * sizeof(float);
 }
 
-static bool rows_conflict(const elm_program *p, const elm_cpu_step *x, const elm_cpu_rows *a, const elm_cpu_step *y,
-                          const elm_cpu_rows *b) {
+static bool rows_conflict(const elm_program *p, const elm_cpu_step *x, const elm_cpu_rows *a,
+                          const elm_cpu_step *y, const elm_cpu_rows *b) {
     if (a->width == 0 || b->width == 0) return false;
     if (rows_end(p, a) <= b->offset || rows_end(p, b) <= a->offset) return false;
-    bool split_alike = x->split == y->split && x->split != ELM_CPU_SPLIT_WIDE && a->is_r == b->is_r &&
-                       a->is_r == (x->split == ELM_CPU_SPLIT_R);
+    bool split_alike = x->split == y->split && x->split != ELM_CPU_SPLIT_WIDE &&
+                       a->is_r == b->is_r && a->is_r == (x->split == ELM_CPU_SPLIT_R);
     return !(split_alike && same_rows(a, b));
 }
 
@@ -62,8 +70,10 @@ static bool has_state(const elm_cpu_step *s) {
 }
 
 /* Whether `later` must wait for `earlier` to end on all threads. */
-static bool steps_conflict(const elm_program *p, const elm_cpu_step *earlier, const elm_cpu_step *later) {
-    if (earlier->writes_acts ? later->reads_acts || later->writes_acts : earlier->reads_acts && later->writes_acts) {
+static bool steps_conflict(const elm_program *p, const elm_cpu_step *earlier,
+                           const elm_cpu_step *later) {
+    if (earlier->writes_acts ? later->reads_acts || later->writes_acts
+                             : earlier->reads_acts && later->writes_acts) {
         bool both_write = earlier->writes_acts && later->writes_acts;
         if (!(both_write && earlier->split == later->split)) return true;
     }
@@ -121,7 +131,8 @@ static void add_linear(builder *b, elm_cpu_step *s) {
         s->reads_acts = true;
         s->n_in = 0; /* reads the codes, not the rows */
         if (b->quantised != node->inputs[0]) {
-            elm_cpu_step q = {.fn = elm_cpu_run_quantize, .node = node, .n_in = 1, .writes_acts = true};
+            elm_cpu_step q = {
+                .fn = elm_cpu_run_quantize, .node = node, .n_in = 1, .writes_acts = true};
             q.in[0] = s->in[0];
             q.split = s->in[0].is_r ? ELM_CPU_SPLIT_R : ELM_CPU_SPLIT_T;
             append(b, &q);
@@ -137,7 +148,8 @@ static uint32_t rope_table(builder *b, const elm_tensor *inv_freq, float scale) 
     elm_program *p = b->program;
     for (uint32_t i = 0; i < p->n_tables; i++) {
         const elm_cpu_rope_table *t = &p->tables[i];
-        if (t->inv_freq == inv_freq->codes && t->n == inv_freq->dims[0] && t->scale == scale) return i;
+        if (t->inv_freq == inv_freq->codes && t->n == inv_freq->dims[0] && t->scale == scale)
+            return i;
     }
     elm_cpu_rope_table t = {inv_freq->codes, inv_freq->dims[0], scale, 0};
     p->tables[p->n_tables] = t;
@@ -152,7 +164,8 @@ static void add_attention(builder *b, elm_cpu_step *s, uint32_t state_input) {
     if (s->node->op == ELM_OP_KV_WRITE) return;
     const elm_state *state = &b->info->module->states[s->state];
     s->split = ELM_CPU_SPLIT_WIDE;
-    size_t scratch = elm_cpu_attention_scratch(s->n_heads, state->n_heads, state->k_dim, state->v_dim);
+    size_t scratch =
+        elm_cpu_attention_scratch(s->n_heads, state->n_heads, state->k_dim, state->v_dim);
     size_t partials = elm_cpu_attention_partials(s->n_heads, state->v_dim);
     if (scratch > b->attention_scratch) b->attention_scratch = scratch;
     if (partials > b->attention_partials) b->attention_partials = partials;
@@ -200,13 +213,26 @@ static void add_node(builder *b, const elm_node *node) {
     bool r_rows = node->output != ELM_NO_VALUE ? s.out.is_r : s.in[0].is_r;
     s.split = r_rows ? ELM_CPU_SPLIT_R : ELM_CPU_SPLIT_T;
     switch (node->op) {
-    case ELM_OP_LINEAR: add_linear(b, &s); return;
-    case ELM_OP_EMBEDDING: add_embedding(b, &s); break;
-    case ELM_OP_RMS_NORM: s.vector = node->n_inputs > 1 ? tensor_of(b, node, 1)->codes : NULL; break;
-    case ELM_OP_ROPE: s.table = rope_table(b, tensor_of(b, node, 2), node->attrs.scale); break;
-    case ELM_OP_KV_WRITE: add_attention(b, &s, 2); break;
-    case ELM_OP_ATTENTION: add_attention(b, &s, 1); break;
-    default: break;
+    case ELM_OP_LINEAR:
+        add_linear(b, &s);
+        return;
+    case ELM_OP_EMBEDDING:
+        add_embedding(b, &s);
+        break;
+    case ELM_OP_RMS_NORM:
+        s.vector = node->n_inputs > 1 ? tensor_of(b, node, 1)->codes : NULL;
+        break;
+    case ELM_OP_ROPE:
+        s.table = rope_table(b, tensor_of(b, node, 2), node->attrs.scale);
+        break;
+    case ELM_OP_KV_WRITE:
+        add_attention(b, &s, 2);
+        break;
+    case ELM_OP_ATTENTION:
+        add_attention(b, &s, 1);
+        break;
+    default:
+        break;
     }
     append(b, &s);
 }
@@ -230,17 +256,19 @@ static void lay_out(builder *b) {
     p->acts_start = reserve(p, rows * blocks * sizeof(int32_t));
     p->acts_sum = reserve(p, rows * blocks * sizeof(int32_t));
     for (uint32_t i = 0; i < p->n_tables; i++)
-        p->tables[i].offset = reserve(p, (size_t)p->max_tokens * 2 * p->tables[i].n * sizeof(float));
+        p->tables[i].offset =
+            reserve(p, (size_t)p->max_tokens * 2 * p->tables[i].n * sizeof(float));
     p->partials = reserve(p, b->attention_partials);
-    p->thread_scratch_bytes = b->attention_scratch > ELM_CPU_LINEAR_SCRATCH ? b->attention_scratch
-                                                                          : ELM_CPU_LINEAR_SCRATCH;
+    p->thread_scratch_bytes = b->attention_scratch > ELM_CPU_LINEAR_SCRATCH
+                                  ? b->attention_scratch
+                                  : ELM_CPU_LINEAR_SCRATCH;
     p->thread_scratch_bytes = elm_round_up(p->thread_scratch_bytes, WORKSPACE_ALIGN);
     p->thread_scratch = reserve(p, p->max_threads * p->thread_scratch_bytes);
     p->workspace_bytes += WORKSPACE_ALIGN; /* to align what the caller gives */
 }
 
-elm_status elm_cpu_prepare(void *device, const elm_prepare_info *info, elm_program **out, size_t *workspace_bytes,
-                           elm_error *err) {
+elm_status elm_cpu_prepare(void *device, const elm_prepare_info *info, elm_program **out,
+                           size_t *workspace_bytes, elm_error *err) {
     const elm_cpu_device *d = device;
     elm_program *p = NULL;
     elm_status status = ELM_OK;
@@ -254,8 +282,10 @@ elm_status elm_cpu_prepare(void *device, const elm_prepare_info *info, elm_progr
     p->max_threads = info->max_threads;
     p->states = info->module->states;
     p->steps_capacity = 2 * info->n_nodes; /* a quantisation or a rope table beside each node */
-    ELM_TRY_OUT(elm_alloc_array(p->alloc, p->steps_capacity, sizeof *p->steps, "cpu steps", &p->steps, err));
-    ELM_TRY_OUT(elm_alloc_array(p->alloc, p->steps_capacity, sizeof *p->tables, "rope tables", &p->tables, err));
+    ELM_TRY_OUT(elm_alloc_array(p->alloc, p->steps_capacity, sizeof *p->steps, "cpu steps",
+                                &p->steps, err));
+    ELM_TRY_OUT(elm_alloc_array(p->alloc, p->steps_capacity, sizeof *p->tables, "rope tables",
+                                &p->tables, err));
     builder b = {.info = info, .program = p, .quantised = ELM_NO_VALUE};
     for (uint32_t i = 0; i < info->n_nodes; i++) add_node(&b, &info->graph->nodes[info->nodes[i]]);
     lay_out(&b);
@@ -286,22 +316,26 @@ static void walk(void *context, uint32_t thread, uint32_t n_threads) {
     }
 }
 
-/* Numbers of the step against what the program was prepared for, and indices against their tables. */
+/* Numbers of the step against what the program was prepared for, and indices against their tables.
+ */
 static elm_status check_step(const elm_program *p, const elm_step *step, elm_error *err) {
     if (step->n_tokens > p->max_tokens || step->n_rows > p->max_rows)
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "cpu: a step of %u tokens and %u rows; prepared for %u and %u",
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "cpu: a step of %u tokens and %u rows; prepared for %u and %u",
                         step->n_tokens, step->n_rows, p->max_tokens, p->max_rows);
     if (elm_thread_pool_size(step->pool) > p->max_threads)
         return elm_fail(err, ELM_INVALID_ARGUMENT, "cpu: %u threads; prepared for %u",
                         elm_thread_pool_size(step->pool), p->max_threads);
     for (uint32_t i = 0; p->n_vocab > 0 && i < step->n_tokens; i++)
         if (step->tokens[i] < 0 || (uint32_t)step->tokens[i] >= p->n_vocab)
-            return elm_fail(err, ELM_INVALID_ARGUMENT, "cpu: token %d at %u is outside the table of %u",
-                            (int)step->tokens[i], i, p->n_vocab);
+            return elm_fail(err, ELM_INVALID_ARGUMENT,
+                            "cpu: token %d at %u is outside the table of %u", (int)step->tokens[i],
+                            i, p->n_vocab);
     for (uint32_t i = 0; i < step->n_rows; i++)
         if (step->rows[i] < 0 || (uint32_t)step->rows[i] >= step->n_tokens)
-            return elm_fail(err, ELM_INVALID_ARGUMENT, "cpu: row %d at %u is outside the step's %u tokens",
-                            (int)step->rows[i], i, step->n_tokens);
+            return elm_fail(err, ELM_INVALID_ARGUMENT,
+                            "cpu: row %d at %u is outside the step's %u tokens", (int)step->rows[i],
+                            i, step->n_tokens);
     return ELM_OK;
 }
 

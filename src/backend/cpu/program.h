@@ -1,14 +1,16 @@
-/* program.h - a prepared segment: a list of steps that all threads walk, and the workspace they share.
+/* program.h - a prepared segment: a list of steps that all threads walk, and the workspace they
+ * share.
  *
  * Layer: backend/cpu. Steps are split over threads in one of two ways:
  *
- *   rows   each thread owns the same contiguous rows [T or R] in every such step: a chain of them needs no barrier
- *   wide   the work of all rows is divided otherwise (panels of a matrix, heads)
+ *   rows   each thread owns the same contiguous rows [T or R] in every such step: a chain of them
+ * needs no barrier wide   the work of all rows is divided otherwise (panels of a matrix, heads)
  *
- * prepare finds where a barrier is needed: before a step that touches memory which an earlier step since the last
- * barrier wrote (or that it overwrites), unless both split the same rows.
+ * prepare finds where a barrier is needed: before a step that touches memory which an earlier step
+ * since the last barrier wrote (or that it overwrites), unless both split the same rows.
  *
- *   workspace  [acts: codes, scales, starts, sums][rope tables][attention partial sums][thread 0 scratch][thread 1]... */
+ *   workspace  [acts: codes, scales, starts, sums][rope tables][attention partial sums][thread 0
+ * scratch][thread 1]... */
 #ifndef ELM_BACKEND_CPU_PROGRAM_H
 #define ELM_BACKEND_CPU_PROGRAM_H
 
@@ -22,8 +24,8 @@ typedef struct elm_cpu_device {
 } elm_cpu_device;
 
 typedef enum elm_cpu_split {
-    ELM_CPU_SPLIT_T,    /* rows are tokens of the step */
-    ELM_CPU_SPLIT_R,    /* rows whose output is wanted */
+    ELM_CPU_SPLIT_T, /* rows are tokens of the step */
+    ELM_CPU_SPLIT_R, /* rows whose output is wanted */
     ELM_CPU_SPLIT_WIDE,
 } elm_cpu_split;
 
@@ -53,14 +55,14 @@ struct elm_cpu_step {
     bool barrier_before;
     const elm_node *node; /* NULL for rope tables */
     elm_cpu_rows in[2], out;
-    uint32_t n_in;           /* that are rows of floats */
-    uint32_t inner;          /* last dimension of in[0]: what a norm or a rotation works on */
-    uint32_t n_heads;        /* of in[0], for rope, kv_write and attention */
-    uint32_t state;          /* kv_write, attention */
-    uint32_t table;          /* rope: index of its table */
-    const float *vector;     /* norm weight or inv_freq; may be NULL */
+    uint32_t n_in;            /* that are rows of floats */
+    uint32_t inner;           /* last dimension of in[0]: what a norm or a rotation works on */
+    uint32_t n_heads;         /* of in[0], for rope, kv_write and attention */
+    uint32_t state;           /* kv_write, attention */
+    uint32_t table;           /* rope: index of its table */
+    const float *vector;      /* norm weight or inv_freq; may be NULL */
     const elm_tensor *tensor; /* embedding table */
-    elm_cpu_weight weight;   /* linear; embedding tables in P16 */
+    elm_cpu_weight weight;    /* linear; embedding tables in P16 */
     bool reads_acts, writes_acts;
 };
 
@@ -72,7 +74,8 @@ typedef struct elm_cpu_rope_table {
     size_t offset; /* in the workspace */
 } elm_cpu_rope_table;
 
-/* Attention of one token at a long context divides keys into chunks; partial sums of that many chunks are kept. */
+/* Attention of one token at a long context divides keys into chunks; partial sums of that many
+ * chunks are kept. */
 enum { ELM_CPU_KV_CHUNK = 512, ELM_CPU_WAVE_CHUNKS = 16 };
 
 struct elm_program {
@@ -83,13 +86,13 @@ struct elm_program {
     elm_cpu_rope_table *tables;
     uint32_t n_tables;
     uint32_t max_tokens, max_rows, max_threads;
-    const elm_state *states; /* of the module */
+    const elm_state *states;                     /* of the module */
     size_t acts_q, acts_d, acts_start, acts_sum; /* workspace offsets */
     size_t acts_q_stride, acts_block_stride;
-    size_t partials;             /* offset */
+    size_t partials; /* offset */
     size_t thread_scratch, thread_scratch_bytes;
     size_t workspace_bytes;
-    uint32_t n_vocab;            /* smallest embedding table; 0 = none */
+    uint32_t n_vocab; /* smallest embedding table; 0 = none */
 };
 
 static inline float *elm_cpu_row(const elm_cpu_run *r, const elm_cpu_rows *rows, size_t row) {
@@ -98,7 +101,8 @@ static inline float *elm_cpu_row(const elm_cpu_run *r, const elm_cpu_rows *rows,
 static inline uint32_t elm_cpu_n_rows(const elm_cpu_run *r, const elm_cpu_rows *rows) {
     return rows->is_r ? r->step->n_rows : r->step->n_tokens;
 }
-/* This thread's rows of a step that is split by rows: those of its output, or of its input when it has none. */
+/* This thread's rows of a step that is split by rows: those of its output, or of its input when it
+ * has none. */
 static inline void elm_cpu_own_rows(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
                                     uint32_t n_threads, size_t *begin, size_t *end) {
     size_t n = s->split == ELM_CPU_SPLIT_R ? r->step->n_rows : r->step->n_tokens;
@@ -124,7 +128,8 @@ void elm_cpu_run_add(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32
 void elm_cpu_run_gather_rows(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
 
 /* Bytes of scratch that attention needs for each thread, and for the partial sums of all. */
-size_t elm_cpu_attention_scratch(uint32_t n_heads, uint32_t n_kv_heads, uint32_t k_dim, uint32_t v_dim);
+size_t elm_cpu_attention_scratch(uint32_t n_heads, uint32_t n_kv_heads, uint32_t k_dim,
+                                 uint32_t v_dim);
 size_t elm_cpu_attention_partials(uint32_t n_heads, uint32_t v_dim);
 
 elm_status elm_cpu_prepare(void *device, const elm_prepare_info *info, elm_program **out,

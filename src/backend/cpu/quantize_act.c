@@ -1,4 +1,5 @@
-/* quantize_act.c - activations to int8 in blocks of 32, for the linear that follows. Layer: backend/cpu. */
+/* quantize_act.c - activations to int8 in blocks of 32, for the linear that follows. Layer:
+ * backend/cpu. */
 #include "backend/cpu/program.h"
 
 elm_cpu_acts elm_cpu_acts_of(const elm_cpu_run *r) {
@@ -14,7 +15,8 @@ elm_cpu_acts elm_cpu_acts_of(const elm_cpu_run *r) {
     return a;
 }
 
-void elm_cpu_run_quantize(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread, uint32_t n_threads) {
+void elm_cpu_run_quantize(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
+                          uint32_t n_threads) {
     elm_cpu_acts a = elm_cpu_acts_of(r);
     size_t begin, end;
     elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);

@@ -10,22 +10,25 @@ struct elm_program {
     size_t row_floats;
 };
 
-static elm_status ref_open(const elm_platform *platform, const elm_device_options *options, void **out, elm_error *err) {
+static elm_status ref_open(const elm_platform *platform, const elm_device_options *options,
+                           void **out, elm_error *err) {
     static const char device = 0; /* there is nothing to open */
     (void)platform, (void)options, (void)err;
     *out = (void *)(uintptr_t)&device;
     return ELM_OK;
 }
 
-static void ref_close(void *device) { (void)device; }
+static void ref_close(void *device) {
+    (void)device;
+}
 
 static void ref_describe(const void *device, char *out, size_t n) {
     (void)device;
     snprintf(out, n, "oracle, double accumulation, 1 thread");
 }
 
-static bool ref_supports(const void *device, const elm_module *module, const elm_graph *graph, const elm_node *node,
-                         const elm_tensor *tensors, char *reason, size_t n) {
+static bool ref_supports(const void *device, const elm_module *module, const elm_graph *graph,
+                         const elm_node *node, const elm_tensor *tensors, char *reason, size_t n) {
     (void)device, (void)module, (void)graph, (void)node, (void)tensors;
     if (n > 0) reason[0] = 0;
     return true;
@@ -48,14 +51,14 @@ static size_t widest(const elm_prepare_info *info) {
     return most;
 }
 
-static elm_status ref_prepare(void *device, const elm_prepare_info *info, elm_program **out, size_t *workspace,
-                              elm_error *err) {
+static elm_status ref_prepare(void *device, const elm_prepare_info *info, elm_program **out,
+                              size_t *workspace, elm_error *err) {
     elm_program *p = NULL;
     (void)device;
     *out = NULL;
     ELM_TRY(elm_alloc(info->platform->alloc, sizeof *p, "a ref program", &p, err));
-    elm_status status = elm_alloc_array(info->platform->alloc, info->n_nodes, sizeof *p->nodes, "a ref program",
-                                        &p->nodes, err);
+    elm_status status = elm_alloc_array(info->platform->alloc, info->n_nodes, sizeof *p->nodes,
+                                        "a ref program", &p->nodes, err);
     if (status != ELM_OK) {
         elm_free(info->platform->alloc, p, sizeof *p);
         return status;
@@ -78,24 +81,44 @@ static void ref_program_free(elm_program *p) {
 
 static void run_node(const elm_ref_call *c) {
     switch (c->node->op) {
-    case ELM_OP_EMBEDDING: elm_ref_embedding(c); return;
-    case ELM_OP_LINEAR: elm_ref_linear(c); return;
-    case ELM_OP_RMS_NORM: elm_ref_rms_norm(c); return;
-    case ELM_OP_ROPE: elm_ref_rope(c); return;
-    case ELM_OP_KV_WRITE: elm_ref_kv_write(c); return;
-    case ELM_OP_ATTENTION: elm_ref_attention(c); return;
-    case ELM_OP_GLU: elm_ref_glu(c); return;
-    case ELM_OP_ADD: elm_ref_add(c); return;
-    case ELM_OP_GATHER_ROWS: elm_ref_gather_rows(c); return;
+    case ELM_OP_EMBEDDING:
+        elm_ref_embedding(c);
+        return;
+    case ELM_OP_LINEAR:
+        elm_ref_linear(c);
+        return;
+    case ELM_OP_RMS_NORM:
+        elm_ref_rms_norm(c);
+        return;
+    case ELM_OP_ROPE:
+        elm_ref_rope(c);
+        return;
+    case ELM_OP_KV_WRITE:
+        elm_ref_kv_write(c);
+        return;
+    case ELM_OP_ATTENTION:
+        elm_ref_attention(c);
+        return;
+    case ELM_OP_GLU:
+        elm_ref_glu(c);
+        return;
+    case ELM_OP_ADD:
+        elm_ref_add(c);
+        return;
+    case ELM_OP_GATHER_ROWS:
+        elm_ref_gather_rows(c);
+        return;
     case ELM_OP_SLICE:
-    case ELM_OP_RESHAPE: return; /* views: the memory plan made them */
+    case ELM_OP_RESHAPE:
+        return; /* views: the memory plan made them */
     }
 }
 
 static elm_status ref_run(const elm_program *p, const elm_step *step, elm_error *err) {
     (void)err;
     for (uint32_t i = 0; i < p->info.n_nodes; i++) {
-        elm_ref_call c = {&p->info, &p->info.graph->nodes[p->nodes[i]], step, step->workspace, p->row_floats};
+        elm_ref_call c = {&p->info, &p->info.graph->nodes[p->nodes[i]], step, step->workspace,
+                          p->row_floats};
         run_node(&c);
     }
     return ELM_OK;

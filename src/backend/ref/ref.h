@@ -1,7 +1,7 @@
 /* ref.h - inside the oracle backend: one function an operation; backend/ref.
  *
- * Plain C with double accumulation, on the caller's thread, never optimised: what it computes is what docs/ops.md
- * says, read literally. */
+ * Plain C with double accumulation, on the caller's thread, never optimised: what it computes is
+ * what docs/ops.md says, read literally. */
 #ifndef ELM_BACKEND_REF_REF_H
 #define ELM_BACKEND_REF_REF_H
 
@@ -20,7 +20,8 @@ typedef struct elm_ref_call {
 uint32_t elm_ref_rows(const elm_ref_call *c, elm_value_id id);
 uint32_t elm_ref_inner(const elm_ref_call *c, elm_value_id id);
 float *elm_ref_row(const elm_ref_call *c, elm_value_id id, uint32_t row);
-const elm_tensor *elm_ref_weight(const elm_ref_call *c, uint32_t input); /* NULL when that input is absent */
+const elm_tensor *elm_ref_weight(const elm_ref_call *c,
+                                 uint32_t input); /* NULL when that input is absent */
 
 void elm_ref_embedding(const elm_ref_call *c);
 void elm_ref_linear(const elm_ref_call *c);

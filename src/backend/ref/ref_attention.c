@@ -12,7 +12,8 @@ static elm_kv *state_of(const elm_ref_call *c, uint32_t input) {
 void elm_ref_kv_write(const elm_ref_call *c) {
     elm_kv *kv = state_of(c, 2);
     for (uint32_t t = 0; t < c->step->n_tokens; t++) {
-        const float *k = elm_ref_row(c, c->node->inputs[0], t), *v = elm_ref_row(c, c->node->inputs[1], t);
+        const float *k = elm_ref_row(c, c->node->inputs[0], t),
+                    *v = elm_ref_row(c, c->node->inputs[1], t);
         for (uint32_t h = 0; h < kv->n_heads; h++) {
             elm_kv_store(kv, false, h, c->step->n_past + t, k + (size_t)h * kv->k_dim);
             elm_kv_store(kv, true, h, c->step->n_past + t, v + (size_t)h * kv->v_dim);
@@ -20,7 +21,8 @@ void elm_ref_kv_write(const elm_ref_call *c) {
     }
 }
 
-static double score(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint32_t j, const float *q) {
+static double score(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint32_t j,
+                    const float *q) {
     double sum = 0.0, cap = (double)c->node->attrs.softcap;
     elm_kv_load(kv, false, head, j, c->row);
     for (uint32_t i = 0; i < kv->k_dim; i++) sum += (double)q[i] * (double)c->row[i];
@@ -28,10 +30,10 @@ static double score(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint
     return cap > 0.0 ? cap * tanh(sum / cap) : sum;
 }
 
-/* Two passes over the keys: the largest score first, then the weighted sum. Scores are computed again rather than
- * kept: the oracle needs no memory that grows with the context. */
-static void attend(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint32_t position, const float *q,
-                   float *out) {
+/* Two passes over the keys: the largest score first, then the weighted sum. Scores are computed
+ * again rather than kept: the oracle needs no memory that grows with the context. */
+static void attend(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint32_t position,
+                   const float *q, float *out) {
     uint32_t window = (uint32_t)c->node->attrs.window;
     uint32_t first = window && position + 1 > window ? position + 1 - window : 0;
     double top = -INFINITY, total = 0.0;

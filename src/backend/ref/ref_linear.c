@@ -25,7 +25,8 @@ static double dot_float(const elm_tensor *w, uint32_t n, const float *x) {
 /* Codes (as floats holding integers) and scales of one row of activations, in groups of 32. */
 static void quantise(const float *x, uint32_t n, float *codes, float *scales) {
     for (uint32_t g = 0; g * ELM_ACT_GROUP < n; g++) {
-        uint32_t first = g * ELM_ACT_GROUP, count = n - first < ELM_ACT_GROUP ? n - first : ELM_ACT_GROUP;
+        uint32_t first = g * ELM_ACT_GROUP,
+                 count = n - first < ELM_ACT_GROUP ? n - first : ELM_ACT_GROUP;
         float amax = 0.0f;
         for (uint32_t i = 0; i < count; i++) {
             if (fabsf(x[first + i]) > amax) amax = fabsf(x[first + i]);
@@ -36,8 +37,10 @@ static void quantise(const float *x, uint32_t n, float *codes, float *scales) {
     }
 }
 
-/* sum over groups of 32: (exact integer sum of (u - zero) a) * (scale * d), then the tensor's exponent. */
-static double dot_quantised(const elm_tensor *w, uint32_t n, const float *codes, const float *scales) {
+/* sum over groups of 32: (exact integer sum of (u - zero) a) * (scale * d), then the tensor's
+ * exponent. */
+static double dot_quantised(const elm_tensor *w, uint32_t n, const float *codes,
+                            const float *scales) {
     uint32_t k_padded = (w->dims[1] + w->group - 1) / w->group * w->group;
     double sum = 0.0;
     for (uint32_t first = 0; first < w->dims[1]; first += ELM_ACT_GROUP) {

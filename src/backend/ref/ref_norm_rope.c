@@ -9,7 +9,8 @@ void elm_ref_rms_norm(const elm_ref_call *c) {
     const elm_value *v = &c->info->graph->values[c->node->output];
     const elm_tensor *w = elm_ref_weight(c, 1);
     uint32_t n = (uint32_t)v->dims[v->n_dims - 1];
-    uint32_t groups = elm_ref_inner(c, c->node->output) / n, rows = elm_ref_rows(c, c->node->output);
+    uint32_t groups = elm_ref_inner(c, c->node->output) / n,
+             rows = elm_ref_rows(c, c->node->output);
     for (uint32_t r = 0; r < rows; r++) {
         for (uint32_t g = 0; g < groups; g++) {
             const float *x = elm_ref_row(c, c->node->inputs[0], r) + (size_t)g * n;

@@ -6,9 +6,12 @@
 
 static double activate(int32_t activation, double x) {
     switch (activation) {
-    case ELM_GELU_TANH: return 0.5 * x * (1.0 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
-    case ELM_GELU_ERF: return 0.5 * x * (1.0 + erf(x * 0.70710678118654752440));
-    default: return x / (1.0 + exp(-x));
+    case ELM_GELU_TANH:
+        return 0.5 * x * (1.0 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case ELM_GELU_ERF:
+        return 0.5 * x * (1.0 + erf(x * 0.70710678118654752440));
+    default:
+        return x / (1.0 + exp(-x));
     }
 }
 
@@ -27,7 +30,8 @@ void elm_ref_glu(const elm_ref_call *c) {
 void elm_ref_add(const elm_ref_call *c) {
     uint32_t rows = elm_ref_rows(c, c->node->output), n = elm_ref_inner(c, c->node->output);
     for (uint32_t r = 0; r < rows; r++) {
-        const float *a = elm_ref_row(c, c->node->inputs[0], r), *b = elm_ref_row(c, c->node->inputs[1], r);
+        const float *a = elm_ref_row(c, c->node->inputs[0], r),
+                    *b = elm_ref_row(c, c->node->inputs[1], r);
         float *out = elm_ref_row(c, c->node->output, r);
         for (uint32_t i = 0; i < n; i++) out[i] = a[i] + b[i];
     }
@@ -36,7 +40,7 @@ void elm_ref_add(const elm_ref_call *c) {
 void elm_ref_gather_rows(const elm_ref_call *c) {
     uint32_t n = elm_ref_inner(c, c->node->output);
     for (uint32_t r = 0; r < c->step->n_rows; r++) {
-        memcpy(elm_ref_row(c, c->node->output, r), elm_ref_row(c, c->node->inputs[0], (uint32_t)c->step->rows[r]),
-               n * sizeof(float));
+        memcpy(elm_ref_row(c, c->node->output, r),
+               elm_ref_row(c, c->node->inputs[0], (uint32_t)c->step->rows[r]), n * sizeof(float));
     }
 }

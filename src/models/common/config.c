@@ -39,11 +39,8 @@ elm_status elm_mb_activation(const elm_model_builder *mb, const char *key, const
         const char *name;
         int32_t activation;
     } known[] = {
-        {"silu", ELM_SILU},
-        {"swish", ELM_SILU},
-        {"gelu_pytorch_tanh", ELM_GELU_TANH},
-        {"gelu_new", ELM_GELU_TANH},
-        {"gelu", ELM_GELU_ERF},
+        {"silu", ELM_SILU},          {"swish", ELM_SILU},    {"gelu_pytorch_tanh", ELM_GELU_TANH},
+        {"gelu_new", ELM_GELU_TANH}, {"gelu", ELM_GELU_ERF},
     };
     elm_span name = elm_span_str(def);
     ELM_TRY(elm_json_string(mb->config, key, mb->where, &name, err));
@@ -53,18 +50,21 @@ elm_status elm_mb_activation(const elm_model_builder *mb, const char *key, const
             return ELM_OK;
         }
     }
-    return elm_fail(err, ELM_UNSUPPORTED, "%s: activation '%.*s' is not known (silu, gelu_pytorch_tanh, gelu)",
-                    mb->where, (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
+    return elm_fail(err, ELM_UNSUPPORTED,
+                    "%s: activation '%.*s' is not known (silu, gelu_pytorch_tanh, gelu)", mb->where,
+                    (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
 }
 
 elm_status elm_mb_check_heads(const elm_model_builder *mb, uint32_t n_heads, uint32_t n_kv_heads,
                               uint32_t head_dim, elm_error *err) {
     if (n_kv_heads == 0 || head_dim == 0 || n_heads % n_kv_heads != 0) {
-        return elm_fail(err, ELM_MALFORMED, "%s: %u attention heads do not share %u key-value heads evenly",
-                        mb->where, n_heads, n_kv_heads);
+        return elm_fail(err, ELM_MALFORMED,
+                        "%s: %u attention heads do not share %u key-value heads evenly", mb->where,
+                        n_heads, n_kv_heads);
     }
     if ((uint64_t)n_heads * head_dim * 3 > ELM_MAX_DIM) {
-        return elm_fail(err, ELM_MALFORMED, "%s: %u heads of %u are too wide", mb->where, n_heads, head_dim);
+        return elm_fail(err, ELM_MALFORMED, "%s: %u heads of %u are too wide", mb->where, n_heads,
+                        head_dim);
     }
     return ELM_OK;
 }

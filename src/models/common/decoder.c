@@ -15,12 +15,14 @@ static const char *source_name(elm_model_builder *mb, uint32_t layer, const char
 static elm_value_id norm(elm_model_builder *mb, uint32_t layer, const elm_decoder_layer *d,
                          const char *rest, elm_value_id x, uint32_t n) {
     const char *source = source_name(mb, layer, elm_arena_printf(mb->arena, "%s.weight", rest));
-    return elm_build_rms_norm(&mb->graph, rest, x, elm_mb_vector(mb, source, n, d->norm_add), d->eps);
+    return elm_build_rms_norm(&mb->graph, rest, x, elm_mb_vector(mb, source, n, d->norm_add),
+                              d->eps);
 }
 
 /* [T][heads * head_dim] -> [T][heads][head_dim], normalised where the family does. */
 static elm_value_id heads_of(elm_model_builder *mb, uint32_t layer, const elm_decoder_layer *d,
-                             elm_value_id x, uint32_t n_heads, const char *name, const char *norm_name) {
+                             elm_value_id x, uint32_t n_heads, const char *name,
+                             const char *norm_name) {
     elm_dim dims[3] = {ELM_DIM_T, (elm_dim)n_heads, (elm_dim)d->head_dim};
     elm_value_id h = elm_build_reshape(&mb->graph, name, x, 3, dims);
     return norm_name && d->qk_norm ? norm(mb, layer, d, norm_name, h, d->head_dim) : h;
@@ -39,7 +41,8 @@ static elm_value_id attention(elm_model_builder *mb, uint32_t layer, const elm_d
     elm_builder *g = &mb->graph;
     elm_value_id positions = elm_build_input(g, ELM_INPUT_POSITIONS);
     elm_value_id q = heads_of(mb, layer, d, qkv[0], d->n_heads, "self_attn.q", "self_attn.q_norm");
-    elm_value_id k = heads_of(mb, layer, d, qkv[1], d->n_kv_heads, "self_attn.k", "self_attn.k_norm");
+    elm_value_id k =
+        heads_of(mb, layer, d, qkv[1], d->n_kv_heads, "self_attn.k", "self_attn.k_norm");
     elm_value_id v = heads_of(mb, layer, d, qkv[2], d->n_kv_heads, "self_attn.v", NULL);
     q = elm_build_rope(g, "self_attn.q_rope", q, positions, d->rope->inv_freq, d->rope->pair_stride,
                        d->rope->scale);
@@ -48,8 +51,7 @@ static elm_value_id attention(elm_model_builder *mb, uint32_t layer, const elm_d
     elm_value_id state =
         elm_build_kv_state(g, layer, d->n_kv_heads, d->head_dim, d->head_dim, d->window);
     elm_build_kv_write(g, k, v, state);
-    elm_value_id a =
-        elm_build_attention(g, q, state, d->attention_scale, (int32_t)d->window, 0.0f);
+    elm_value_id a = elm_build_attention(g, q, state, d->attention_scale, (int32_t)d->window, 0.0f);
     elm_dim flat[2] = {ELM_DIM_T, (elm_dim)q_rows};
     a = elm_build_reshape(g, "self_attn.flat", a, 2, flat);
 
@@ -74,7 +76,8 @@ elm_value_id elm_mb_decoder_layer(elm_model_builder *mb, uint32_t layer, const e
                                   elm_value_id x) {
     uint32_t hidden = mb->hidden_size;
     elm_builder_scope(&mb->graph, "layers.%u", layer);
-    elm_value_id a = attention(mb, layer, d, norm(mb, layer, d, "input_layernorm", x, hidden), hidden);
+    elm_value_id a =
+        attention(mb, layer, d, norm(mb, layer, d, "input_layernorm", x, hidden), hidden);
     if (d->sandwich_norms) a = norm(mb, layer, d, "post_attention_layernorm", a, hidden);
     elm_value_id h = elm_build_add(&mb->graph, "attn_residual", x, a);
 

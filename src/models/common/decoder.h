@@ -1,4 +1,5 @@
-/* decoder.h - the transformer block that the dense families share, as data: what varies is a field. */
+/* decoder.h - the transformer block that the dense families share, as data: what varies is a field.
+ */
 #ifndef ELM_MODELS_COMMON_DECODER_H
 #define ELM_MODELS_COMMON_DECODER_H
 
@@ -7,14 +8,14 @@
 /* One layer. Names follow Hugging Face below "model.layers.N.". */
 typedef struct elm_decoder_layer {
     uint32_t n_heads, n_kv_heads, head_dim, n_ff;
-    uint32_t window;        /* 0 = full attention */
+    uint32_t window; /* 0 = full attention */
     float attention_scale;
-    bool attention_bias;    /* on q, k and v */
-    bool output_bias;       /* on o */
+    bool attention_bias; /* on q, k and v */
+    bool output_bias;    /* on o */
     bool mlp_bias;
-    bool qk_norm;           /* RMS norm of every head of q and k before rope */
-    bool sandwich_norms;    /* Gemma: norms behind attention and MLP as well */
-    float norm_add;         /* 1 where norms are stored as w - 1 */
+    bool qk_norm;        /* RMS norm of every head of q and k before rope */
+    bool sandwich_norms; /* Gemma: norms behind attention and MLP as well */
+    float norm_add;      /* 1 where norms are stored as w - 1 */
     float eps;
     int32_t activation;
     const elm_rope *rope;

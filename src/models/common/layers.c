@@ -7,14 +7,16 @@ static elm_status window_of(const elm_model_builder *mb, const elm_json *type, u
         *out = 0;
     } else if (elm_json_is(type, "sliding_attention")) {
         if (window == 0) {
-            return elm_fail(err, ELM_MALFORMED, "%s: layer %u slides, but there is no sliding_window",
-                            mb->where, layer);
+            return elm_fail(err, ELM_MALFORMED,
+                            "%s: layer %u slides, but there is no sliding_window", mb->where,
+                            layer);
         }
         *out = window;
     } else {
         bool is_text = type->type == ELM_JSON_STRING;
         return elm_fail(err, ELM_UNSUPPORTED, "%s: layer type '%.*s' of layer %u is not known here",
-                        mb->where, is_text && type->as.string.size < 64 ? (int)type->as.string.size : 0,
+                        mb->where,
+                        is_text && type->as.string.size < 64 ? (int)type->as.string.size : 0,
                         is_text ? (const char *)type->as.string.data : "", layer);
     }
     return ELM_OK;
@@ -24,7 +26,8 @@ elm_status elm_mb_layer_windows(const elm_model_builder *mb, uint32_t n_layers, 
                                 uint32_t pattern, uint32_t *windows, elm_error *err) {
     const elm_json *types = elm_json_find(mb->config, "layer_types");
     if (types && (types->type != ELM_JSON_ARRAY || types->count < n_layers)) {
-        return elm_fail(err, ELM_MALFORMED, "%s: layer_types must list %u layers", mb->where, n_layers);
+        return elm_fail(err, ELM_MALFORMED, "%s: layer_types must list %u layers", mb->where,
+                        n_layers);
     }
     for (uint32_t i = 0; i < n_layers; i++) {
         if (types) {

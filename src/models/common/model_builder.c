@@ -1,4 +1,5 @@
-/* model_builder.c - binding tensors, choosing how they are stored, and the weight plan; models/common. */
+/* model_builder.c - binding tensors, choosing how they are stored, and the weight plan;
+ * models/common. */
 #include "models/common/model_builder.h"
 
 #include <stdarg.h>
@@ -34,12 +35,20 @@ static elm_scheme kept_scheme(const elm_source_tensor *t, bool *carried) {
     elm_scheme scheme = {ELM_I8, 32};
     *carried = true;
     switch (t->type) {
-    case ELM_SOURCE_F32: return (elm_scheme){ELM_F32, 0};
-    case ELM_SOURCE_F16: return (elm_scheme){ELM_F16, 0};
-    case ELM_SOURCE_BF16: return (elm_scheme){ELM_BF16, 0};
-    case ELM_SOURCE_Q8_0: return scheme;
-    case ELM_SOURCE_Q4_0: scheme.dtype = ELM_I4; return scheme;
-    default: *carried = false; return scheme;
+    case ELM_SOURCE_F32:
+        return (elm_scheme){ELM_F32, 0};
+    case ELM_SOURCE_F16:
+        return (elm_scheme){ELM_F16, 0};
+    case ELM_SOURCE_BF16:
+        return (elm_scheme){ELM_BF16, 0};
+    case ELM_SOURCE_Q8_0:
+        return scheme;
+    case ELM_SOURCE_Q4_0:
+        scheme.dtype = ELM_I4;
+        return scheme;
+    default:
+        *carried = false;
+        return scheme;
     }
 }
 
@@ -72,7 +81,8 @@ static const elm_source_tensor *bind(elm_model_builder *mb, const char *name, ui
     elm_error *err = &mb->graph.error;
     const elm_source_tensor *t = elm_checkpoint_find(mb->checkpoint, name);
     if (!t) {
-        fail(mb, elm_fail(err, ELM_MALFORMED, "tensor '%s' is missing; %s asks for it", name, mb->where));
+        fail(mb, elm_fail(err, ELM_MALFORMED, "tensor '%s' is missing; %s asks for it", name,
+                          mb->where));
         return NULL;
     }
     bool fits = t->n_dims == n_dims;
@@ -83,8 +93,8 @@ static const elm_source_tensor *bind(elm_model_builder *mb, const char *name, ui
         at += (size_t)snprintf(expected + at, sizeof expected - at, d ? ", %u" : "%u", dims[d]);
     }
     for (uint32_t d = 0; d < t->n_dims && at_found < sizeof found - 24; d++) {
-        at_found += (size_t)snprintf(found + at_found, sizeof found - at_found, d ? ", %llu" : "%llu",
-                                     (unsigned long long)t->dims[d]);
+        at_found += (size_t)snprintf(found + at_found, sizeof found - at_found,
+                                     d ? ", %llu" : "%llu", (unsigned long long)t->dims[d]);
     }
     if (!fits) {
         fail(mb, elm_fail(err, ELM_MALFORMED, "tensor '%s' has shape [%s]; %s asks for [%s]", name,
@@ -126,8 +136,8 @@ static bool planned_as(const elm_model_builder *mb, const char *name, uint32_t *
 }
 
 static elm_value_id parts(elm_model_builder *mb, elm_weight_role role, const char *name,
-                          uint32_t n_parts, const elm_source_tensor *const *tensors, uint32_t n_dims,
-                          uint32_t rows, uint32_t cols, float add) {
+                          uint32_t n_parts, const elm_source_tensor *const *tensors,
+                          uint32_t n_dims, uint32_t rows, uint32_t cols, float add) {
     uint32_t index = 0;
     elm_planned_weight *w = plan(mb, name, &index);
     if (!w) return ELM_NO_VALUE;
@@ -153,7 +163,8 @@ elm_value_id elm_mb_vector(elm_model_builder *mb, const char *source, uint32_t n
     return parts(mb, ELM_ROLE_VECTOR, source, 1, &t, 1, n, 0, add);
 }
 
-elm_value_id elm_mb_table(elm_model_builder *mb, const char *name, const float *values, uint32_t n) {
+elm_value_id elm_mb_table(elm_model_builder *mb, const char *name, const float *values,
+                          uint32_t n) {
     uint32_t index = 0;
     elm_planned_weight *w = plan(mb, name, &index);
     if (!w) return ELM_NO_VALUE;
@@ -215,7 +226,8 @@ static bool bind_group(elm_model_builder *mb, uint32_t cols, uint32_t n_parts,
 }
 
 static elm_value_id bias_of(elm_model_builder *mb, const char *name,
-                            const elm_source_tensor *const *biases, uint32_t n_parts, uint32_t rows) {
+                            const elm_source_tensor *const *biases, uint32_t n_parts,
+                            uint32_t rows) {
     if (!biases[0]) return ELM_NO_VALUE;
     return parts(mb, ELM_ROLE_VECTOR, name, n_parts, biases, 1, rows, 0, 0.0f);
 }
@@ -262,7 +274,8 @@ void elm_mb_linears(elm_model_builder *mb, const char *name, elm_value_id x, uin
     int32_t start = 0;
     for (uint32_t p = 0; p < n_parts; p++) {
         const char *slice = elm_arena_printf(mb->arena, "%s.part%u", name, p);
-        out[p] = elm_build_slice(&mb->graph, slice ? slice : name, all, start, (int32_t)part_rows[p]);
+        out[p] =
+            elm_build_slice(&mb->graph, slice ? slice : name, all, start, (int32_t)part_rows[p]);
         start += (int32_t)part_rows[p];
     }
 }
@@ -311,7 +324,8 @@ elm_status elm_model_builder_finish(elm_model_builder *mb, elm_value_id output, 
         const char *name = mb->checkpoint->tensors[i].name;
         if (mb->bound[i] || never_read(name)) continue;
         if (n_extra++ < MAX_LISTED && used < sizeof list - 1) {
-            used += (size_t)snprintf(list + used, sizeof list - used, n_extra > 1 ? ", %s" : "%s", name);
+            used += (size_t)snprintf(list + used, sizeof list - used, n_extra > 1 ? ", %s" : "%s",
+                                     name);
         }
     }
     if (n_extra == 0) return ELM_OK;

@@ -1,7 +1,7 @@
 /* rope.c - RoPE parameters of both config styles to a table of frequencies; models/common.
  *
- * The arithmetic follows transformers in order and precision: theta^(-2i/R) in float32 of a double power's
- * result, then the scaling in float32. */
+ * The arithmetic follows transformers in order and precision: theta^(-2i/R) in float32 of a double
+ * power's result, then the scaling in float32. */
 #include "models/common/rope.h"
 
 #include <math.h>
@@ -16,7 +16,8 @@ typedef struct rope_config {
 } rope_config;
 
 static elm_status read_config(const elm_model_builder *mb, const char *layer_type,
-                              const char *theta_key, bool scaled, rope_config *out, elm_error *err) {
+                              const char *theta_key, bool scaled, rope_config *out,
+                              elm_error *err) {
     out->type = elm_span_str("default");
     const elm_json *params = elm_json_find(mb->config, "rope_parameters");
     if (params && layer_type && elm_json_find(params, layer_type)) {
@@ -83,7 +84,8 @@ static elm_status scale_yarn(const elm_model_builder *mb, const rope_config *c, 
     bool truncate = true;
     ELM_TRY(number(mb, c, "factor", &factor, err));
     ELM_TRY(elm_json_double(mb->config, "max_position_embeddings", mb->where, &original, err));
-    ELM_TRY(elm_json_double(c->params, "original_max_position_embeddings", mb->where, &original, err));
+    ELM_TRY(
+        elm_json_double(c->params, "original_max_position_embeddings", mb->where, &original, err));
     ELM_TRY(elm_json_double(c->params, "beta_fast", mb->where, &beta_fast, err));
     ELM_TRY(elm_json_double(c->params, "beta_slow", mb->where, &beta_slow, err));
     ELM_TRY(elm_json_double(c->params, "mscale", mb->where, &mscale, err));
@@ -91,7 +93,8 @@ static elm_status scale_yarn(const elm_model_builder *mb, const rope_config *c, 
     ELM_TRY(elm_json_double(c->params, "attention_factor", mb->where, &attention_factor, err));
     ELM_TRY(elm_json_bool(c->params, "truncate", mb->where, &truncate, err));
     if (!(original > 0.0)) {
-        return elm_fail(err, ELM_MALFORMED, "%s: yarn needs original_max_position_embeddings", mb->where);
+        return elm_fail(err, ELM_MALFORMED, "%s: yarn needs original_max_position_embeddings",
+                        mb->where);
     }
     double dims = 2.0 * n;
     double low = yarn_correction(beta_fast, dims, c->theta, original);
@@ -127,14 +130,14 @@ static elm_status apply_scaling(const elm_model_builder *mb, const rope_config *
     if (elm_span_equal(c->type, elm_span_str("yarn"))) {
         return scale_yarn(mb, c, freq, n, attention, err);
     }
-    return elm_fail(err, ELM_UNSUPPORTED, "%s: rope type '%.*s' is not known (default, linear, llama3, yarn)",
-                    mb->where, (int)(c->type.size < 64 ? c->type.size : 64),
-                    (const char *)c->type.data);
+    return elm_fail(err, ELM_UNSUPPORTED,
+                    "%s: rope type '%.*s' is not known (default, linear, llama3, yarn)", mb->where,
+                    (int)(c->type.size < 64 ? c->type.size : 64), (const char *)c->type.data);
 }
 
 elm_status elm_mb_rope(elm_model_builder *mb, const char *layer_type, const char *theta_key,
-                       double default_theta, bool scaled, uint32_t rotated, const char *name, elm_rope *out,
-                       elm_error *err) {
+                       double default_theta, bool scaled, uint32_t rotated, const char *name,
+                       elm_rope *out, elm_error *err) {
     rope_config c = {.theta = default_theta};
     float freq[MAX_FREQUENCIES];
     uint32_t n = rotated / 2;
@@ -152,7 +155,8 @@ elm_status elm_mb_rope(elm_model_builder *mb, const char *layer_type, const char
     out->scale = 1.0f;
     if (scaled && mb->rope_factors) {
         if (mb->n_rope_factors != n) {
-            return elm_fail(err, ELM_MALFORMED, "rope_freqs has %u factors; %u frequencies need as many",
+            return elm_fail(err, ELM_MALFORMED,
+                            "rope_freqs has %u factors; %u frequencies need as many",
                             mb->n_rope_factors, n);
         }
         for (uint32_t i = 0; i < n; i++) freq[i] /= mb->rope_factors[i];

@@ -1,4 +1,5 @@
-/* rope.h - frequency tables: every RoPE scaling becomes an explicit inv_freq and one factor, at conversion. */
+/* rope.h - frequency tables: every RoPE scaling becomes an explicit inv_freq and one factor, at
+ * conversion. */
 #ifndef ELM_MODELS_COMMON_ROPE_H
 #define ELM_MODELS_COMMON_ROPE_H
 
@@ -7,16 +8,16 @@
 typedef struct elm_rope {
     elm_value_id inv_freq; /* weight [n_freq] */
     int32_t pair_stride;
-    float scale;           /* of cos and sin (yarn) */
+    float scale; /* of cos and sin (yarn) */
 } elm_rope;
 
-/* Reads `rope_parameters` (v5; for Gemma the member `layer_type` of it), or rope_theta and rope_scaling
- * (v4), and makes the table for `rotated` dimensions. `theta_key` is where v4 keeps theta,
- * `default_theta` its value where it is absent. scaled = false
- * ignores rope_scaling. default, linear, llama3 and yarn are known; any other type is refused by name.
- * Formulas: docs/numerics.md, "rope". */
+/* Reads `rope_parameters` (v5; for Gemma the member `layer_type` of it), or rope_theta and
+ * rope_scaling (v4), and makes the table for `rotated` dimensions. `theta_key` is where v4 keeps
+ * theta, `default_theta` its value where it is absent. scaled = false ignores rope_scaling.
+ * default, linear, llama3 and yarn are known; any other type is refused by name. Formulas:
+ * docs/numerics.md, "rope". */
 elm_status elm_mb_rope(elm_model_builder *mb, const char *layer_type, const char *theta_key,
-                       double default_theta, bool scaled, uint32_t rotated, const char *name, elm_rope *out, elm_error *err)
-    ELM_MUST_CHECK;
+                       double default_theta, bool scaled, uint32_t rotated, const char *name,
+                       elm_rope *out, elm_error *err) ELM_MUST_CHECK;
 
 #endif

@@ -62,7 +62,8 @@ static void finds_sections(void **state) {
     assert_int_equal(c.committed_end, n_bytes);
     assert_false(c.slot_damaged[0] || c.slot_damaged[1]);
     assert_int_equal(elm_container_load(&c, ELM_SECTION_META, &span, NULL), ELM_OK);
-    assert_true(elm_span_equal(span, elm_span_str("{\"architecture\": \"tiny\", \"vocab_size\": 4}")));
+    assert_true(
+        elm_span_equal(span, elm_span_str("{\"architecture\": \"tiny\", \"vocab_size\": 4}")));
     assert_int_equal(elm_container_load(&c, ELM_SECTION_TEMPLATE, &span, NULL), ELM_OK);
     assert_int_equal(span.size, 0);
     assert_string_equal(elm_container_find(&c, ELM_SECTION_PRODUCT)->name, "cpu:test");
@@ -150,7 +151,9 @@ static void refuses_other_versions(void **state) {
     static const struct {
         uint16_t major, minor;
         const char *advice;
-    } rows[] = {{0, 0, "convert the model again"}, {0, 2, "newer edge-llm"}, {1, 0, "newer edge-llm"},
+    } rows[] = {{0, 0, "convert the model again"},
+                {0, 2, "newer edge-llm"},
+                {1, 0, "newer edge-llm"},
                 {65535, 65535, "newer edge-llm"}};
     elm_error err;
     (void)state;
@@ -229,7 +232,7 @@ static const struct toc_case {
     {SECTION + 5 * NEXT + 83, 1, 0x1b, ELM_MALFORMED, "ASCII"},
     {SECTION + 5 * NEXT + 127, 1, 'a', ELM_MALFORMED, "ASCII"},
     {SECTION + 5 * NEXT + 0, 4, 77, ELM_OK, ""}, /* need not be understood */
-    {SECTION + 48, 1, 0x5a, ELM_OK, ""},         /* a section's SHA-256 is for those who ask for it */
+    {SECTION + 48, 1, 0x5a, ELM_OK, ""}, /* a section's SHA-256 is for those who ask for it */
 };
 
 static void checks_every_number_of_the_toc(void **state) {
@@ -258,7 +261,8 @@ static void counts_checksums(void **state) {
     elm_error err;
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        uint8_t *p = fresh(), *record = p + toc_at + SECTION + 5 * NEXT; /* the product: 100 bytes, 1 chunk */
+        uint8_t *p = fresh(),
+                *record = p + toc_at + SECTION + 5 * NEXT; /* the product: 100 bytes, 1 chunk */
         tiny_put_le(record + 16, rows[i].size, 8);
         tiny_put_le(record + 36, rows[i].n_chunks, 4);
         tiny_repair_toc(p, n_bytes, 0);
@@ -271,9 +275,19 @@ static void checks_every_number_of_the_slot(void **state) {
     static const struct {
         size_t at, n;
         uint64_t value;
-    } rows[] = {{12, 4, 8192}, {16, 8, 0},     {24, 8, 0},          {24, 8, 1},  {24, 8, UINT64_MAX - 65535},
-                {32, 8, 31},   {32, 8, 64 << 20 | 1}, {32, 8, UINT64_MAX}, {40, 8, 0}, {40, 8, UINT64_MAX},
-                {80, 4, 1},    {88, 1, 1},     {4095, 1, 1}};
+    } rows[] = {{12, 4, 8192},
+                {16, 8, 0},
+                {24, 8, 0},
+                {24, 8, 1},
+                {24, 8, UINT64_MAX - 65535},
+                {32, 8, 31},
+                {32, 8, 64 << 20 | 1},
+                {32, 8, UINT64_MAX},
+                {40, 8, 0},
+                {40, 8, UINT64_MAX},
+                {80, 4, 1},
+                {88, 1, 1},
+                {4095, 1, 1}};
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         uint8_t *p = fresh();
@@ -289,7 +303,8 @@ static void checks_chunks_once_and_lazily(void **state) {
     uint8_t *p = fresh();
     (void)state;
     assert_int_equal(elm_container_open(&fs.platform, PATH, &c, NULL), ELM_OK);
-    const elm_section *s = elm_container_find(&c, ELM_SECTION_GRAPH); /* 9000 bytes: chunks 0, 1, 2 */
+    const elm_section *s =
+        elm_container_find(&c, ELM_SECTION_GRAPH); /* 9000 bytes: chunks 0, 1, 2 */
     assert_int_equal(elm_container_check(&c, s, 0, 1, NULL), ELM_OK);
     p[s->offset + 8192 + 5] ^= 0x10;
     assert_int_equal(elm_container_check(&c, s, 0, 8192, NULL), ELM_OK);
@@ -309,7 +324,8 @@ static void checks_chunks_once_and_lazily(void **state) {
 static void *check_all(void *context) {
     elm_container *c = context;
     for (uint32_t i = 0; i < c->n_sections; i++) {
-        if (elm_container_check(c, &c->sections[i], 0, c->sections[i].size, NULL) != ELM_OK) return c;
+        if (elm_container_check(c, &c->sections[i], 0, c->sections[i].size, NULL) != ELM_OK)
+            return c;
     }
     return NULL;
 }
@@ -320,7 +336,8 @@ static void checks_from_many_threads(void **state) {
     (void)state;
     fresh();
     assert_int_equal(elm_container_open(&fs.platform, PATH, &c, NULL), ELM_OK);
-    for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, check_all, &c), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, check_all, &c), 0);
     for (int i = 0; i < 4; i++) {
         void *failed = &c;
         pthread_join(threads[i], &failed);

@@ -11,7 +11,10 @@
 
 #define PATH "m.elm"
 
-enum { TABLE = 4, RECORD = sizeof(elm_disk_tensor) }; /* index of the TENSORS section in the tiny file */
+enum {
+    TABLE = 4,
+    RECORD = sizeof(elm_disk_tensor)
+}; /* index of the TENSORS section in the tiny file */
 
 static fault_io fs;
 static uint8_t *bytes;
@@ -62,7 +65,8 @@ static elm_status read_tensors(elm_error *err) {
     return status;
 }
 
-/* Tensors: 0 norm f32 [37], 1 attn.q int4, 2 mlp.up int8z, 3 embed f16 P16, 4 ids i32 [2][2][4][4], 5 tail f32. */
+/* Tensors: 0 norm f32 [37], 1 attn.q int4, 2 mlp.up int8z, 3 embed f16 P16, 4 ids i32 [2][2][4][4],
+ * 5 tail f32. */
 static const struct tensor_case {
     uint32_t tensor;
     size_t at, n;
@@ -76,8 +80,8 @@ static const struct tensor_case {
     {1, 0, 4, 0, "name"},
     {5, 4, 2, 3, "names"}, /* a byte of the names that nobody owns */
     {0, 6, 1, 9, "type"},
-    {0, 6, 1, 3, "shape"},  /* quantised rows */
-    {1, 6, 1, 7, "shape"},  /* integers in P16 */
+    {0, 6, 1, 3, "shape"}, /* quantised rows */
+    {1, 6, 1, 7, "shape"}, /* integers in P16 */
     {1, 6, 1, 3, "size"},
     {0, 7, 1, 1, "shape"},
     {0, 7, 1, 2, "layout"},
@@ -128,7 +132,8 @@ static void refuses_wrong_records(void **state) {
         elm_error err;
         tiny_put_le(fresh_table() + 8 + t->tensor * RECORD + t->at, t->value, t->n);
         elm_status status = read_tensors(&err);
-        if (status != (t->words ? ELM_MALFORMED : ELM_OK) || (t->words && !strstr(err.message, t->words))) {
+        if (status != (t->words ? ELM_MALFORMED : ELM_OK) ||
+            (t->words && !strstr(err.message, t->words))) {
             fail_msg("case %zu: %s, '%s'", i, elm_status_name(status), err.message);
         }
     }
@@ -138,7 +143,8 @@ static void refuses_wrong_heads(void **state) {
     static const struct {
         size_t at;
         uint32_t value;
-    } rows[] = {{0, 7}, {0, 5}, {0, 0}, {0, (1 << 20) + 1}, {0, UINT32_MAX}, {4, 87}, {4, 0}, {4, UINT32_MAX}};
+    } rows[] = {{0, 7},          {0, 5},  {0, 0}, {0, (1 << 20) + 1},
+                {0, UINT32_MAX}, {4, 87}, {4, 0}, {4, UINT32_MAX}};
     elm_error err;
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -150,7 +156,8 @@ static void refuses_wrong_heads(void **state) {
 static void refuses_wrong_names(void **state) {
     elm_error err;
     (void)state;
-    uint8_t *names = fresh_table() + 8 + TINY_N_TENSORS * RECORD; /* "normattn.qmlp.upembedidstail" */
+    uint8_t *names =
+        fresh_table() + 8 + TINY_N_TENSORS * RECORD; /* "normattn.qmlp.upembedidstail" */
     assert_memory_equal(names, "normattn.q", 10);
     memcpy(names + 4, "mlp.up", 6);
     assert_int_equal(read_tensors(&err), ELM_MALFORMED);
@@ -171,7 +178,8 @@ static void needs_its_sections(void **state) {
     for (size_t i = 0; i < 2; i++) {
         uint8_t *file = fresh_table() - table_at;
         uint8_t *toc = file + tiny_get_le(file + 24, 8);
-        uint8_t *record = toc + sizeof(elm_disk_toc) + (i == 0 ? TABLE : TABLE - 1) * sizeof(elm_disk_section);
+        uint8_t *record =
+            toc + sizeof(elm_disk_toc) + (i == 0 ? TABLE : TABLE - 1) * sizeof(elm_disk_section);
         assert_int_equal(tiny_get_le(record, 4), missing[i]);
         tiny_put_le(record, 1000, 4); /* unknown, need not be understood */
         tiny_put_le(record + 4, 0, 4);
@@ -222,8 +230,8 @@ static void sorts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refuses_wrong_records), cmocka_unit_test(refuses_wrong_heads),
-        cmocka_unit_test(refuses_wrong_names),   cmocka_unit_test(needs_its_sections),
+        cmocka_unit_test(refuses_wrong_records),  cmocka_unit_test(refuses_wrong_heads),
+        cmocka_unit_test(refuses_wrong_names),    cmocka_unit_test(needs_its_sections),
         cmocka_unit_test(checks_before_it_reads), cmocka_unit_test(sorts),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

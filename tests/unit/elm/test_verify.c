@@ -14,7 +14,8 @@ enum { N_RANDOM = 3000, MAX_KEPT = 8 };
 
 typedef struct findings {
     elm_damage kept[MAX_KEPT];
-    char sections[MAX_KEPT][16], tensors[MAX_KEPT][16]; /* copies: the container is closed when they are read */
+    char sections[MAX_KEPT][16],
+        tensors[MAX_KEPT][16]; /* copies: the container is closed when they are read */
     size_t n;
     elm_verify_result result;
     uint64_t last_progress;
@@ -77,7 +78,8 @@ static elm_status verify(findings *f) {
     elm_container c;
     memset(f, 0, sizeof *f);
     elm_status status = elm_container_open(&fs.platform, PATH, &c, NULL);
-    if (status == ELM_OK) status = elm_container_verify(&c, keep, f, note_progress, &f->result, NULL);
+    if (status == ELM_OK)
+        status = elm_container_verify(&c, keep, f, note_progress, &f->result, NULL);
     elm_container_close(&c);
     return status;
 }
@@ -102,11 +104,13 @@ static const char *tensor_between(uint64_t begin, uint64_t end) {
     for (uint32_t i = 0; i < n; i++) {
         const uint8_t *record = table + 8 + i * sizeof(elm_disk_tensor);
         for (size_t plane = 40; plane < 88; plane += 16) {
-            uint64_t at = weights + tiny_get_le(record + plane, 8), size = tiny_get_le(record + plane + 8, 8);
+            uint64_t at = weights + tiny_get_le(record + plane, 8),
+                     size = tiny_get_le(record + plane + 8, 8);
             if (size == 0 || at >= end || at + size <= begin || at >= best) continue;
             best = at;
             memset(name, 0, sizeof name);
-            memcpy(name, table + 8 + n * sizeof(elm_disk_tensor) + tiny_get_le(record, 4), tiny_get_le(record + 4, 2));
+            memcpy(name, table + 8 + n * sizeof(elm_disk_tensor) + tiny_get_le(record, 4),
+                   tiny_get_le(record + 4, 2));
         }
     }
     return best == UINT64_MAX ? "-" : name;
@@ -127,15 +131,18 @@ static void expect_named(const findings *f, uint64_t at) {
     for (uint32_t i = 0; i < n_sections; i++) {
         const elm_section *s = &sections[i];
         if (at < s->offset || at >= s->offset + s->size) continue;
-        uint64_t chunk = (at - s->offset) / s->chunk_bytes, begin = s->offset + chunk * s->chunk_bytes;
-        uint64_t end = begin + s->chunk_bytes < s->offset + s->size ? begin + s->chunk_bytes : s->offset + s->size;
+        uint64_t chunk = (at - s->offset) / s->chunk_bytes,
+                 begin = s->offset + chunk * s->chunk_bytes;
+        uint64_t end = begin + s->chunk_bytes < s->offset + s->size ? begin + s->chunk_bytes
+                                                                    : s->offset + s->size;
         assert_string_equal(f->sections[0], elm_section_text(s->type));
         assert_int_equal(f->kept[0].chunk, chunk);
         assert_int_equal(f->kept[0].offset, begin);
         assert_int_equal(f->kept[0].size, end - begin);
         assert_int_not_equal(f->kept[0].expected, f->kept[0].found);
         /* A damaged tensor table cannot name tensors, and need not. */
-        if (s->type == ELM_SECTION_WEIGHTS) assert_string_equal(f->tensors[0], tensor_between(begin, end));
+        if (s->type == ELM_SECTION_WEIGHTS)
+            assert_string_equal(f->tensors[0], tensor_between(begin, end));
         return;
     }
     assert_string_equal(f->sections[0], "padding");
@@ -158,7 +165,8 @@ static void finds_and_names_random_flips(void **state) {
             at = first + next_random(&seed) % (toc_at - first);
         }
         int n = 1 + (int)(next_random(&seed) % 3);
-        for (int i = 0; i < n; i++) p[at] ^= (uint8_t)(1u << (next_random(&seed) % 3 + 3 * (uint32_t)i) % 8);
+        for (int i = 0; i < n; i++)
+            p[at] ^= (uint8_t)(1u << (next_random(&seed) % 3 + 3 * (uint32_t)i) % 8);
         findings f;
         if (p[at] == bytes[at]) continue;
         assert_int_equal(verify(&f), ELM_MALFORMED);
@@ -207,7 +215,8 @@ static void finds_moved_chunks(void **state) {
     assert_int_equal(f.kept[0].chunk, 0);
     assert_int_equal(f.kept[1].chunk, 4);
     /* swapped together with their checksums: only the index in the checksum tells */
-    uint8_t *crc = p + toc_at + sizeof(elm_disk_toc) + n_sections * sizeof(elm_disk_section) + w->first_checksum * 4;
+    uint8_t *crc = p + toc_at + sizeof(elm_disk_toc) + n_sections * sizeof(elm_disk_section) +
+                   w->first_checksum * 4;
     uint32_t first = (uint32_t)tiny_get_le(crc, 4), second = (uint32_t)tiny_get_le(crc + 16, 4);
     tiny_put_le(crc, second, 4);
     tiny_put_le(crc + 16, first, 4);

@@ -17,7 +17,9 @@
 
 static const char old_file[] = "what was there before";
 
-static bool exists(fault_io *fs, const char *path) { return fault_find(fs, path) != NULL; }
+static bool exists(fault_io *fs, const char *path) {
+    return fault_find(fs, path) != NULL;
+}
 
 static bool is_old(fault_io *fs) {
     size_t size;
@@ -65,15 +67,20 @@ static void round_trip(void **state) {
         assert_int_equal(r->group, t.group);
         assert_int_equal(r->scale_exp, t.scale_exp);
         assert_int_equal((uintptr_t)((const uint8_t *)r->codes - c.map.data) %
-                             (t.layout == ELM_LAYOUT_P16 ? ELM_TENSOR_ALIGN : ELM_PLANE_ALIGN), 0);
+                             (t.layout == ELM_LAYOUT_P16 ? ELM_TENSOR_ALIGN : ELM_PLANE_ALIGN),
+                         0);
         assert_int_equal(r->codes_bytes, t.codes_bytes);
         assert_memory_equal(r->codes, t.codes, t.codes_bytes);
         assert_int_equal(r->scales_bytes, t.scales_bytes);
-        if (t.scales) assert_memory_equal(r->scales, t.scales, t.scales_bytes);
-        else assert_null(r->scales);
+        if (t.scales)
+            assert_memory_equal(r->scales, t.scales, t.scales_bytes);
+        else
+            assert_null(r->scales);
         assert_int_equal(r->zeros_bytes, t.zeros_bytes);
-        if (t.zeros) assert_memory_equal(r->zeros, t.zeros, t.zeros_bytes);
-        else assert_null(r->zeros);
+        if (t.zeros)
+            assert_memory_equal(r->zeros, t.zeros, t.zeros_bytes);
+        else
+            assert_null(r->zeros);
     }
     for (uint32_t i = 0; i < c.n_sections; i++) {
         uint8_t sha[32];
@@ -87,7 +94,8 @@ static void round_trip(void **state) {
 
 /* The file of section 18 of docs/elm-format.md. A change here is a change of the format. */
 static void writes_the_documented_bytes(void **state) {
-    static const char expected[] = "a513b3b0a95d4cae08aad229132604e9aad00542aac451e65814ba0fa60adca5";
+    static const char expected[] =
+        "a513b3b0a95d4cae08aad229132604e9aad00542aac451e65814ba0fa60adca5";
     static const float ones[4] = {1, 2, 3, 4};
     fault_io fs;
     elm_writer *w;
@@ -96,10 +104,18 @@ static void writes_the_documented_bytes(void **state) {
     size_t size;
     (void)state;
     fault_io_init(&fs);
-    elm_tensor t = {.name = "norm", .dtype = ELM_F32, .n_dims = 1, .dims = {4}, .codes = ones, .codes_bytes = 16};
+    elm_tensor t = {.name = "norm",
+                    .dtype = ELM_F32,
+                    .n_dims = 1,
+                    .dims = {4},
+                    .codes = ones,
+                    .codes_bytes = 16};
     assert_int_equal(elm_writer_open(&fs.platform, PATH, 0, &w, NULL), ELM_OK);
-    assert_int_equal(elm_writer_section(w, ELM_SECTION_META, elm_span_str("{\"name\": \"tiny\"}"), NULL), ELM_OK);
-    assert_int_equal(elm_writer_begin(w, ELM_SECTION_WEIGHTS, ELM_MAX_CHUNK_BYTES, NULL, NULL), ELM_OK);
+    assert_int_equal(
+        elm_writer_section(w, ELM_SECTION_META, elm_span_str("{\"name\": \"tiny\"}"), NULL),
+        ELM_OK);
+    assert_int_equal(elm_writer_begin(w, ELM_SECTION_WEIGHTS, ELM_MAX_CHUNK_BYTES, NULL, NULL),
+                     ELM_OK);
     assert_int_equal(elm_writer_tensor(w, &t, NULL), ELM_OK);
     assert_int_equal(elm_writer_end(w, NULL), ELM_OK);
     assert_int_equal(elm_writer_tensors(w, NULL), ELM_OK);
@@ -111,7 +127,8 @@ static void writes_the_documented_bytes(void **state) {
     fault_io_free(&fs);
 }
 
-/* Memory that is never zero by itself: bytes that were not written on purpose differ between two fillings. */
+/* Memory that is never zero by itself: bytes that were not written on purpose differ between two
+ * fillings. */
 static void *dirty_resize(void *self, void *block, size_t old_bytes, size_t new_bytes) {
     if (new_bytes == 0) {
         free(block);
@@ -258,7 +275,7 @@ static void survives_power_cuts(void **state) {
             fault_io_plan(&fs, FAULT_ANY, at, EIO, true);
             elm_status status = tiny_write(&fs.platform, PATH, NULL);
             fault_io_power_cut(&fs, (fault_data)(variant / 2), variant % 2 == 1);
-            bool old = is_old(&fs), new = !old && is_new(&fs);
+            bool old = is_old(&fs), new = !old &&is_new(&fs);
             assert_true(old || new);
             if (status == ELM_OK) assert_true(new);
             seen_old = seen_old || old;
@@ -278,7 +295,8 @@ static void keeps_its_first_failure(void **state) {
     (void)state;
     fault_io_init(&fs);
     assert_int_equal(elm_writer_open(&fs.platform, PATH, 0, &w, NULL), ELM_OK);
-    assert_int_equal(elm_writer_begin(w, ELM_SECTION_GRAPH, ELM_MAX_CHUNK_BYTES, NULL, NULL), ELM_OK);
+    assert_int_equal(elm_writer_begin(w, ELM_SECTION_GRAPH, ELM_MAX_CHUNK_BYTES, NULL, NULL),
+                     ELM_OK);
     fault_io_plan(&fs, FAULT_WRITE, 1, ENOSPC, false);
     assert_int_equal(elm_writer_write(w, much, sizeof much, NULL), ELM_IO);
     assert_int_equal(elm_writer_write(w, much, sizeof much, NULL), ELM_IO);
@@ -297,8 +315,10 @@ static void refuses_what_could_not_be_read(void **state) {
     fault_io_init(&fs);
     memset(long_name, 'n', sizeof long_name - 1);
     assert_int_equal(elm_writer_open(&fs.platform, PATH, 0, &w, NULL), ELM_OK);
-    assert_int_equal(elm_writer_begin(w, ELM_SECTION_PRODUCT, 4096, long_name, NULL), ELM_INVALID_ARGUMENT);
-    assert_int_equal(elm_writer_begin(w, ELM_SECTION_PRODUCT, 4096, "a b", NULL), ELM_INVALID_ARGUMENT);
+    assert_int_equal(elm_writer_begin(w, ELM_SECTION_PRODUCT, 4096, long_name, NULL),
+                     ELM_INVALID_ARGUMENT);
+    assert_int_equal(elm_writer_begin(w, ELM_SECTION_PRODUCT, 4096, "a b", NULL),
+                     ELM_INVALID_ARGUMENT);
     assert_int_equal(elm_writer_begin(w, ELM_SECTION_WEIGHTS, 4096, NULL, NULL), ELM_OK);
     elm_tensor t = tiny_tensor(1, planes);
     t.codes_bytes--;
@@ -347,7 +367,8 @@ static void works_on_a_real_disk(void **state) {
     assert_int_equal(rmdir(folder), 0);
 }
 
-/* Chunk borders and buffer borders at once: 4 KiB chunks over more than one 1 MiB buffer, in odd pieces. */
+/* Chunk borders and buffer borders at once: 4 KiB chunks over more than one 1 MiB buffer, in odd
+ * pieces. */
 static void writes_across_buffers(void **state) {
     fault_io fs;
     elm_writer *w;

@@ -1,4 +1,5 @@
-/* Every source type to float32: values worked out by hand, and blocks frozen from gguf-py's dequantize. */
+/* Every source type to float32: values worked out by hand, and blocks frozen from gguf-py's
+ * dequantize. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -16,8 +17,8 @@ enum { N_BLOCKS = 3, MAX_BLOCK_BYTES = 256, MAX_ELEMENTS = 256 };
 static const struct {
     elm_source_type type;
     uint32_t seed;
-    int halves[2]; /* where the float16 scales lie; -1: none */
-    uint32_t crc;  /* of the floats */
+    int halves[2];   /* where the float16 scales lie; -1: none */
+    uint32_t crc;    /* of the floats */
     float values[3]; /* the first, number block / 2 + 5, the last */
 } frozen[] = {
     {ELM_SOURCE_Q4_0, 2, {0, -1}, 0x29d8d8b7u, {-0x1.da4p-10f, 0x1.0fp-11f, -0x1.cb4p-5f}},
@@ -60,7 +61,8 @@ static void blocks_equal_gguf_py(void **state) {
 
 static void the_sizes_are_ggmls(void **state) {
     (void)state;
-    const uint64_t k[2] = {3, 512}, odd[2] = {3, 500}, big[3] = {UINT64_MAX, 2, 256}, empty[2] = {0, 256};
+    const uint64_t k[2] = {3, 512}, odd[2] = {3, 500}, big[3] = {UINT64_MAX, 2, 256},
+                   empty[2] = {0, 256};
     assert_int_equal(elm_source_bytes(ELM_SOURCE_Q4_0, 2, k), 3 * 16 * 18);
     assert_int_equal(elm_source_bytes(ELM_SOURCE_Q8_0, 2, k), 3 * 16 * 34);
     assert_int_equal(elm_source_bytes(ELM_SOURCE_Q2_K, 2, k), 3 * 2 * 84);

@@ -34,8 +34,8 @@ static void assert_refused(elm_status expected, const char *fragment) {
     elm_status status = elm_gguf_open(&fs.platform, PATH, &g, &err);
     elm_gguf_close(&g);
     if (status != expected || !strstr(err.message, fragment)) {
-        fail_msg("expected %s with '%s'; found %s: %s", elm_status_name(expected), fragment, elm_status_name(status),
-                 err.message);
+        fail_msg("expected %s with '%s'; found %s: %s", elm_status_name(expected), fragment,
+                 elm_status_name(status), err.message);
     }
 }
 
@@ -44,7 +44,9 @@ static void assert_opens(elm_gguf *g) {
     if (elm_gguf_open(&fs.platform, PATH, g, &err) != ELM_OK) fail_msg("%s", err.message);
 }
 
-static void a_tensor(void) { gguf_tensor(&m, "w", ELM_SOURCE_F32, 0, 1, "\0\0\x80\x3f"); }
+static void a_tensor(void) {
+    gguf_tensor(&m, "w", ELM_SOURCE_F32, 0, 1, "\0\0\x80\x3f");
+}
 
 static void metadata_of_every_type(void **state) {
     (void)state;
@@ -71,7 +73,8 @@ static void metadata_of_every_type(void **state) {
     gguf_bool(&m, "bool", true);
     gguf_string(&m, "string", "text");
     gguf_strings(&m, "strings", texts, 3);
-    gguf_array(&m, "floats", ELM_GGUF_F32, 2), elm_buf_f32(&m.values, 2.0f), elm_buf_f32(&m.values, -3.0f);
+    gguf_array(&m, "floats", ELM_GGUF_F32, 2), elm_buf_f32(&m.values, 2.0f),
+        elm_buf_f32(&m.values, -3.0f);
     gguf_array(&m, "nothing", ELM_GGUF_F32, 0);
     a_tensor();
     gguf_end(&m, &fs, PATH);
@@ -100,12 +103,15 @@ static void metadata_of_every_type(void **state) {
     for (int k = 0; k < 3; k++) assert_true(elm_span_equal(list[k], elm_span_str(texts[k])));
     assert_int_equal(elm_gguf_words(&g, "floats", ELM_GGUF_F32, &arena, &floats, &n, NULL), ELM_OK);
     assert_true(n == 2 && floats[0] == 2.0f && floats[1] == -3.0f);
-    assert_int_equal(elm_gguf_words(&g, "nothing", ELM_GGUF_F32, &arena, &floats, &n, NULL), ELM_OK);
+    assert_int_equal(elm_gguf_words(&g, "nothing", ELM_GGUF_F32, &arena, &floats, &n, NULL),
+                     ELM_OK);
     assert_true(n == 0 && floats);
     assert_int_equal(elm_gguf_words(&g, "absent", ELM_GGUF_F32, &arena, &floats, &n, NULL), ELM_OK);
     assert_true(n == 0 && !floats);
-    assert_int_equal(elm_gguf_words(&g, "floats", ELM_GGUF_I32, &arena, &floats, &n, NULL), ELM_MALFORMED);
-    assert_int_equal(elm_gguf_words(&g, "u32", ELM_GGUF_I32, &arena, &floats, &n, NULL), ELM_MALFORMED);
+    assert_int_equal(elm_gguf_words(&g, "floats", ELM_GGUF_I32, &arena, &floats, &n, NULL),
+                     ELM_MALFORMED);
+    assert_int_equal(elm_gguf_words(&g, "u32", ELM_GGUF_I32, &arena, &floats, &n, NULL),
+                     ELM_MALFORMED);
     assert_int_equal(elm_gguf_strings(&g, "floats", &arena, &list, &n, NULL), ELM_MALFORMED);
     elm_arena_free(&arena);
     elm_gguf_close(&g);
@@ -123,7 +129,8 @@ static void tensors_of(uint32_t version, uint32_t alignment) {
     gguf_tensor(&m, "q", ELM_SOURCE_Q8_0, 1, 32, q8);
     gguf_end(&m, &fs, PATH);
     assert_opens(&g);
-    const elm_source_tensor *t = elm_checkpoint_find(&g.checkpoint, "m"), *q = elm_checkpoint_find(&g.checkpoint, "q");
+    const elm_source_tensor *t = elm_checkpoint_find(&g.checkpoint, "m"),
+                            *q = elm_checkpoint_find(&g.checkpoint, "q");
     assert_true(t && q);
     assert_int_equal(t->n_dims, 2);
     assert_int_equal(t->dims[0], 2); /* outermost first */
@@ -135,8 +142,12 @@ static void tensors_of(uint32_t version, uint32_t alignment) {
     elm_gguf_close(&g);
 }
 
-static void tensors_of_version_3(void **state) { (void)state, tensors_of(3, 32); }
-static void tensors_of_version_2_and_other_alignment(void **state) { (void)state, tensors_of(2, 128); }
+static void tensors_of_version_3(void **state) {
+    (void)state, tensors_of(3, 32);
+}
+static void tensors_of_version_2_and_other_alignment(void **state) {
+    (void)state, tensors_of(2, 128);
+}
 
 /* Longer than the first piece, so that parsing begins anew. */
 static void a_long_header(void **state) {
@@ -160,7 +171,8 @@ static void a_long_header(void **state) {
     assert_int_equal(elm_gguf_strings(&g, "tokens", &arena, &list, &n, NULL), ELM_OK);
     assert_int_equal(n, N);
     assert_true(elm_span_equal(list[N - 1], elm_span_str("t299999")));
-    assert_true(g.checkpoint.arena.total_bytes < 8 << 20); /* pieces that were too short are given back */
+    assert_true(g.checkpoint.arena.total_bytes <
+                8 << 20); /* pieces that were too short are given back */
     elm_arena_free(&arena);
     elm_gguf_close(&g);
 }
@@ -192,47 +204,117 @@ static void bad_beginnings(void **state) {
 
 /* One change to a good file each. */
 typedef enum damage {
-    VALUE_TYPE, ITEM_TYPE, NESTED, LONG_ARRAY, LONG_STRING, KEY_TWICE, ALIGNMENT_3, ALIGNMENT_0, NO_DIMS, FIVE_DIMS,
-    TYPE_4, IQ4_XS, TYPE_99, BAD_SHAPE, EMPTY_DIM, OVERFLOW, UNALIGNED, PAST_END, FAR_PAST_END, OVERLAP, NAME_TWICE,
-    NO_NAME, ZERO_IN_NAME, N_DAMAGES
+    VALUE_TYPE,
+    ITEM_TYPE,
+    NESTED,
+    LONG_ARRAY,
+    LONG_STRING,
+    KEY_TWICE,
+    ALIGNMENT_3,
+    ALIGNMENT_0,
+    NO_DIMS,
+    FIVE_DIMS,
+    TYPE_4,
+    IQ4_XS,
+    TYPE_99,
+    BAD_SHAPE,
+    EMPTY_DIM,
+    OVERFLOW,
+    UNALIGNED,
+    PAST_END,
+    FAR_PAST_END,
+    OVERLAP,
+    NAME_TWICE,
+    NO_NAME,
+    ZERO_IN_NAME,
+    N_DAMAGES
 } damage;
 
-static void raw_tensor(const char *name, size_t n_name, uint32_t n_dims, uint64_t inner, uint32_t type, uint64_t offset) {
+static void raw_tensor(const char *name, size_t n_name, uint32_t n_dims, uint64_t inner,
+                       uint32_t type, uint64_t offset) {
     m.n_tensors++;
     elm_buf_u64(&m.tensors, n_name);
     if (n_name > 0) elm_buf_append(&m.tensors, name, n_name);
     elm_buf_u32(&m.tensors, n_dims);
-    for (uint32_t d = 0; d < n_dims; d++) elm_buf_u64(&m.tensors, d == 0 ? inner : inner > 1u << 31 ? inner : 1);
+    for (uint32_t d = 0; d < n_dims; d++)
+        elm_buf_u64(&m.tensors, d == 0 ? inner : inner > 1u << 31 ? inner : 1);
     elm_buf_u32(&m.tensors, type);
     elm_buf_u64(&m.tensors, offset);
 }
 
 static void do_damage(damage what) {
     switch (what) {
-    case VALUE_TYPE: gguf_key(&m, "key", (elm_gguf_type)13); break;
-    case ITEM_TYPE: gguf_array(&m, "key", (elm_gguf_type)77, 1); break;
-    case NESTED: gguf_array(&m, "key", ELM_GGUF_ARRAY, 1); break;
-    case LONG_ARRAY: gguf_array(&m, "key", ELM_GGUF_U64, UINT64_MAX / 4); break;
-    case LONG_STRING: gguf_key(&m, "key", ELM_GGUF_STRING), elm_buf_u64(&m.values, UINT64_MAX); break;
-    case KEY_TWICE: gguf_u32(&m, "key", 1), gguf_u32(&m, "key", 1); break;
-    case ALIGNMENT_3: gguf_u32(&m, "general.alignment", 3); break;
-    case ALIGNMENT_0: gguf_u32(&m, "general.alignment", 0); break;
-    case NO_DIMS: raw_tensor("t", 1, 0, 1, 0, 0); break;
-    case FIVE_DIMS: raw_tensor("t", 1, 5, 1, 0, 0); break;
-    case TYPE_4: raw_tensor("t", 1, 1, 32, 4, 32); break;
-    case IQ4_XS: raw_tensor("t", 1, 1, 256, 23, 32); break;
-    case TYPE_99: raw_tensor("t", 1, 1, 32, 99, 32); break;
-    case BAD_SHAPE: raw_tensor("t", 1, 1, 31, 2, 32); break;
-    case EMPTY_DIM: raw_tensor("t", 1, 1, 0, 0, 32); break;
-    case OVERFLOW: raw_tensor("t", 1, 4, 1ull << 62, 0, 32); break;
-    case UNALIGNED: raw_tensor("t", 1, 1, 1, 0, 4); break;
-    case PAST_END: raw_tensor("t", 1, 1, 1, 0, 64); break;
-    case FAR_PAST_END: raw_tensor("t", 1, 1, 1, 0, UINT64_MAX - 31); break;
-    case OVERLAP: raw_tensor("t", 1, 1, 1, 0, 0); break;
-    case NAME_TWICE: gguf_tensor(&m, "w", ELM_SOURCE_F32, 0, 1, NULL); break;
-    case NO_NAME: raw_tensor("", 0, 1, 1, 0, 32); break;
-    case ZERO_IN_NAME: raw_tensor("a\0b", 3, 1, 1, 0, 32); break;
-    case N_DAMAGES: break;
+    case VALUE_TYPE:
+        gguf_key(&m, "key", (elm_gguf_type)13);
+        break;
+    case ITEM_TYPE:
+        gguf_array(&m, "key", (elm_gguf_type)77, 1);
+        break;
+    case NESTED:
+        gguf_array(&m, "key", ELM_GGUF_ARRAY, 1);
+        break;
+    case LONG_ARRAY:
+        gguf_array(&m, "key", ELM_GGUF_U64, UINT64_MAX / 4);
+        break;
+    case LONG_STRING:
+        gguf_key(&m, "key", ELM_GGUF_STRING), elm_buf_u64(&m.values, UINT64_MAX);
+        break;
+    case KEY_TWICE:
+        gguf_u32(&m, "key", 1), gguf_u32(&m, "key", 1);
+        break;
+    case ALIGNMENT_3:
+        gguf_u32(&m, "general.alignment", 3);
+        break;
+    case ALIGNMENT_0:
+        gguf_u32(&m, "general.alignment", 0);
+        break;
+    case NO_DIMS:
+        raw_tensor("t", 1, 0, 1, 0, 0);
+        break;
+    case FIVE_DIMS:
+        raw_tensor("t", 1, 5, 1, 0, 0);
+        break;
+    case TYPE_4:
+        raw_tensor("t", 1, 1, 32, 4, 32);
+        break;
+    case IQ4_XS:
+        raw_tensor("t", 1, 1, 256, 23, 32);
+        break;
+    case TYPE_99:
+        raw_tensor("t", 1, 1, 32, 99, 32);
+        break;
+    case BAD_SHAPE:
+        raw_tensor("t", 1, 1, 31, 2, 32);
+        break;
+    case EMPTY_DIM:
+        raw_tensor("t", 1, 1, 0, 0, 32);
+        break;
+    case OVERFLOW:
+        raw_tensor("t", 1, 4, 1ull << 62, 0, 32);
+        break;
+    case UNALIGNED:
+        raw_tensor("t", 1, 1, 1, 0, 4);
+        break;
+    case PAST_END:
+        raw_tensor("t", 1, 1, 1, 0, 64);
+        break;
+    case FAR_PAST_END:
+        raw_tensor("t", 1, 1, 1, 0, UINT64_MAX - 31);
+        break;
+    case OVERLAP:
+        raw_tensor("t", 1, 1, 1, 0, 0);
+        break;
+    case NAME_TWICE:
+        gguf_tensor(&m, "w", ELM_SOURCE_F32, 0, 1, NULL);
+        break;
+    case NO_NAME:
+        raw_tensor("", 0, 1, 1, 0, 32);
+        break;
+    case ZERO_IN_NAME:
+        raw_tensor("a\0b", 3, 1, 1, 0, 32);
+        break;
+    case N_DAMAGES:
+        break;
     }
 }
 
@@ -305,8 +387,10 @@ static void every_failing_read_and_allocation(void **state) {
     for (uint32_t at = 1; status != ELM_OK; at++) {
         fault_io_plan(&fs, FAULT_ANY, at, EIO, false);
         status = elm_gguf_open(&fs.platform, PATH, &g, NULL);
-        if (status != ELM_OK) assert_int_equal(status, ELM_IO);
-        else assert_true(at > 3);
+        if (status != ELM_OK)
+            assert_int_equal(status, ELM_IO);
+        else
+            assert_true(at > 3);
         elm_gguf_close(&g);
         assert_int_equal(fs.n_open, 0);
     }
@@ -327,8 +411,13 @@ static void every_failing_read_and_allocation(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
     const struct CMUnitTest tests[] = {
-        T(metadata_of_every_type), T(tensors_of_version_3), T(tensors_of_version_2_and_other_alignment),
-        T(a_long_header), T(bad_beginnings), T(every_damage_is_refused), T(every_truncation_is_refused),
+        T(metadata_of_every_type),
+        T(tensors_of_version_3),
+        T(tensors_of_version_2_and_other_alignment),
+        T(a_long_header),
+        T(bad_beginnings),
+        T(every_damage_is_refused),
+        T(every_truncation_is_refused),
         T(every_failing_read_and_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
-/* A GGUF seen as the Hugging Face folder that it was made from: config, names, permutations, end tokens. */
+/* A GGUF seen as the Hugging Face folder that it was made from: config, names, permutations, end
+ * tokens. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -41,14 +42,15 @@ static void assert_refused(elm_status expected, const char *fragment) {
     elm_status status = elm_source_open(&fs.platform, PATH, true, &s, &err);
     elm_source_close(&s);
     if (status != expected || !strstr(err.message, fragment)) {
-        fail_msg("expected %s with '%s'; found %s: %s", elm_status_name(expected), fragment, elm_status_name(status),
-                 err.message);
+        fail_msg("expected %s with '%s'; found %s: %s", elm_status_name(expected), fragment,
+                 elm_status_name(status), err.message);
     }
 }
 
 static int64_t int_of(const elm_json *object, const char *key) {
     int64_t value = INT64_MIN;
-    assert_int_equal(elm_json_int(object, key, INT64_MIN + 1, INT64_MAX, "config", &value, NULL), ELM_OK);
+    assert_int_equal(elm_json_int(object, key, INT64_MIN + 1, INT64_MAX, "config", &value, NULL),
+                     ELM_OK);
     return value;
 }
 
@@ -82,7 +84,8 @@ static void llama(void **state) {
     assert_true(elm_json_is(elm_json_find(s.special_tokens, "eos_token"), "</s>"));
     assert_null(elm_json_find(s.special_tokens, "unk_token"));
     assert_int_equal(s.bos_id, 1);
-    assert_int_equal(s.n_eos, 2); /* the one that the file names, and <end_of_turn> by its spelling */
+    assert_int_equal(s.n_eos,
+                     2); /* the one that the file names, and <end_of_turn> by its spelling */
     assert_int_equal(s.eos_ids[0], 2);
     assert_int_equal(s.eos_ids[1], 5);
     assert_int_equal(s.vocab.n_tokens, 6);
@@ -93,7 +96,8 @@ static void llama(void **state) {
     elm_source_close(&s);
 }
 
-/* Hugging Face's row r of a head of 4 (halves 0 1 | 2 3) lies at 0 2 1 3 in llama.cpp's (pairs 0 2 | 1 3). */
+/* Hugging Face's row r of a head of 4 (halves 0 1 | 2 3) lies at 0 2 1 3 in llama.cpp's (pairs 0 2
+ * | 1 3). */
 static void names_and_permutations(void **state) {
     (void)state;
     static const float q[8] = {0, 2, 1, 3, 4, 6, 5, 7};
@@ -103,10 +107,15 @@ static void names_and_permutations(void **state) {
     open_made(&s);
     const elm_checkpoint *ck = elm_source_checkpoint(&s);
     static const char *const names[] = {
-        "model.embed_tokens.weight", "model.norm.weight", "model.layers.1.input_layernorm.weight",
-        "model.layers.0.post_attention_layernorm.weight", "model.layers.0.self_attn.v_proj.weight",
-        "model.layers.1.self_attn.o_proj.weight", "model.layers.1.mlp.gate_proj.weight",
-        "model.layers.1.mlp.up_proj.weight", "model.layers.0.mlp.down_proj.weight",
+        "model.embed_tokens.weight",
+        "model.norm.weight",
+        "model.layers.1.input_layernorm.weight",
+        "model.layers.0.post_attention_layernorm.weight",
+        "model.layers.0.self_attn.v_proj.weight",
+        "model.layers.1.self_attn.o_proj.weight",
+        "model.layers.1.mlp.gate_proj.weight",
+        "model.layers.1.mlp.up_proj.weight",
+        "model.layers.0.mlp.down_proj.weight",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const elm_source_tensor *t = elm_checkpoint_find(ck, names[i]);
@@ -146,7 +155,8 @@ static void others_are_not_permuted(void **state) {
     assert_non_null(elm_checkpoint_find(ck, "lm_head.weight"));
     assert_non_null(elm_checkpoint_find(ck, "model.layers.0.self_attn.q_norm.weight"));
     assert_non_null(elm_checkpoint_find(ck, "model.layers.0.self_attn.q_proj.bias"));
-    assert_non_null(elm_checkpoint_find(ck, "blk.00.attn_k_norm.weight")); /* unknown: kept, to be refused by name */
+    assert_non_null(elm_checkpoint_find(
+        ck, "blk.00.attn_k_norm.weight")); /* unknown: kept, to be refused by name */
     assert_non_null(elm_checkpoint_find(ck, "blk.0.novelty.weight"));
     assert_false(elm_json_find(s.config, "tie_word_embeddings")->as.boolean);
     assert_true(elm_json_find(s.config, "attention_bias")->as.boolean);
@@ -159,7 +169,8 @@ static void layer_types_are(const elm_source *s, const char *expected) {
     assert_non_null(types);
     assert_int_equal(types->count, strlen(expected));
     for (uint32_t i = 0; i < types->count; i++) {
-        assert_true(elm_json_is(&types->as.items[i], expected[i] == 's' ? "sliding_attention" : "full_attention"));
+        assert_true(elm_json_is(&types->as.items[i],
+                                expected[i] == 's' ? "sliding_attention" : "full_attention"));
     }
 }
 
@@ -174,7 +185,8 @@ static void gemma3(void **state) {
     assert_int_equal(int_of(s.config, "query_pre_attn_scalar"), 4);
     assert_int_equal(int_of(s.config, "sliding_window"), 32);
     layer_types_are(&s, "ss");
-    const elm_source_tensor *t = elm_checkpoint_find(ck, "model.layers.0.pre_feedforward_layernorm.weight");
+    const elm_source_tensor *t =
+        elm_checkpoint_find(ck, "model.layers.0.pre_feedforward_layernorm.weight");
     assert_true(t && t->norm_plus_one_folded);
     t = elm_checkpoint_find(ck, "model.norm.weight");
     assert_true(t && t->norm_plus_one_folded);
@@ -241,7 +253,8 @@ static void rope_scaling(void **state) {
     assert_true(elm_json_is(elm_json_find(scaling, "rope_type"), "yarn"));
     assert_true(double_of(scaling, "factor") == 4.0);
     assert_int_equal(int_of(scaling, "original_max_position_embeddings"), 32);
-    assert_true(fabs(double_of(scaling, "attention_factor") - 2.0 * (0.1 * log(4.0) + 1.0)) < 1e-12);
+    assert_true(fabs(double_of(scaling, "attention_factor") - 2.0 * (0.1 * log(4.0) + 1.0)) <
+                1e-12);
     elm_source_close(&s);
 
     gguf_tiny(&m, "llama"); /* the key before scaling.type */
@@ -268,7 +281,8 @@ static void rope_factors(void **state) {
     open_made(&s);
     assert_int_equal(s.n_rope_factors, 2);
     assert_true(s.rope_factors[0] == 1.0f && s.rope_factors[1] == 8.0f);
-    assert_null(elm_checkpoint_find(elm_source_checkpoint(&s), "rope_freqs.weight")); /* no tensor of the model */
+    assert_null(elm_checkpoint_find(elm_source_checkpoint(&s),
+                                    "rope_freqs.weight")); /* no tensor of the model */
     elm_source_close(&s);
     gguf_tiny(&m, "llama");
     gguf_tensor(&m, "rope_freqs.weight", ELM_SOURCE_F32, 0, 2, bad);
@@ -297,28 +311,47 @@ static void what_the_config_cannot_say_is_refused(void **state) {
         {"mamba", "x.y", U32, 1, ELM_UNSUPPORTED, "architecture 'mamba' is not supported"},
         {"llama", "llama.expert_count", U32, 8, ELM_UNSUPPORTED, "'llama.expert_count'"},
         {"llama", "llama.logit_scale", F32, 0.5, ELM_UNSUPPORTED, "'llama.logit_scale'"},
-        {"gemma3", "gemma3.final_logit_softcapping", F32, 30, ELM_UNSUPPORTED, "'gemma3.final_logit_softcapping'"},
-        {"mistral3", "mistral3.attention.temperature_scale", F32, 0.1, ELM_UNSUPPORTED, "temperature_scale"},
+        {"gemma3", "gemma3.final_logit_softcapping", F32, 30, ELM_UNSUPPORTED,
+         "'gemma3.final_logit_softcapping'"},
+        {"mistral3", "mistral3.attention.temperature_scale", F32, 0.1, ELM_UNSUPPORTED,
+         "temperature_scale"},
         {"qwen3", "qwen3.attention.causal", BOOL, 0, ELM_UNSUPPORTED, "only causal models"},
         {"llama", "llama.attention.scale", F32, 0.7, ELM_UNSUPPORTED, "'llama.attention.scale'"},
-        {"llama", "llama.attention.value_length", U32, 8, ELM_UNSUPPORTED, "'llama.attention.value_length'"},
+        {"llama", "llama.attention.value_length", U32, 8, ELM_UNSUPPORTED,
+         "'llama.attention.value_length'"},
         {"llama", "llama.rope.dimension_count", U32, 2, ELM_UNSUPPORTED, "partial RoPE"},
-        {"llama", "llama.attention.key_length", ARRAY, 0, ELM_UNSUPPORTED, "not one integer for all layers"},
-        {"llama", "llama.rope.freq_base_swa", F32, (double)NAN, ELM_MALFORMED, "is no finite number"},
-        {"llama", "llama.rope.scaling.type", STRING, 0, ELM_UNSUPPORTED, "is not known (none, linear, yarn)"},
-        {"gemma3", "gemma3.attention.sliding_window_pattern", ARRAY, 0, ELM_MALFORMED, "for each layer"},
-        {"llama", "tokenizer.ggml.eot_token_id", U32, 6, ELM_MALFORMED, "the vocabulary has 6 tokens"},
-        {"llama", "tokenizer.ggml.eom_token_id", STRING, 0, ELM_MALFORMED, "'tokenizer.ggml.eom_token_id' is no integer"},
+        {"llama", "llama.attention.key_length", ARRAY, 0, ELM_UNSUPPORTED,
+         "not one integer for all layers"},
+        {"llama", "llama.rope.freq_base_swa", F32, (double)NAN, ELM_MALFORMED,
+         "is no finite number"},
+        {"llama", "llama.rope.scaling.type", STRING, 0, ELM_UNSUPPORTED,
+         "is not known (none, linear, yarn)"},
+        {"gemma3", "gemma3.attention.sliding_window_pattern", ARRAY, 0, ELM_MALFORMED,
+         "for each layer"},
+        {"llama", "tokenizer.ggml.eot_token_id", U32, 6, ELM_MALFORMED,
+         "the vocabulary has 6 tokens"},
+        {"llama", "tokenizer.ggml.eom_token_id", STRING, 0, ELM_MALFORMED,
+         "'tokenizer.ggml.eom_token_id' is no integer"},
         {"llama", "tokenizer.ggml.scores", ARRAY, 0, ELM_MALFORMED, "lists differ in length"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         gguf_tiny(&m, cases[i].architecture);
         switch (cases[i].kind) {
-        case U32: gguf_u32(&m, cases[i].key, (uint32_t)cases[i].value); break;
-        case F32: gguf_f32(&m, cases[i].key, (float)cases[i].value); break;
-        case BOOL: gguf_bool(&m, cases[i].key, cases[i].value != 0.0); break;
-        case STRING: gguf_string(&m, cases[i].key, "novel"); break;
-        case ARRAY: gguf_array(&m, cases[i].key, ELM_GGUF_F32, 1), elm_buf_f32(&m.values, 1.0f); break;
+        case U32:
+            gguf_u32(&m, cases[i].key, (uint32_t)cases[i].value);
+            break;
+        case F32:
+            gguf_f32(&m, cases[i].key, (float)cases[i].value);
+            break;
+        case BOOL:
+            gguf_bool(&m, cases[i].key, cases[i].value != 0.0);
+            break;
+        case STRING:
+            gguf_string(&m, cases[i].key, "novel");
+            break;
+        case ARRAY:
+            gguf_array(&m, cases[i].key, ELM_GGUF_F32, 1), elm_buf_f32(&m.values, 1.0f);
+            break;
         }
         assert_refused(cases[i].status, cases[i].fragment);
     }
@@ -360,7 +393,8 @@ static void missing_pieces(void **state) {
     assert_refused(ELM_MALFORMED, "has no tokenizer.ggml.model");
     gguf_tiny(&m, "llama");
     gguf_tensor(&m, "blk.2.attn_q.weight", ELM_SOURCE_F32, 6, 8, NULL);
-    assert_refused(ELM_MALFORMED, "'blk.2.attn_q.weight' has 6 rows, which 2 heads do not share evenly");
+    assert_refused(ELM_MALFORMED,
+                   "'blk.2.attn_q.weight' has 6 rows, which 2 heads do not share evenly");
     gguf_tiny(&m, "llama");
     gguf_string(&m, "tokenizer.chat_template", "x");
     m.values.data[m.values.size - 1] = 0;
@@ -370,9 +404,16 @@ static void missing_pieces(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
     const struct CMUnitTest tests[] = {
-        T(llama), T(names_and_permutations), T(others_are_not_permuted), T(gemma3),
-        T(gemma3_27b_scales_by_hidden_over_heads), T(rope_scaling), T(rope_factors),
-        T(what_the_config_cannot_say_is_refused), T(what_says_nothing_is_accepted), T(missing_pieces),
+        T(llama),
+        T(names_and_permutations),
+        T(others_are_not_permuted),
+        T(gemma3),
+        T(gemma3_27b_scales_by_hidden_over_heads),
+        T(rope_scaling),
+        T(rope_factors),
+        T(what_the_config_cannot_say_is_refused),
+        T(what_says_nothing_is_accepted),
+        T(missing_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

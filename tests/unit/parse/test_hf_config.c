@@ -1,4 +1,5 @@
-/* The files of a Hugging Face folder: which one wins, what is optional, and messages that name the file. */
+/* The files of a Hugging Face folder: which one wins, what is optional, and messages that name the
+ * file. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -15,9 +16,11 @@ static fault_io fs;
 static int begin(void **state) {
     (void)state;
     source_files_init(&fs);
-    source_put_text(&fs, "m/config.json", "{\"model_type\":\"llama\",\"bos_token_id\":7,\"eos_token_id\":8}");
-    source_put_text(&fs, "m/tokenizer.json",
-                    "{\"added_tokens\":[{\"id\":3,\"content\":\"<s>\"},{\"id\":4,\"content\":\"<|end|>\"}]}");
+    source_put_text(&fs, "m/config.json",
+                    "{\"model_type\":\"llama\",\"bos_token_id\":7,\"eos_token_id\":8}");
+    source_put_text(
+        &fs, "m/tokenizer.json",
+        "{\"added_tokens\":[{\"id\":3,\"content\":\"<s>\"},{\"id\":4,\"content\":\"<|end|>\"}]}");
     return 0;
 }
 
@@ -30,7 +33,8 @@ static int end(void **state) {
 
 static void open_folder(elm_source *s) {
     elm_error err = {0};
-    if (elm_source_open(&fs.platform, SOURCE_FOLDER, false, s, &err) != ELM_OK) fail_msg("%s", err.message);
+    if (elm_source_open(&fs.platform, SOURCE_FOLDER, false, s, &err) != ELM_OK)
+        fail_msg("%s", err.message);
 }
 
 static void assert_refused(bool with_weights, elm_status expected, const char *fragment) {
@@ -39,8 +43,8 @@ static void assert_refused(bool with_weights, elm_status expected, const char *f
     elm_status status = elm_source_open(&fs.platform, SOURCE_FOLDER, with_weights, &s, &err);
     elm_source_close(&s);
     if (status != expected || !strstr(err.message, fragment)) {
-        fail_msg("expected %s with '%s'; found %s: %s", elm_status_name(expected), fragment, elm_status_name(status),
-                 err.message);
+        fail_msg("expected %s with '%s'; found %s: %s", elm_status_name(expected), fragment,
+                 elm_status_name(status), err.message);
     }
 }
 
@@ -56,7 +60,8 @@ static void optional_files_may_be_missing(void **state) {
     assert_int_equal(s.n_eos, 1);
     assert_int_equal(s.eos_ids[0], 8);
     assert_int_equal(s.n_suppress, 0);
-    assert_true(isnan(s.sampling.temperature) && isnan(s.sampling.top_p) && isnan(s.sampling.min_p));
+    assert_true(isnan(s.sampling.temperature) && isnan(s.sampling.top_p) &&
+                isnan(s.sampling.min_p));
     assert_true(isnan(s.sampling.repetition_penalty) && isnan(s.sampling.presence_penalty));
     assert_int_equal(s.sampling.top_k, -1);
     assert_false(s.sampling.greedy);
@@ -66,11 +71,14 @@ static void optional_files_may_be_missing(void **state) {
 static void generation_config_wins(void **state) {
     (void)state;
     elm_source s;
-    source_put_text(&fs, "m/generation_config.json",
-                    "{\"bos_token_id\":1,\"eos_token_id\":[5,6,5],\"temperature\":0.6,\"top_p\":0.95,\"top_k\":20,"
-                    "\"min_p\":0,\"repetition_penalty\":1.1,\"presence_penalty\":1.5,\"do_sample\":false,"
-                    "\"suppress_tokens\":[9,10],\"pad_token_id\":null}");
-    source_put_text(&fs, "m/tokenizer_config.json", "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"<|end|>\"}}");
+    source_put_text(
+        &fs, "m/generation_config.json",
+        "{\"bos_token_id\":1,\"eos_token_id\":[5,6,5],\"temperature\":0.6,\"top_p\":0.95,\"top_k\":"
+        "20,"
+        "\"min_p\":0,\"repetition_penalty\":1.1,\"presence_penalty\":1.5,\"do_sample\":false,"
+        "\"suppress_tokens\":[9,10],\"pad_token_id\":null}");
+    source_put_text(&fs, "m/tokenizer_config.json",
+                    "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"<|end|>\"}}");
     open_folder(&s);
     assert_int_equal(s.bos_id, 1);
     assert_int_equal(s.n_eos, 3); /* each once, and the tokenizer's own */
@@ -79,7 +87,8 @@ static void generation_config_wins(void **state) {
     assert_int_equal(s.eos_ids[2], 4);
     assert_int_equal(s.n_suppress, 2);
     assert_int_equal(s.suppress_ids[1], 10);
-    assert_true(s.sampling.temperature == 0.6 && s.sampling.top_p == 0.95 && s.sampling.min_p == 0.0);
+    assert_true(s.sampling.temperature == 0.6 && s.sampling.top_p == 0.95 &&
+                s.sampling.min_p == 0.0);
     assert_true(s.sampling.repetition_penalty == 1.1 && s.sampling.presence_penalty == 1.5);
     assert_int_equal(s.sampling.top_k, 20);
     assert_true(s.sampling.greedy);
@@ -91,7 +100,8 @@ static void special_tokens(void **state) {
     elm_source s;
     source_put_text(&fs, "m/config.json", "{}");
     source_put_text(&fs, "m/tokenizer_config.json",
-                    "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</s>\",\"lstrip\":false},\"pad_token\":null,"
+                    "{\"bos_token\":\"<s>\",\"eos_token\":{\"content\":\"</"
+                    "s>\",\"lstrip\":false},\"pad_token\":null,"
                     "\"unk_token\":\"<unk>\",\"add_bos_token\":true,\"tokenizer_class\":\"x\"}");
     open_folder(&s);
     assert_true(elm_json_is(elm_json_find(s.special_tokens, "bos_token"), "<s>"));
@@ -136,21 +146,31 @@ static void malformed_files_are_named(void **state) {
     } cases[] = {
         {"m/config.json", "{", ELM_MALFORMED, "config.json:1:"},
         {"m/config.json", "[]", ELM_MALFORMED, "config.json': expected a JSON object"},
-        {"m/config.json", "{\"eos_token_id\":\"x\"}", ELM_MALFORMED, "config.json: 'eos_token_id' holds no token id"},
-        {"m/config.json", "{\"bos_token_id\":-1}", ELM_MALFORMED, "config.json:1: 'bos_token_id' is -1"},
+        {"m/config.json", "{\"eos_token_id\":\"x\"}", ELM_MALFORMED,
+         "config.json: 'eos_token_id' holds no token id"},
+        {"m/config.json", "{\"bos_token_id\":-1}", ELM_MALFORMED,
+         "config.json:1: 'bos_token_id' is -1"},
         {"m/tokenizer.json", "", ELM_MALFORMED, "tokenizer.json:1:"},
         {"m/tokenizer.json", "3", ELM_MALFORMED, "tokenizer.json': expected a JSON object"},
-        {"m/generation_config.json", "[]", ELM_MALFORMED, "generation_config.json': expected a JSON object"},
-        {"m/generation_config.json", "{\"eos_token_id\":[1,-2]}", ELM_MALFORMED, "generation_config.json: 'eos_token_id'"},
-        {"m/generation_config.json", "{\"temperature\":\"hot\"}", ELM_MALFORMED, "'temperature' is a string"},
+        {"m/generation_config.json", "[]", ELM_MALFORMED,
+         "generation_config.json': expected a JSON object"},
+        {"m/generation_config.json", "{\"eos_token_id\":[1,-2]}", ELM_MALFORMED,
+         "generation_config.json: 'eos_token_id'"},
+        {"m/generation_config.json", "{\"temperature\":\"hot\"}", ELM_MALFORMED,
+         "'temperature' is a string"},
         {"m/generation_config.json", "{\"top_k\":-1}", ELM_MALFORMED, "'top_k' is -1"},
-        {"m/generation_config.json", "{\"do_sample\":1}", ELM_MALFORMED, "'do_sample' is an integer"},
-        {"m/tokenizer_config.json", "{\"a\":1,\"a\":2}", ELM_MALFORMED, "tokenizer_config.json:1: the key 'a' appears"},
-        {"m/tokenizer_config.json", "[]", ELM_MALFORMED, "tokenizer_config.json': expected a JSON object"},
-        {"m/tokenizer_config.json", "{\"chat_template\":1}", ELM_MALFORMED, "tokenizer_config.json: chat_template"},
-        {"m/tokenizer_config.json", "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"x\"}]}", ELM_MALFORMED,
-         "has no 'default'"},
-        {"m/chat_template.json", "{\"chat_template\":{}}", ELM_MALFORMED, "chat_template.json: chat_template"},
+        {"m/generation_config.json", "{\"do_sample\":1}", ELM_MALFORMED,
+         "'do_sample' is an integer"},
+        {"m/tokenizer_config.json", "{\"a\":1,\"a\":2}", ELM_MALFORMED,
+         "tokenizer_config.json:1: the key 'a' appears"},
+        {"m/tokenizer_config.json", "[]", ELM_MALFORMED,
+         "tokenizer_config.json': expected a JSON object"},
+        {"m/tokenizer_config.json", "{\"chat_template\":1}", ELM_MALFORMED,
+         "tokenizer_config.json: chat_template"},
+        {"m/tokenizer_config.json", "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"x\"}]}",
+         ELM_MALFORMED, "has no 'default'"},
+        {"m/chat_template.json", "{\"chat_template\":{}}", ELM_MALFORMED,
+         "chat_template.json: chat_template"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         source_put_text(&fs, cases[i].path, cases[i].text);
@@ -193,8 +213,10 @@ static void missing_required_files(void **state) {
 static void the_text_model_of_a_multimodal_folder(void **state) {
     (void)state;
     static const char *const styles[][4] = {
-        {"language_model.model.norm.weight", "language_model.lm_head.weight", "vision_tower.x", "multi_modal_projector.y"},
-        {"model.language_model.norm.weight", "lm_head.weight", "model.visual.x", "model.embed_audio.y"},
+        {"language_model.model.norm.weight", "language_model.lm_head.weight", "vision_tower.x",
+         "multi_modal_projector.y"},
+        {"model.language_model.norm.weight", "lm_head.weight", "model.visual.x",
+         "model.embed_audio.y"},
     };
     char header[1024];
     for (size_t i = 0; i < 2; i++) {
@@ -205,13 +227,15 @@ static void the_text_model_of_a_multimodal_folder(void **state) {
                         "{\"model_type\":\"gemma3\",\"eos_token_id\":[1,106],\"vision_config\":{},"
                         "\"text_config\":{\"model_type\":\"gemma3_text\",\"bos_token_id\":2}}");
         for (int t = 0; t < 4; t++) {
-            at += (size_t)snprintf(header + at, sizeof header - at,
-                                   "%s\"%s\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[%d,%d]}", t ? "," : "{",
-                                   styles[i][t], t, t + 1);
+            at += (size_t)snprintf(
+                header + at, sizeof header - at,
+                "%s\"%s\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[%d,%d]}", t ? "," : "{",
+                styles[i][t], t, t + 1);
         }
         snprintf(header + at, sizeof header - at, "}");
         source_put_safetensors(&fs, "m/model.safetensors", header, "abcd", 4);
-        if (elm_source_open(&fs.platform, SOURCE_FOLDER, true, &s, &err) != ELM_OK) fail_msg("%s", err.message);
+        if (elm_source_open(&fs.platform, SOURCE_FOLDER, true, &s, &err) != ELM_OK)
+            fail_msg("%s", err.message);
         const elm_checkpoint *ck = elm_source_checkpoint(&s);
         assert_true(elm_json_is(elm_json_find(s.config, "model_type"), "gemma3_text"));
         assert_int_equal(s.n_eos, 2);
@@ -227,17 +251,19 @@ static void the_text_model_of_a_multimodal_folder(void **state) {
         elm_source_close(&s);
     }
     /* Two tensors that become one name. */
-    source_put_safetensors(&fs, "m/model.safetensors",
-                           "{\"model.norm\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
-                           "\"model.language_model.norm\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
-                           "ab", 2);
+    source_put_safetensors(
+        &fs, "m/model.safetensors",
+        "{\"model.norm\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+        "\"model.language_model.norm\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+        "ab", 2);
     assert_refused(true, ELM_MALFORMED, "'model.norm' is there twice");
 }
 
 static void every_failing_allocation(void **state) {
     (void)state;
     bool opened = false;
-    source_put_text(&fs, "m/tokenizer_config.json", "{\"bos_token\":\"<s>\",\"chat_template\":\"one\"}");
+    source_put_text(&fs, "m/tokenizer_config.json",
+                    "{\"bos_token\":\"<s>\",\"chat_template\":\"one\"}");
     for (size_t limit = 64; !opened; limit += 512) {
         elm_source s;
         elm_capped_allocator cap;
@@ -254,9 +280,15 @@ static void every_failing_allocation(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
     const struct CMUnitTest tests[] = {
-        T(optional_files_may_be_missing), T(generation_config_wins), T(special_tokens), T(the_template_that_wins),
-        T(malformed_files_are_named), T(too_many_end_tokens), T(missing_required_files),
-        T(the_text_model_of_a_multimodal_folder), T(every_failing_allocation),
+        T(optional_files_may_be_missing),
+        T(generation_config_wins),
+        T(special_tokens),
+        T(the_template_that_wins),
+        T(malformed_files_are_named),
+        T(too_many_end_tokens),
+        T(missing_required_files),
+        T(the_text_model_of_a_multimodal_folder),
+        T(every_failing_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -35,20 +35,22 @@ static void assert_refused(elm_status expected, const char *fragment) {
     elm_status status = elm_checkpoint_open_folder(&fs.platform, SOURCE_FOLDER, &ck, &err);
     elm_checkpoint_close(&ck);
     if (status != expected || !strstr(err.message, fragment)) {
-        fail_msg("expected %s with '%s'; found %s: %s", elm_status_name(expected), fragment, elm_status_name(status),
-                 err.message);
+        fail_msg("expected %s with '%s'; found %s: %s", elm_status_name(expected), fragment,
+                 elm_status_name(status), err.message);
     }
 }
 
 static void assert_opens(elm_checkpoint *ck) {
     elm_error err = {0};
-    if (elm_checkpoint_open_folder(&fs.platform, SOURCE_FOLDER, ck, &err) != ELM_OK) fail_msg("%s", err.message);
+    if (elm_checkpoint_open_folder(&fs.platform, SOURCE_FOLDER, ck, &err) != ELM_OK)
+        fail_msg("%s", err.message);
 }
 
 static void tensors_of_one_file(void **state) {
     (void)state;
     static const float matrix[6] = {1, 2, 3, 4, 5, 6};
-    static const uint8_t rest[] = {0x80, 0x3f, 0x00, 0xc0, 0x00, 0x00, 0xe0, 0x40}; /* bf16 1, -2; f32 7 */
+    static const uint8_t rest[] = {0x80, 0x3f, 0x00, 0xc0,
+                                   0x00, 0x00, 0xe0, 0x40}; /* bf16 1, -2; f32 7 */
     uint8_t data[32];
     elm_checkpoint ck;
     float out[6];
@@ -101,10 +103,13 @@ static void long_rows(void **state) {
         data[2 * i] = (uint8_t)bits;
         data[2 * i + 1] = (uint8_t)(bits >> 8);
     }
-    snprintf(header, sizeof header, "{\"w\":{\"dtype\":\"BF16\",\"shape\":[2,%d],\"data_offsets\":[0,%d]}}", COLS, 4 * COLS);
+    snprintf(header, sizeof header,
+             "{\"w\":{\"dtype\":\"BF16\",\"shape\":[2,%d],\"data_offsets\":[0,%d]}}", COLS,
+             4 * COLS);
     source_put_safetensors(&fs, FILE_, header, data, 4 * COLS);
     assert_opens(&ck);
-    assert_int_equal(elm_checkpoint_read_rows(&ck, elm_checkpoint_find(&ck, "w"), 1, 1, out, NULL), ELM_OK);
+    assert_int_equal(elm_checkpoint_read_rows(&ck, elm_checkpoint_find(&ck, "w"), 1, 1, out, NULL),
+                     ELM_OK);
     for (int i = 0; i < COLS; i++) assert_true(out[i] == 1.0f + (float)((COLS + i) % 128) / 128.0f);
     elm_checkpoint_close(&ck);
     free(data);
@@ -126,19 +131,26 @@ static void bad_headers(void **state) {
         {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", ELM_MALFORMED, "'a' has no dtype"},
         {"{" ENTRY("a", "F4", "[1]", "[0,4]") "}", ELM_UNSUPPORTED, "'a' has dtype 'F4'"},
         {"{" ENTRY("a", "F32", "1", "[0,4]") "}", ELM_MALFORMED, "'a' has no shape"},
-        {"{" ENTRY("a", "F32", "[1,1,1,1,1]", "[0,4]") "}", ELM_MALFORMED, "'a' has more than four dimensions"},
+        {"{" ENTRY("a", "F32", "[1,1,1,1,1]", "[0,4]") "}", ELM_MALFORMED,
+         "'a' has more than four dimensions"},
         {"{" ENTRY("a", "F32", "[-1]", "[0,4]") "}", ELM_MALFORMED, "'a' has an impossible shape"},
         {"{" ENTRY("a", "F32", "[1.5]", "[0,4]") "}", ELM_MALFORMED, "'a' has an impossible shape"},
-        {"{" ENTRY("a", "F32", "[4294967296,4294967296,4]", "[0,4]") "}", ELM_MALFORMED, "'a' has 4 bytes; its shape"},
-        {"{" ENTRY("a", "F32", "[2]", "[0,4]") "}", ELM_MALFORMED, "'a' has 4 bytes; its shape and dtype need 8"},
+        {"{" ENTRY("a", "F32", "[4294967296,4294967296,4]", "[0,4]") "}", ELM_MALFORMED,
+         "'a' has 4 bytes; its shape"},
+        {"{" ENTRY("a", "F32", "[2]", "[0,4]") "}", ELM_MALFORMED,
+         "'a' has 4 bytes; its shape and dtype need 8"},
         {"{" ENTRY("a", "F32", "[1]", "[4,0]") "}", ELM_MALFORMED, "'a' has bad data_offsets"},
         {"{" ENTRY("a", "F32", "[1]", "[-4,0]") "}", ELM_MALFORMED, "'a' has bad data_offsets"},
         {"{" ENTRY("a", "F32", "[1]", "[0]") "}", ELM_MALFORMED, "'a' has bad data_offsets"},
         {"{" ENTRY("a", "F32", "[1]", "[8,12]") "}", ELM_MALFORMED, "tensor 'a' needs 4 bytes at"},
-        {"{" ENTRY("a", "U8", "[8]", "[9223372036854775799,9223372036854775807]") "}", ELM_MALFORMED, "tensor 'a' needs 8"},
-        {"{" ENTRY("a", "F32", "[1]", "[0,4]") "," ENTRY("b", "F32", "[1]", "[2,6]") "}", ELM_MALFORMED, "'a' and 'b' overlap"},
-        {"{" ENTRY("a", "F32", "[1]", "[0,4]") "," ENTRY("b", "F32", "[1]", "[0,4]") "}", ELM_MALFORMED, "overlap"},
-        {"{" ENTRY("a", "F32", "[1]", "[0,4]") "," ENTRY("a", "F32", "[1]", "[4,8]") "}", ELM_MALFORMED, "'a' appears twice"},
+        {"{" ENTRY("a", "U8", "[8]", "[9223372036854775799,9223372036854775807]") "}",
+         ELM_MALFORMED, "tensor 'a' needs 8"},
+        {"{" ENTRY("a", "F32", "[1]", "[0,4]") "," ENTRY("b", "F32", "[1]", "[2,6]") "}",
+         ELM_MALFORMED, "'a' and 'b' overlap"},
+        {"{" ENTRY("a", "F32", "[1]", "[0,4]") "," ENTRY("b", "F32", "[1]", "[0,4]") "}",
+         ELM_MALFORMED, "overlap"},
+        {"{" ENTRY("a", "F32", "[1]", "[0,4]") "," ENTRY("a", "F32", "[1]", "[4,8]") "}",
+         ELM_MALFORMED, "'a' appears twice"},
         {"{" ENTRY("a\\u0000b", "F32", "[1]", "[0,4]") "}", ELM_MALFORMED, "has a bad name"},
         {"{" ENTRY("", "F32", "[1]", "[0,4]") "}", ELM_MALFORMED, "has a bad name"},
         {"{\"__metadata__\":{}}", ELM_MALFORMED, "holds no tensors"},
@@ -190,15 +202,19 @@ static void shards(void **state) {
                     "{\"metadata\":{\"total_size\":1},\"weight_map\":"
                     "{\"b\":\"2.safetensors\",\"a\":\"1.safetensors\",\"e\":\"1.safetensors\"}}");
     source_put_safetensors(&fs, "m/1.safetensors",
-                           "{" ENTRY("a", "F32", "[1]", "[0,4]") "," ENTRY("b", "U8", "[1]", "[4,5]") ","
-                           ENTRY("e", "U8", "[0]", "[5,5]") "}", "\0\0\x80\x3f\x05", 5);
-    source_put_safetensors(&fs, "m/2.safetensors", "{" ENTRY("b", "U8", "[2]", "[0,2]") "}", "\x08\x09", 2);
+                           "{" ENTRY("a", "F32", "[1]", "[0,4]") "," ENTRY(
+                               "b", "U8", "[1]", "[4,5]") "," ENTRY("e", "U8", "[0]", "[5,5]") "}",
+                           "\0\0\x80\x3f\x05", 5);
+    source_put_safetensors(&fs, "m/2.safetensors", "{" ENTRY("b", "U8", "[2]", "[0,2]") "}",
+                           "\x08\x09", 2);
     assert_opens(&ck);
     assert_int_equal(ck.n_shards, 2);
     assert_int_equal(ck.n_tensors, 2);
-    assert_int_equal(elm_checkpoint_read_rows(&ck, elm_checkpoint_find(&ck, "b"), 0, 2, out, NULL), ELM_OK);
+    assert_int_equal(elm_checkpoint_read_rows(&ck, elm_checkpoint_find(&ck, "b"), 0, 2, out, NULL),
+                     ELM_OK);
     assert_true(out[0] == 8.0f && out[1] == 9.0f);
-    assert_int_equal(elm_checkpoint_read_rows(&ck, elm_checkpoint_find(&ck, "a"), 0, 1, out, NULL), ELM_OK);
+    assert_int_equal(elm_checkpoint_read_rows(&ck, elm_checkpoint_find(&ck, "a"), 0, 1, out, NULL),
+                     ELM_OK);
     assert_true(out[0] == 1.0f);
     elm_checkpoint_close(&ck);
 }
@@ -214,15 +230,18 @@ static void bad_indexes(void **state) {
         {"{\"weight_map\":[]}", "has no weight_map", ELM_MALFORMED},
         {"{\"weight_map\":{}}", "weight_map is empty", ELM_MALFORMED},
         {"{\"weight_map\":{\"a\":1}}", "holds no file names", ELM_MALFORMED},
-        {"{\"weight_map\":{\"a\":\"../1.safetensors\"}}", "no file name inside the folder", ELM_MALFORMED},
-        {"{\"weight_map\":{\"a\":\"/etc/1.safetensors\"}}", "no file name inside the folder", ELM_MALFORMED},
+        {"{\"weight_map\":{\"a\":\"../1.safetensors\"}}", "no file name inside the folder",
+         ELM_MALFORMED},
+        {"{\"weight_map\":{\"a\":\"/etc/1.safetensors\"}}", "no file name inside the folder",
+         ELM_MALFORMED},
         {"{\"weight_map\":{\"a\":\"\"}}", "no file name inside the folder", ELM_MALFORMED},
         {"{\"weight_map\":{\"a\":\"1\\u0000\"}}", "no file name inside the folder", ELM_MALFORMED},
         {"{\"weight_map\":{\"a\":\"9.safetensors\"}}", "9.safetensors", ELM_NOT_FOUND},
         {"{\"weight_map\":{\"a\":\"1.safetensors\",\"b\":\"1.safetensors\"}}",
          "lists tensor 'b', which '1.safetensors' does not hold", ELM_MALFORMED},
     };
-    source_put_safetensors(&fs, "m/1.safetensors", "{" ENTRY("a", "U8", "[1]", "[0,1]") "}", "x", 1);
+    source_put_safetensors(&fs, "m/1.safetensors", "{" ENTRY("a", "U8", "[1]", "[0,1]") "}", "x",
+                           1);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         source_put_text(&fs, INDEX, cases[i].index);
         assert_refused(cases[i].status, cases[i].fragment);
@@ -234,12 +253,15 @@ static void every_failing_read_and_allocation(void **state) {
     elm_checkpoint ck;
     elm_status status = ELM_IO;
     source_put_text(&fs, INDEX, "{\"weight_map\":{\"a\":\"1.safetensors\"}}");
-    source_put_safetensors(&fs, "m/1.safetensors", "{" ENTRY("a", "U8", "[1]", "[0,1]") "}", "x", 1);
+    source_put_safetensors(&fs, "m/1.safetensors", "{" ENTRY("a", "U8", "[1]", "[0,1]") "}", "x",
+                           1);
     for (uint32_t at = 1; status != ELM_OK; at++) {
         fault_io_plan(&fs, FAULT_ANY, at, EIO, false);
         status = elm_checkpoint_open_folder(&fs.platform, SOURCE_FOLDER, &ck, NULL);
-        if (status != ELM_OK) assert_int_equal(status, ELM_IO);
-        else assert_true(at > 5);
+        if (status != ELM_OK)
+            assert_int_equal(status, ELM_IO);
+        else
+            assert_true(at > 5);
         elm_checkpoint_close(&ck);
         assert_int_equal(fs.n_open, 0);
     }
@@ -303,8 +325,15 @@ static void threads_read_at_once(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
     const struct CMUnitTest tests[] = {
-        T(tensors_of_one_file), T(long_rows), T(bad_headers), T(bad_lengths), T(a_header_that_swells_is_refused),
-        T(shards), T(bad_indexes), T(every_failing_read_and_allocation), T(threads_read_at_once),
+        T(tensors_of_one_file),
+        T(long_rows),
+        T(bad_headers),
+        T(bad_lengths),
+        T(a_header_that_swells_is_refused),
+        T(shards),
+        T(bad_indexes),
+        T(every_failing_read_and_allocation),
+        T(threads_read_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

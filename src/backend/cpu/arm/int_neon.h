@@ -1,8 +1,9 @@
-/* int_neon.h - int8-activation linears for NEON, written once over the product of one step. Layer: backend/cpu.
+/* int_neon.h - int8-activation linears for NEON, written once over the product of one step. Layer:
+ * backend/cpu.
  *
- * The including file defines, before, how 16 codes (4 rows x 4 k) meet the 4 activations of each token:
- *   i4_block(cells, a, isum), i8_block(cells, a, isum): exact sums of u * a (int4) or (u - 128) * a (int8) of one
- *   block of 32 k, for the 16 rows of a panel, into int32x4_t isum[4]. */
+ * The including file defines, before, how 16 codes (4 rows x 4 k) meet the 4 activations of each
+ * token: i4_block(cells, a, isum), i8_block(cells, a, isum): exact sums of u * a (int4) or (u -
+ * 128) * a (int8) of one block of 32 k, for the 16 rows of a panel, into int32x4_t isum[4]. */
 #ifndef ELM_BACKEND_CPU_INT_NEON_H
 #define ELM_BACKEND_CPU_INT_NEON_H
 
@@ -11,7 +12,8 @@
 enum { GEMV_PREFETCH_BYTES = 1536 };
 
 /* One panel and one token. i4 and zeros are constants. */
-ELM_INLINE void int_panel(const elm_cpu_linear *job, size_t panel, size_t token, const bool i4, const bool zeros) {
+ELM_INLINE void int_panel(const elm_cpu_linear *job, size_t panel, size_t token, const bool i4,
+                          const bool zeros) {
     const elm_cpu_weight *w = job->weight;
     const elm_cpu_acts *acts = &job->acts;
     const size_t block_bytes = i4 ? 256 : 512;
@@ -42,8 +44,10 @@ ELM_INLINE void int_panel(const elm_cpu_linear *job, size_t panel, size_t token,
         __builtin_prefetch(codes + GEMV_PREFETCH_BYTES);
         __builtin_prefetch(codes + GEMV_PREFETCH_BYTES + 128);
         int32x4_t isum[4];
-        if (i4) i4_block(codes, a, isum);
-        else i8_block(codes, a, isum);
+        if (i4)
+            i4_block(codes, a, isum);
+        else
+            i8_block(codes, a, isum);
         for (int i = 0; i < 4; i++) {
             if (i4 || zeros) isum[i] = vmlaq_n_s32(isum[i], z[i], sum[b]);
             y.q[i] = vfmaq_f32(y.q[i], vcvtq_f32_s32(isum[i]), vmulq_n_f32(s.q[i], d[b]));
@@ -53,19 +57,24 @@ ELM_INLINE void int_panel(const elm_cpu_linear *job, size_t panel, size_t token,
 }
 
 /* A panel stays in the cache for all tokens. */
-ELM_INLINE void int_panels(const elm_cpu_linear *job, size_t begin, size_t end, const bool i4, const bool zeros) {
+ELM_INLINE void int_panels(const elm_cpu_linear *job, size_t begin, size_t end, const bool i4,
+                           const bool zeros) {
     for (size_t panel = begin; panel < end; panel++)
         for (size_t t = 0; t < job->n_tokens; t++) int_panel(job, panel, t, i4, zeros);
 }
 
 static void linear_i4_few(const elm_cpu_linear *job, size_t begin, size_t end) {
-    if (job->weight->zeros) int_panels(job, begin, end, true, true);
-    else int_panels(job, begin, end, true, false);
+    if (job->weight->zeros)
+        int_panels(job, begin, end, true, true);
+    else
+        int_panels(job, begin, end, true, false);
 }
 
 static void linear_i8_few(const elm_cpu_linear *job, size_t begin, size_t end) {
-    if (job->weight->zeros) int_panels(job, begin, end, false, true);
-    else int_panels(job, begin, end, false, false);
+    if (job->weight->zeros)
+        int_panels(job, begin, end, false, true);
+    else
+        int_panels(job, begin, end, false, false);
 }
 
 #endif

@@ -1,14 +1,16 @@
-/* kernels_dotprod.c - int8 linears with sdot (Armv8.2 dotprod). Compiled with that extension. Layer: backend/cpu.
+/* kernels_dotprod.c - int8 linears with sdot (Armv8.2 dotprod). Compiled with that extension.
+ * Layer: backend/cpu.
  *
- * A 16-byte quarter of a cell is 4 rows x 4 k: one sdot operand as it lies. Nibbles 0..15 are valid s8. Four tokens run
- * together from the stored codes: 16 int32 accumulators, 8 registers of activations. */
+ * A 16-byte quarter of a cell is 4 rows x 4 k: one sdot operand as it lies. Nibbles 0..15 are valid
+ * s8. Four tokens run together from the stored codes: 16 int32 accumulators, 8 registers of
+ * activations. */
 #include "backend/cpu/arm/simd_neon.h"
 
 #include "backend/cpu/kernels_float.h"
 
 /* The quarter `i` of a cell against lanes lo and hi of the activations x (16 of the block's 32). */
-#define I4_STEP(acc, v, x, lane)                                                                      \
-    acc = vdotq_laneq_s32(acc, vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(15))), x, lane);            \
+#define I4_STEP(acc, v, x, lane)                                                           \
+    acc = vdotq_laneq_s32(acc, vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(15))), x, lane); \
     acc = vdotq_laneq_s32(acc, vreinterpretq_s8_u8(vshrq_n_u8(v, 4)), x, lane + 1)
 
 ELM_INLINE void i4_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4]) {
@@ -16,7 +18,8 @@ ELM_INLINE void i4_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4
     for (int i = 0; i < 4; i++) {
         const uint8_t *c = cells + 16 * i;
         int32x4_t acc = vdupq_n_s32(0);
-        uint8x16_t v0 = vld1q_u8(c), v1 = vld1q_u8(c + 64), v2 = vld1q_u8(c + 128), v3 = vld1q_u8(c + 192);
+        uint8x16_t v0 = vld1q_u8(c), v1 = vld1q_u8(c + 64), v2 = vld1q_u8(c + 128),
+                   v3 = vld1q_u8(c + 192);
         I4_STEP(acc, v0, x0, 0);
         I4_STEP(acc, v1, x0, 2);
         I4_STEP(acc, v2, x1, 0);
@@ -50,33 +53,33 @@ ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4
 enum { TOKENS = 4 };
 
 /* Half a block (16 k: 2 cells of int4, 4 of int8) of one quarter for four tokens. */
-#define I4_HALF(acc, cells, i, half, x)                                                               \
-    do {                                                                                              \
-        for (int c_ = 0; c_ < 2; c_++) {                                                              \
-            uint8x16_t v_ = vld1q_u8((cells) + 64 * (2 * (half) + c_) + 16 * (i));                    \
-            int8x16_t lo_ = vreinterpretq_s8_u8(vandq_u8(v_, vdupq_n_u8(15)));                        \
-            int8x16_t hi_ = vreinterpretq_s8_u8(vshrq_n_u8(v_, 4));                                   \
-            for (int t_ = 0; t_ < TOKENS; t_++) {                                                     \
-                if (c_ == 0) {                                                                        \
-                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], lo_, (x)[t_], 0);                          \
-                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], hi_, (x)[t_], 1);                          \
-                } else {                                                                              \
-                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], lo_, (x)[t_], 2);                          \
-                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], hi_, (x)[t_], 3);                          \
-                }                                                                                     \
-            }                                                                                         \
-        }                                                                                             \
+#define I4_HALF(acc, cells, i, half, x)                                            \
+    do {                                                                           \
+        for (int c_ = 0; c_ < 2; c_++) {                                           \
+            uint8x16_t v_ = vld1q_u8((cells) + 64 * (2 * (half) + c_) + 16 * (i)); \
+            int8x16_t lo_ = vreinterpretq_s8_u8(vandq_u8(v_, vdupq_n_u8(15)));     \
+            int8x16_t hi_ = vreinterpretq_s8_u8(vshrq_n_u8(v_, 4));                \
+            for (int t_ = 0; t_ < TOKENS; t_++) {                                  \
+                if (c_ == 0) {                                                     \
+                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], lo_, (x)[t_], 0);       \
+                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], hi_, (x)[t_], 1);       \
+                } else {                                                           \
+                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], lo_, (x)[t_], 2);       \
+                    (acc)[t_] = vdotq_laneq_s32((acc)[t_], hi_, (x)[t_], 3);       \
+                }                                                                  \
+            }                                                                      \
+        }                                                                          \
     } while (0)
 
-#define I8_HALF(acc, cells, i, half, x)                                                               \
-    do {                                                                                              \
-        const uint8_t *c_ = (cells) + 256 * (half) + 16 * (i);                                        \
-        for (int t_ = 0; t_ < TOKENS; t_++) {                                                         \
-            I8_STEP((acc)[t_], c_, 0, (x)[t_], 0);                                                    \
-            I8_STEP((acc)[t_], c_, 1, (x)[t_], 1);                                                    \
-            I8_STEP((acc)[t_], c_, 2, (x)[t_], 2);                                                    \
-            I8_STEP((acc)[t_], c_, 3, (x)[t_], 3);                                                    \
-        }                                                                                             \
+#define I8_HALF(acc, cells, i, half, x)                        \
+    do {                                                       \
+        const uint8_t *c_ = (cells) + 256 * (half) + 16 * (i); \
+        for (int t_ = 0; t_ < TOKENS; t_++) {                  \
+            I8_STEP((acc)[t_], c_, 0, (x)[t_], 0);             \
+            I8_STEP((acc)[t_], c_, 1, (x)[t_], 1);             \
+            I8_STEP((acc)[t_], c_, 2, (x)[t_], 2);             \
+            I8_STEP((acc)[t_], c_, 3, (x)[t_], 3);             \
+        }                                                      \
     } while (0)
 
 /* Start value of the lanes for activations that sum to 1; zeros of int8 come on top of 128. */
@@ -140,22 +143,28 @@ ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, cons
     for (size_t panel = begin; panel < end; panel++) {
         for (size_t t = 0; t < body; t += TOKENS) panel4(job, panel, t, i4);
         for (size_t t = body; t < job->n_tokens; t++) {
-            if (job->weight->zeros) int_panel(job, panel, t, i4, true);
-            else int_panel(job, panel, t, i4, false);
+            if (job->weight->zeros)
+                int_panel(job, panel, t, i4, true);
+            else
+                int_panel(job, panel, t, i4, false);
         }
     }
 }
 
 static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
     (void)scratch;
-    if (job->n_tokens < TOKENS) linear_i4_few(job, begin, end);
-    else linear(job, begin, end, true);
+    if (job->n_tokens < TOKENS)
+        linear_i4_few(job, begin, end);
+    else
+        linear(job, begin, end, true);
 }
 
 static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
     (void)scratch;
-    if (job->n_tokens < TOKENS) linear_i8_few(job, begin, end);
-    else linear(job, begin, end, false);
+    if (job->n_tokens < TOKENS)
+        linear_i8_few(job, begin, end);
+    else
+        linear(job, begin, end, false);
 }
 
 void elm_cpu_kernels_dotprod(elm_cpu_kernels *k) {

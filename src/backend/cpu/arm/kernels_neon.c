@@ -1,7 +1,8 @@
-/* kernels_neon.c - kernels for every AArch64: widening multiplies, no dot product. Layer: backend/cpu.
+/* kernels_neon.c - kernels for every AArch64: widening multiplies, no dot product. Layer:
+ * backend/cpu.
  *
- * int4: 15 * 127 * 8 products = 15240 add up in int16. int8: two products of at most 128 * 127 fit int16, then they
- * are added in pairs into int32. */
+ * int4: 15 * 127 * 8 products = 15240 add up in int16. int8: two products of at most 128 * 127 fit
+ * int16, then they are added in pairs into int32. */
 #include "backend/cpu/arm/simd_neon.h"
 
 #include "backend/cpu/kernels_float.h"
@@ -14,7 +15,9 @@ static inline int8x16_t repeat4(const int8_t *p) {
 }
 
 /* Each int16x8 holds two rows x 4 k; both neighbours to one int32x4 of four rows. */
-static inline int32x4_t rows4(int16x8_t a, int16x8_t b) { return vpaddq_s32(vpaddlq_s16(a), vpaddlq_s16(b)); }
+static inline int32x4_t rows4(int16x8_t a, int16x8_t b) {
+    return vpaddq_s32(vpaddlq_s16(a), vpaddlq_s16(b));
+}
 
 ELM_INLINE void i4_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4]) {
     int16x8_t acc[8];

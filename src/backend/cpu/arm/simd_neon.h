@@ -1,4 +1,5 @@
-/* simd_neon.h - 16 floats in four NEON registers; see simd_c.h for the meaning. Layer: backend/cpu. */
+/* simd_neon.h - 16 floats in four NEON registers; see simd_c.h for the meaning. Layer: backend/cpu.
+ */
 #ifndef ELM_BACKEND_CPU_SIMD_NEON_H
 #define ELM_BACKEND_CPU_SIMD_NEON_H
 
@@ -9,12 +10,14 @@ typedef struct v16 {
     float32x4_t q[4];
 } v16;
 
-#define V_QUARTERS(expr)                                                                     \
-    v16 r;                                                                                   \
-    for (int i = 0; i < 4; i++) r.q[i] = (expr);                                             \
+#define V_QUARTERS(expr)                         \
+    v16 r;                                       \
+    for (int i = 0; i < 4; i++) r.q[i] = (expr); \
     return r
 
-static inline v16 v_load(const float *p) { V_QUARTERS(vld1q_f32(p + 4 * i)); }
+static inline v16 v_load(const float *p) {
+    V_QUARTERS(vld1q_f32(p + 4 * i));
+}
 static inline v16 v_load_f16(const uint16_t *p) {
     V_QUARTERS(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
 }
@@ -31,12 +34,24 @@ static inline v16 v_load_i8(const int8_t *p) {
     r.q[3] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(hi)));
     return r;
 }
-static inline v16 v_splat(float x) { V_QUARTERS(vdupq_n_f32(x)); }
-static inline v16 v_add(v16 a, v16 b) { V_QUARTERS(vaddq_f32(a.q[i], b.q[i])); }
-static inline v16 v_sub(v16 a, v16 b) { V_QUARTERS(vsubq_f32(a.q[i], b.q[i])); }
-static inline v16 v_mul(v16 a, v16 b) { V_QUARTERS(vmulq_f32(a.q[i], b.q[i])); }
-static inline v16 v_div(v16 a, v16 b) { V_QUARTERS(vdivq_f32(a.q[i], b.q[i])); }
-static inline v16 v_fma(v16 a, v16 b, v16 c) { V_QUARTERS(vfmaq_f32(c.q[i], a.q[i], b.q[i])); }
+static inline v16 v_splat(float x) {
+    V_QUARTERS(vdupq_n_f32(x));
+}
+static inline v16 v_add(v16 a, v16 b) {
+    V_QUARTERS(vaddq_f32(a.q[i], b.q[i]));
+}
+static inline v16 v_sub(v16 a, v16 b) {
+    V_QUARTERS(vsubq_f32(a.q[i], b.q[i]));
+}
+static inline v16 v_mul(v16 a, v16 b) {
+    V_QUARTERS(vmulq_f32(a.q[i], b.q[i]));
+}
+static inline v16 v_div(v16 a, v16 b) {
+    V_QUARTERS(vdivq_f32(a.q[i], b.q[i]));
+}
+static inline v16 v_fma(v16 a, v16 b, v16 c) {
+    V_QUARTERS(vfmaq_f32(c.q[i], a.q[i], b.q[i]));
+}
 /* Not vmaxq: the second operand when they do not compare. */
 static inline v16 v_max(v16 a, v16 b) {
     V_QUARTERS(vbslq_f32(vcgtq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]));
@@ -44,14 +59,16 @@ static inline v16 v_max(v16 a, v16 b) {
 static inline v16 v_min(v16 a, v16 b) {
     V_QUARTERS(vbslq_f32(vcltq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]));
 }
-static inline v16 v_abs(v16 a) { V_QUARTERS(vabsq_f32(a.q[i])); }
+static inline v16 v_abs(v16 a) {
+    V_QUARTERS(vabsq_f32(a.q[i]));
+}
 static inline v16 v_keep(v16 x, v16 limit, v16 v) {
     V_QUARTERS(vreinterpretq_f32_u32(
         vandq_u32(vcgeq_f32(x.q[i], limit.q[i]), vreinterpretq_u32_f32(v.q[i]))));
 }
 static inline v16 v_pow2(v16 n) {
-    V_QUARTERS(vreinterpretq_f32_s32(
-        vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.q[i]), vdupq_n_s32(127)), 23)));
+    V_QUARTERS(
+        vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.q[i]), vdupq_n_s32(127)), 23)));
 }
 
 static inline void v_store(float *p, v16 a) {
@@ -61,8 +78,10 @@ static inline void v_store_f16(uint16_t *p, v16 a) {
     for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.q[i])));
 }
 static inline void v_store_i8(int8_t *p, v16 a) {
-    int16x8_t lo = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a.q[0])), vmovn_s32(vcvtnq_s32_f32(a.q[1])));
-    int16x8_t hi = vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a.q[2])), vmovn_s32(vcvtnq_s32_f32(a.q[3])));
+    int16x8_t lo =
+        vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a.q[0])), vmovn_s32(vcvtnq_s32_f32(a.q[1])));
+    int16x8_t hi =
+        vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a.q[2])), vmovn_s32(vcvtnq_s32_f32(a.q[3])));
     vst1q_s8(p, vcombine_s8(vmovn_s16(lo), vmovn_s16(hi)));
 }
 

@@ -1,20 +1,21 @@
 /* kernels_avx2.c - kernels for AVX2, FMA and F16C. Compiled with those flags. Layer: backend/cpu.
  *
- * int4: unsigned nibbles are the u8 operand of maddubs, activations the s8 one. Pair sums (<= 15*127*2) of a whole
- * block add up in int16: the start value (-8 S_even, -8 S_odd) keeps every partial sum within 8*127*16 = 16256.
- * int8: |w| is the u8 operand, a * sign(w) the s8 one: 128*127*2 = 32512 fits int16, widened every step. */
+ * int4: unsigned nibbles are the u8 operand of maddubs, activations the s8 one. Pair sums (<=
+ * 15*127*2) of a whole block add up in int16: the start value (-8 S_even, -8 S_odd) keeps every
+ * partial sum within 8*127*16 = 16256. int8: |w| is the u8 operand, a * sign(w) the s8 one:
+ * 128*127*2 = 32512 fits int16, widened every step. */
 #include "backend/cpu/x86/simd_avx2.h"
 
 #include "backend/cpu/kernels_float.h"
 
-/* Compilers reorder long chains of int16 additions and then spill every product; naming the accumulators in an empty
- * statement fixes their order and keeps them in registers. */
+/* Compilers reorder long chains of int16 additions and then spill every product; naming the
+ * accumulators in an empty statement fixes their order and keeps them in registers. */
 #define PIN4(a, b, c, d) __asm__ volatile("" : "+x"(a), "+x"(b), "+x"(c), "+x"(d))
 
 enum {
     GEMV_PREFETCH_BYTES = 8192,
-    GEMM_K = 1024,     /* k of one expansion: 16 KiB of u8 */
-    GEMM_TOKENS = 4,   /* tile: 4 tokens x 16 rows = 8 accumulators */
+    GEMM_K = 1024,   /* k of one expansion: 16 KiB of u8 */
+    GEMM_TOKENS = 4, /* tile: 4 tokens x 16 rows = 8 accumulators */
     GEMM_MIN_TOKENS = 9,
 };
 
@@ -38,7 +39,8 @@ static inline scales16 load_scales(const elm_cpu_weight *w, size_t panel, size_t
         r.z[h] = _mm256_setzero_si256();
         if (w->zeros) {
             const void *z = w->zeros + at + 8 * h;
-            r.z[h] = _mm256_sub_epi32(_mm256_set1_epi32(zero), _mm256_cvtepu8_epi32(_mm_loadl_epi64(z)));
+            r.z[h] =
+                _mm256_sub_epi32(_mm256_set1_epi32(zero), _mm256_cvtepu8_epi32(_mm_loadl_epi64(z)));
         }
     }
     return r;
@@ -56,12 +58,13 @@ ELM_INLINE __m256i with_zero(__m256i isum, __m256i z, int32_t sum, const bool ze
 /* ---- int4, few tokens: straight from the nibbles ---- */
 
 /* One block of 32 k of one panel for m tokens: int32 sums of 8 rows each. m is a constant. */
-ELM_INLINE void i4_block(const uint8_t *cells, const int8_t *a, size_t a_stride, const int32_t *start,
-                         size_t start_stride, const int m, __m256i out[][2]) {
+ELM_INLINE void i4_block(const uint8_t *cells, const int8_t *a, size_t a_stride,
+                         const int32_t *start, size_t start_stride, const int m, __m256i out[][2]) {
     const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
     __m256i acc[4][2];
 #pragma GCC unroll 4
-    for (int t = 0; t < m; t++) acc[t][0] = acc[t][1] = _mm256_set1_epi32(start[(size_t)t * start_stride]);
+    for (int t = 0; t < m; t++)
+        acc[t][0] = acc[t][1] = _mm256_set1_epi32(start[(size_t)t * start_stride]);
 #pragma GCC unroll 4
     for (size_t j = 0; j < 4; j++) {
         const __m256i *cell = (const __m256i *)(const void *)(cells + 64 * j);
@@ -110,7 +113,8 @@ ELM_INLINE void i4_block1(const uint8_t *cells, const int8_t *a, int32_t start, 
 
 /* ---- int8: 32 k of one panel for m tokens ---- */
 
-ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, size_t a_stride, const int m, __m256i out[][2]) {
+ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, size_t a_stride, const int m,
+                         __m256i out[][2]) {
     const __m256i ones = _mm256_set1_epi16(1);
 #pragma GCC unroll 4
     for (int t = 0; t < m; t++) out[t][0] = out[t][1] = _mm256_setzero_si256();
@@ -132,8 +136,8 @@ ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, size_t a_stride,
 }
 
 /* m tokens of one panel from the stored codes. m, i4 and zeros are constants. */
-ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, const int m, const bool i4,
-                     const bool zeros) {
+ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, const int m,
+                     const bool i4, const bool zeros) {
     const elm_cpu_weight *w = job->weight;
     const elm_cpu_acts *acts = &job->acts;
     const size_t block_bytes = i4 ? 256 : 512, bs = acts->block_stride;
@@ -152,11 +156,15 @@ ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, cons
             left = w->group_blocks;
         }
         left--;
-        for (size_t i = 0; i < block_bytes; i += 64) _mm_prefetch((const char *)codes + GEMV_PREFETCH_BYTES + i, _MM_HINT_T0);
+        for (size_t i = 0; i < block_bytes; i += 64)
+            _mm_prefetch((const char *)codes + GEMV_PREFETCH_BYTES + i, _MM_HINT_T0);
         __m256i isum[4][2];
-        if (i4 && m == 1) i4_block1(codes, a + b * 32, start[b], isum[0]);
-        else if (i4) i4_block(codes, a + b * 32, acts->q_stride, start + b, bs, m, isum);
-        else i8_block(codes, a + b * 32, acts->q_stride, m, isum);
+        if (i4 && m == 1)
+            i4_block1(codes, a + b * 32, start[b], isum[0]);
+        else if (i4)
+            i4_block(codes, a + b * 32, acts->q_stride, start + b, bs, m, isum);
+        else
+            i8_block(codes, a + b * 32, acts->q_stride, m, isum);
 #pragma GCC unroll 4
         for (int t = 0; t < m; t++) {
             __m256 dt = _mm256_set1_ps(d[(size_t)t * bs + b]);
@@ -166,11 +174,13 @@ ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, cons
         }
     }
 #pragma GCC unroll 4
-    for (int t = 0; t < m; t++) linear_finish(job, panel, token + (size_t)t, v_make(y[t][0], y[t][1]));
+    for (int t = 0; t < m; t++)
+        linear_finish(job, panel, token + (size_t)t, v_make(y[t][0], y[t][1]));
 }
 
 /* All tokens of the panels, up to four at a time, panel by panel so that it stays in the cache. */
-ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end, const bool i4, const bool zeros) {
+ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end, const bool i4,
+                            const bool zeros) {
     for (size_t panel = begin; panel < end; panel++) {
         size_t t = 0, n = job->n_tokens;
         for (; t + 4 <= n; t += 4) gemv(job, panel, t, 4, i4, zeros);
@@ -185,15 +195,18 @@ ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end,
 /* ---- int4, many tokens: a panel is expanded once and used for all of them ---- */
 
 typedef struct i4_scratch {
-    _Alignas(64) uint8_t u[GEMM_K / 4][64];   /* [k/4][16 rows][4] */
+    _Alignas(64) uint8_t u[GEMM_K / 4][64]; /* [k/4][16 rows][4] */
     float scale[GEMM_K / 32][16];
     int32_t zero[GEMM_K / 32][16];
     float sums[ELM_CPU_TOKEN_BLOCK][16];
 } i4_scratch;
-_Static_assert(sizeof(i4_scratch) <= ELM_CPU_LINEAR_SCRATCH, "the scratch of a linear kernel is too small");
+_Static_assert(sizeof(i4_scratch) <= ELM_CPU_LINEAR_SCRATCH,
+               "the scratch of a linear kernel is too small");
 
-static void i4_expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t n_blocks, i4_scratch *s) {
-    const uint8_t *codes = (const uint8_t *)w->codes + elm_p16_i4_offset(w->k_padded, panel * 16, b0 * 32);
+static void i4_expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t n_blocks,
+                      i4_scratch *s) {
+    const uint8_t *codes =
+        (const uint8_t *)w->codes + elm_p16_i4_offset(w->k_padded, panel * 16, b0 * 32);
     const __m256i mask = _mm256_set1_epi8(15);
     for (size_t j = 0; j < 4 * n_blocks; j++) {
         const __m256i *cell = (const __m256i *)(const void *)(codes + 64 * j);
@@ -214,8 +227,8 @@ static void i4_expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t n
 }
 
 /* Blocks [b0, b0 + n) of m tokens; m and zeros are constants. */
-ELM_INLINE void i4_tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_t n_blocks, i4_scratch *s,
-                        float (*sums)[16], const int m, const bool zeros) {
+ELM_INLINE void i4_tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_t n_blocks,
+                        i4_scratch *s, float (*sums)[16], const int m, const bool zeros) {
     const __m256i ones = _mm256_set1_epi16(1);
     const size_t bs = acts->block_stride, qs = acts->q_stride;
     for (size_t b = 0; b < n_blocks; b++) {
@@ -223,7 +236,8 @@ ELM_INLINE void i4_tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_
         const int8_t *x = acts->q + token * qs + (b0 + b) * 32;
         __m256i r[GEMM_TOKENS][2];
 #pragma GCC unroll 4
-        for (int t = 0; t < m; t++) r[t][0] = r[t][1] = _mm256_set1_epi32(acts->start[at + (size_t)t * bs]);
+        for (int t = 0; t < m; t++)
+            r[t][0] = r[t][1] = _mm256_set1_epi32(acts->start[at + (size_t)t * bs]);
 #pragma GCC unroll 8
         for (size_t j = 0; j < 8; j++) {
             const __m256i *u = (const __m256i *)(const void *)s->u[8 * b + j];
@@ -245,9 +259,11 @@ ELM_INLINE void i4_tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_
 #pragma GCC unroll 4
             for (int t = 0; t < m; t++) {
                 size_t block = at + (size_t)t * bs;
-                __m256i isum = with_zero(_mm256_madd_epi16(r[t][h], ones), z, zeros ? acts->sum[block] : 0, zeros);
+                __m256i isum = with_zero(_mm256_madd_epi16(r[t][h], ones), z,
+                                         zeros ? acts->sum[block] : 0, zeros);
                 float *y = sums[t] + 8 * h;
-                _mm256_storeu_ps(y, scale_add(isum, scale, _mm256_set1_ps(acts->d[block]), _mm256_loadu_ps(y)));
+                _mm256_storeu_ps(
+                    y, scale_add(isum, scale, _mm256_set1_ps(acts->d[block]), _mm256_loadu_ps(y)));
             }
         }
     }
@@ -268,10 +284,12 @@ ELM_INLINE void i4_gemm(const elm_cpu_linear *job, size_t panel, size_t t0, size
     for (size_t t = 0; t < n; t++) linear_finish(job, panel, t0 + t, v_load(s->sums[t]));
 }
 
-ELM_INLINE void i4_gemm_panels(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch, const bool zeros) {
+ELM_INLINE void i4_gemm_panels(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch,
+                               const bool zeros) {
     for (size_t panel = begin; panel < end; panel++) {
         for (size_t t0 = 0; t0 < job->n_tokens; t0 += ELM_CPU_TOKEN_BLOCK) {
-            size_t n = job->n_tokens - t0 < ELM_CPU_TOKEN_BLOCK ? job->n_tokens - t0 : ELM_CPU_TOKEN_BLOCK;
+            size_t n =
+                job->n_tokens - t0 < ELM_CPU_TOKEN_BLOCK ? job->n_tokens - t0 : ELM_CPU_TOKEN_BLOCK;
             i4_gemm(job, panel, t0, n, scratch, zeros);
         }
     }
@@ -279,16 +297,22 @@ ELM_INLINE void i4_gemm_panels(const elm_cpu_linear *job, size_t begin, size_t e
 
 static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
     bool many = job->n_tokens >= GEMM_MIN_TOKENS, zeros = job->weight->zeros != NULL;
-    if (many && zeros) i4_gemm_panels(job, begin, end, scratch, true);
-    else if (many) i4_gemm_panels(job, begin, end, scratch, false);
-    else if (zeros) gemv_panels(job, begin, end, true, true);
-    else gemv_panels(job, begin, end, true, false);
+    if (many && zeros)
+        i4_gemm_panels(job, begin, end, scratch, true);
+    else if (many)
+        i4_gemm_panels(job, begin, end, scratch, false);
+    else if (zeros)
+        gemv_panels(job, begin, end, true, true);
+    else
+        gemv_panels(job, begin, end, true, false);
 }
 
 static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
     (void)scratch;
-    if (job->weight->zeros) gemv_panels(job, begin, end, false, true);
-    else gemv_panels(job, begin, end, false, false);
+    if (job->weight->zeros)
+        gemv_panels(job, begin, end, false, true);
+    else
+        gemv_panels(job, begin, end, false, false);
 }
 
 void elm_cpu_kernels_avx2(elm_cpu_kernels *k) {

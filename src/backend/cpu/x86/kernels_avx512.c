@@ -1,16 +1,17 @@
 /* kernels_avx512.c - kernels for AVX-512 with VNNI. Compiled with those flags. Layer: backend/cpu.
  *
- * One cell of a panel is one zmm: 16 int32 lanes = 16 rows. Weights are the u8 operand of vpdpbusd, activations the
- * s8 one; lanes start at -8 S (int4) or -128 S (int8, whose bytes become unsigned by xor 0x80). int32 cannot
- * overflow: 255 * 127 * 32 < 2^21. Few tokens run from the stored codes; many tokens from two panels expanded
- * to u8, in tiles of 2 panels x 4 tokens whose sums stay in registers. */
+ * One cell of a panel is one zmm: 16 int32 lanes = 16 rows. Weights are the u8 operand of vpdpbusd,
+ * activations the s8 one; lanes start at -8 S (int4) or -128 S (int8, whose bytes become unsigned
+ * by xor 0x80). int32 cannot overflow: 255 * 127 * 32 < 2^21. Few tokens run from the stored codes;
+ * many tokens from two panels expanded to u8, in tiles of 2 panels x 4 tokens whose sums stay in
+ * registers. */
 #include "backend/cpu/x86/simd_avx512.h"
 
 #include "backend/cpu/kernels_float.h"
 
 enum {
     GEMV_PREFETCH_BYTES = 4096,
-    GEMM_K = 512,   /* k of one expansion: 2 panels x 8 KiB */
+    GEMM_K = 512, /* k of one expansion: 2 panels x 8 KiB */
     GEMM_PANELS = 2,
     GEMM_TOKENS = 4,
     GEMM_MIN_TOKENS = 13,
@@ -26,7 +27,8 @@ static inline __m512 load_scale(const elm_cpu_weight *w, size_t panel, size_t gr
     return v_load_f16(w->scales + (panel * w->n_groups + group) * 16);
 }
 
-/* Start value of the lanes for activations that sum to 1: -8 or -128, or minus the row's own zero. */
+/* Start value of the lanes for activations that sum to 1: -8 or -128, or minus the row's own zero.
+ */
 static inline __m512i load_start(const elm_cpu_weight *w, size_t panel, size_t group, int zero) {
     if (!w->zeros) return _mm512_set1_epi32(-zero);
     const void *z = w->zeros + (panel * w->n_groups + group) * 16;
@@ -38,14 +40,15 @@ ELM_INLINE __m512 scale_add(__m512i isum, __m512 s, float d, __m512 y) {
 }
 
 ELM_INLINE __m512i start_of(__m512i start, int32_t sum, const bool zeros, const int zero) {
-    return zeros ? _mm512_mullo_epi32(start, _mm512_set1_epi32(sum)) : _mm512_set1_epi32(-zero * sum);
+    return zeros ? _mm512_mullo_epi32(start, _mm512_set1_epi32(sum))
+                 : _mm512_set1_epi32(-zero * sum);
 }
 
 /* ---- few tokens ---- */
 
 /* m tokens of one panel from the stored codes. m, i4 and zeros are constants. */
-ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, const int m, const bool i4,
-                     const bool zeros) {
+ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, const int m,
+                     const bool i4, const bool zeros) {
     const elm_cpu_weight *w = job->weight;
     const elm_cpu_acts *acts = &job->acts;
     const size_t block_bytes = i4 ? 256 : 512, bs = acts->block_stride, qs = acts->q_stride;
@@ -69,7 +72,8 @@ ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, cons
             left = w->group_blocks;
         }
         left--;
-        __m512i acc[8], high = _mm512_setzero_si512(); /* one token: a second chain, shorter dependencies */
+        __m512i acc[8],
+            high = _mm512_setzero_si512(); /* one token: a second chain, shorter dependencies */
 #pragma GCC unroll 8
         for (int t = 0; t < m; t++) acc[t] = start_of(start, sum[(size_t)t * bs + b], zeros, zero);
 #pragma GCC unroll 8
@@ -83,8 +87,10 @@ ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, cons
                 const int8_t *x = a + (size_t)t * qs;
                 if (i4) {
                     acc[t] = _mm512_dpbusd_epi32(acc[t], lo, broadcast4(x + 8 * j));
-                    if (m == 1) high = _mm512_dpbusd_epi32(high, hi, broadcast4(x + 8 * j + 4));
-                    else acc[t] = _mm512_dpbusd_epi32(acc[t], hi, broadcast4(x + 8 * j + 4));
+                    if (m == 1)
+                        high = _mm512_dpbusd_epi32(high, hi, broadcast4(x + 8 * j + 4));
+                    else
+                        acc[t] = _mm512_dpbusd_epi32(acc[t], hi, broadcast4(x + 8 * j + 4));
                 } else if (m == 1 && j % 2 == 1) {
                     high = _mm512_dpbusd_epi32(high, lo, broadcast4(x + 4 * j));
                 } else {
@@ -100,7 +106,8 @@ ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, cons
     for (int t = 0; t < m; t++) linear_finish(job, panel, token + (size_t)t, y[t]);
 }
 
-ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end, const bool i4, const bool zeros) {
+ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end, const bool i4,
+                            const bool zeros) {
     for (size_t panel = begin; panel < end; panel++) {
         size_t t = 0, n = job->n_tokens;
         for (; t + 8 <= n; t += 8) gemv(job, panel, t, 8, i4, zeros);
@@ -124,37 +131,44 @@ typedef struct panel_scratch {
     int32_t start[GEMM_K / 32][GEMM_PANELS][16];
     float sums[ELM_CPU_TOKEN_BLOCK][GEMM_PANELS][16];
 } panel_scratch;
-_Static_assert(sizeof(panel_scratch) <= ELM_CPU_LINEAR_SCRATCH, "the scratch of a linear kernel is too small");
+_Static_assert(sizeof(panel_scratch) <= ELM_CPU_LINEAR_SCRATCH,
+               "the scratch of a linear kernel is too small");
 
-static void expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t n_blocks, size_t n_panels, bool i4,
-                   panel_scratch *s) {
+static void expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t n_blocks,
+                   size_t n_panels, bool i4, panel_scratch *s) {
     const __m512i mask = _mm512_set1_epi8(15), flip = _mm512_set1_epi8((char)0x80);
     for (size_t p = 0; p < n_panels; p++) {
         size_t row = (panel + p) * 16;
         const uint8_t *codes = w->codes;
-        codes += i4 ? elm_p16_i4_offset(w->k_padded, row, b0 * 32) : elm_p16_i8_offset(w->k_padded, row, b0 * 32);
+        codes += i4 ? elm_p16_i4_offset(w->k_padded, row, b0 * 32)
+                    : elm_p16_i8_offset(w->k_padded, row, b0 * 32);
         for (size_t j = 0; j < 4 * n_blocks; j++) {
             if (i4) {
                 __m512i v = _mm512_loadu_si512(codes + 64 * j);
                 _mm512_store_si512(s->u[2 * j][p], _mm512_and_si512(v, mask));
-                _mm512_store_si512(s->u[2 * j + 1][p], _mm512_and_si512(_mm512_srli_epi16(v, 4), mask));
-            } else {
-                _mm512_store_si512(s->u[2 * j][p], _mm512_xor_si512(_mm512_loadu_si512(codes + 128 * j), flip));
                 _mm512_store_si512(s->u[2 * j + 1][p],
-                                   _mm512_xor_si512(_mm512_loadu_si512(codes + 128 * j + 64), flip));
+                                   _mm512_and_si512(_mm512_srli_epi16(v, 4), mask));
+            } else {
+                _mm512_store_si512(s->u[2 * j][p],
+                                   _mm512_xor_si512(_mm512_loadu_si512(codes + 128 * j), flip));
+                _mm512_store_si512(
+                    s->u[2 * j + 1][p],
+                    _mm512_xor_si512(_mm512_loadu_si512(codes + 128 * j + 64), flip));
             }
         }
         for (size_t b = 0; b < n_blocks; b++) {
             size_t group = (b0 + b) / w->group_blocks;
             v_store(s->scale[b][p], load_scale(w, panel + p, group));
-            _mm512_store_si512(s->start[b][p], load_start(w, panel + p, group, i4 ? ELM_ZERO_I4 : ELM_ZERO_I8));
+            _mm512_store_si512(s->start[b][p],
+                               load_start(w, panel + p, group, i4 ? ELM_ZERO_I4 : ELM_ZERO_I8));
         }
     }
 }
 
 /* n_p panels x m tokens over n_blocks blocks; n_p, m, zeros and zero are constants. */
-ELM_INLINE void tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_t n_blocks, const panel_scratch *s,
-                     float (*sums)[GEMM_PANELS][16], const int n_p, const int m, const bool zeros, const int zero) {
+ELM_INLINE void tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_t n_blocks,
+                     const panel_scratch *s, float (*sums)[GEMM_PANELS][16], const int n_p,
+                     const int m, const bool zeros, const int zero) {
     const size_t bs = acts->block_stride, qs = acts->q_stride;
     __m512 y[GEMM_PANELS][GEMM_TOKENS];
 #pragma GCC unroll 4
@@ -189,7 +203,8 @@ ELM_INLINE void tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_t n
         for (int p = 0; p < n_p; p++) {
             __m512 scale = _mm512_load_ps(s->scale[b][p]);
 #pragma GCC unroll 4
-            for (int t = 0; t < m; t++) y[p][t] = scale_add(acc[p][t], scale, d[(size_t)t * bs + b], y[p][t]);
+            for (int t = 0; t < m; t++)
+                y[p][t] = scale_add(acc[p][t], scale, d[(size_t)t * bs + b], y[p][t]);
         }
     }
 #pragma GCC unroll 4
@@ -198,16 +213,16 @@ ELM_INLINE void tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_t n
         for (int p = 0; p < n_p; p++) _mm512_store_ps(sums[t][p], y[p][t]);
 }
 
-ELM_INLINE void tiles(const elm_cpu_acts *acts, size_t t0, size_t n, size_t b0, size_t n_blocks, panel_scratch *s,
-                      const int n_p, const bool zeros, const int zero) {
+ELM_INLINE void tiles(const elm_cpu_acts *acts, size_t t0, size_t n, size_t b0, size_t n_blocks,
+                      panel_scratch *s, const int n_p, const bool zeros, const int zero) {
     size_t t = 0;
     for (; t + GEMM_TOKENS <= n; t += GEMM_TOKENS)
         tile(acts, t0 + t, b0, n_blocks, s, s->sums + t, n_p, GEMM_TOKENS, zeros, zero);
     for (; t < n; t++) tile(acts, t0 + t, b0, n_blocks, s, s->sums + t, n_p, 1, zeros, zero);
 }
 
-ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t n_panels, size_t t0, size_t n, panel_scratch *s,
-                     const bool i4, const bool zeros) {
+ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t n_panels, size_t t0, size_t n,
+                     panel_scratch *s, const bool i4, const bool zeros) {
     const elm_cpu_weight *w = job->weight;
     const size_t step = GEMM_K / 32;
     const int zero = i4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
@@ -215,15 +230,17 @@ ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t n_panels, s
     for (size_t b0 = 0; b0 < w->n_blocks; b0 += step) {
         size_t blocks = w->n_blocks - b0 < step ? w->n_blocks - b0 : step;
         expand(w, panel, b0, blocks, n_panels, i4, s);
-        if (n_panels == 2) tiles(&job->acts, t0, n, b0, blocks, s, 2, zeros, zero);
-        else tiles(&job->acts, t0, n, b0, blocks, s, 1, zeros, zero);
+        if (n_panels == 2)
+            tiles(&job->acts, t0, n, b0, blocks, s, 2, zeros, zero);
+        else
+            tiles(&job->acts, t0, n, b0, blocks, s, 1, zeros, zero);
     }
     for (size_t p = 0; p < n_panels; p++)
         for (size_t t = 0; t < n; t++) linear_finish(job, panel + p, t0 + t, v_load(s->sums[t][p]));
 }
 
-ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch, const bool i4,
-                       const bool zeros) {
+ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch,
+                       const bool i4, const bool zeros) {
     if (job->n_tokens < GEMM_MIN_TOKENS) {
         gemv_panels(job, begin, end, i4, zeros);
         return;
@@ -231,20 +248,25 @@ ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, void
     for (size_t panel = begin; panel < end; panel += GEMM_PANELS) {
         size_t n_panels = end - panel < GEMM_PANELS ? end - panel : GEMM_PANELS;
         for (size_t t0 = 0; t0 < job->n_tokens; t0 += ELM_CPU_TOKEN_BLOCK) {
-            size_t n = job->n_tokens - t0 < ELM_CPU_TOKEN_BLOCK ? job->n_tokens - t0 : ELM_CPU_TOKEN_BLOCK;
+            size_t n =
+                job->n_tokens - t0 < ELM_CPU_TOKEN_BLOCK ? job->n_tokens - t0 : ELM_CPU_TOKEN_BLOCK;
             gemm(job, panel, n_panels, t0, n, scratch, i4, zeros);
         }
     }
 }
 
 static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
-    if (job->weight->zeros) linear(job, begin, end, scratch, true, true);
-    else linear(job, begin, end, scratch, true, false);
+    if (job->weight->zeros)
+        linear(job, begin, end, scratch, true, true);
+    else
+        linear(job, begin, end, scratch, true, false);
 }
 
 static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
-    if (job->weight->zeros) linear(job, begin, end, scratch, false, true);
-    else linear(job, begin, end, scratch, false, false);
+    if (job->weight->zeros)
+        linear(job, begin, end, scratch, false, true);
+    else
+        linear(job, begin, end, scratch, false, false);
 }
 
 void elm_cpu_kernels_avx512(elm_cpu_kernels *k) {

@@ -1,4 +1,5 @@
-/* simd_avx2.h - 16 floats in two ymm registers; see simd_c.h for the meaning. Layer: backend/cpu. */
+/* simd_avx2.h - 16 floats in two ymm registers; see simd_c.h for the meaning. Layer: backend/cpu.
+ */
 #ifndef ELM_BACKEND_CPU_SIMD_AVX2_H
 #define ELM_BACKEND_CPU_SIMD_AVX2_H
 
@@ -31,16 +32,32 @@ static inline __m256 v_half_i8(const int8_t *p) {
     return _mm256_cvtepi32_ps(
         _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
-static inline v16 v_load_i8(const int8_t *p) { return v_make(v_half_i8(p), v_half_i8(p + 8)); }
-static inline v16 v_splat(float x) { return v_make(_mm256_set1_ps(x), _mm256_set1_ps(x)); }
+static inline v16 v_load_i8(const int8_t *p) {
+    return v_make(v_half_i8(p), v_half_i8(p + 8));
+}
+static inline v16 v_splat(float x) {
+    return v_make(_mm256_set1_ps(x), _mm256_set1_ps(x));
+}
 
 #define V_BOTH(op, x, y) v_make(op((x).a, (y).a), op((x).b, (y).b))
-static inline v16 v_add(v16 x, v16 y) { return V_BOTH(_mm256_add_ps, x, y); }
-static inline v16 v_sub(v16 x, v16 y) { return V_BOTH(_mm256_sub_ps, x, y); }
-static inline v16 v_mul(v16 x, v16 y) { return V_BOTH(_mm256_mul_ps, x, y); }
-static inline v16 v_div(v16 x, v16 y) { return V_BOTH(_mm256_div_ps, x, y); }
-static inline v16 v_max(v16 x, v16 y) { return V_BOTH(_mm256_max_ps, x, y); }
-static inline v16 v_min(v16 x, v16 y) { return V_BOTH(_mm256_min_ps, x, y); }
+static inline v16 v_add(v16 x, v16 y) {
+    return V_BOTH(_mm256_add_ps, x, y);
+}
+static inline v16 v_sub(v16 x, v16 y) {
+    return V_BOTH(_mm256_sub_ps, x, y);
+}
+static inline v16 v_mul(v16 x, v16 y) {
+    return V_BOTH(_mm256_mul_ps, x, y);
+}
+static inline v16 v_div(v16 x, v16 y) {
+    return V_BOTH(_mm256_div_ps, x, y);
+}
+static inline v16 v_max(v16 x, v16 y) {
+    return V_BOTH(_mm256_max_ps, x, y);
+}
+static inline v16 v_min(v16 x, v16 y) {
+    return V_BOTH(_mm256_min_ps, x, y);
+}
 static inline v16 v_fma(v16 x, v16 y, v16 z) {
     return v_make(_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b));
 }
@@ -56,7 +73,9 @@ static inline __m256 v_half_pow2(__m256 n) {
     __m256i e = _mm256_add_epi32(_mm256_cvttps_epi32(n), _mm256_set1_epi32(127));
     return _mm256_castsi256_ps(_mm256_slli_epi32(e, 23));
 }
-static inline v16 v_pow2(v16 n) { return v_make(v_half_pow2(n.a), v_half_pow2(n.b)); }
+static inline v16 v_pow2(v16 n) {
+    return v_make(v_half_pow2(n.a), v_half_pow2(n.b));
+}
 
 static inline void v_store(float *p, v16 x) {
     _mm256_storeu_ps(p, x.a);
@@ -89,8 +108,10 @@ static inline float v_max_of(v16 x) {
 static inline void v_sum4(const v16 x[4], float out[4]) {
     __m256 a = _mm256_add_ps(x[0].a, x[0].b), b = _mm256_add_ps(x[1].a, x[1].b);
     __m256 c = _mm256_add_ps(x[2].a, x[2].b), d = _mm256_add_ps(x[3].a, x[3].b);
-    __m256 ab = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-    __m256 cd = _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
+    __m256 ab =
+        _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+    __m256 cd =
+        _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
     /* ab = [a0 a1 a2 a3 | b0 ..]: fold 2, 3 onto 0, 1 -> [a a c c | b b d d] */
     __m256 t = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
     __m128 lo = _mm256_castps256_ps128(t), hi = _mm256_extractf128_ps(t, 1);

@@ -1,4 +1,5 @@
-/* simd_avx512.h - 16 floats in one zmm register; see simd_c.h for the meaning. Layer: backend/cpu. */
+/* simd_avx512.h - 16 floats in one zmm register; see simd_c.h for the meaning. Layer: backend/cpu.
+ */
 #ifndef ELM_BACKEND_CPU_SIMD_AVX512_H
 #define ELM_BACKEND_CPU_SIMD_AVX512_H
 
@@ -7,7 +8,9 @@
 
 typedef __m512 v16;
 
-static inline v16 v_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline v16 v_load(const float *p) {
+    return _mm512_loadu_ps(p);
+}
 static inline v16 v_load_f16(const uint16_t *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
@@ -19,15 +22,33 @@ static inline v16 v_load_i8(const int8_t *p) {
     return _mm512_cvtepi32_ps(
         _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
 }
-static inline v16 v_splat(float x) { return _mm512_set1_ps(x); }
-static inline v16 v_add(v16 x, v16 y) { return _mm512_add_ps(x, y); }
-static inline v16 v_sub(v16 x, v16 y) { return _mm512_sub_ps(x, y); }
-static inline v16 v_mul(v16 x, v16 y) { return _mm512_mul_ps(x, y); }
-static inline v16 v_div(v16 x, v16 y) { return _mm512_div_ps(x, y); }
-static inline v16 v_max(v16 x, v16 y) { return _mm512_max_ps(x, y); }
-static inline v16 v_min(v16 x, v16 y) { return _mm512_min_ps(x, y); }
-static inline v16 v_fma(v16 x, v16 y, v16 z) { return _mm512_fmadd_ps(x, y, z); }
-static inline v16 v_abs(v16 x) { return _mm512_abs_ps(x); }
+static inline v16 v_splat(float x) {
+    return _mm512_set1_ps(x);
+}
+static inline v16 v_add(v16 x, v16 y) {
+    return _mm512_add_ps(x, y);
+}
+static inline v16 v_sub(v16 x, v16 y) {
+    return _mm512_sub_ps(x, y);
+}
+static inline v16 v_mul(v16 x, v16 y) {
+    return _mm512_mul_ps(x, y);
+}
+static inline v16 v_div(v16 x, v16 y) {
+    return _mm512_div_ps(x, y);
+}
+static inline v16 v_max(v16 x, v16 y) {
+    return _mm512_max_ps(x, y);
+}
+static inline v16 v_min(v16 x, v16 y) {
+    return _mm512_min_ps(x, y);
+}
+static inline v16 v_fma(v16 x, v16 y, v16 z) {
+    return _mm512_fmadd_ps(x, y, z);
+}
+static inline v16 v_abs(v16 x) {
+    return _mm512_abs_ps(x);
+}
 static inline v16 v_keep(v16 x, v16 limit, v16 v) {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_GE_OQ), v);
 }
@@ -36,7 +57,9 @@ static inline v16 v_pow2(v16 n) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(e, 23));
 }
 
-static inline void v_store(float *p, v16 x) { _mm512_storeu_ps(p, x); }
+static inline void v_store(float *p, v16 x) {
+    _mm512_storeu_ps(p, x);
+}
 static inline void v_store_f16(uint16_t *p, v16 x) {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
@@ -53,7 +76,9 @@ static inline float v_sum(v16 x) {
     __m128 t2 = _mm_add_ps(t4, _mm_movehl_ps(t4, t4));
     return _mm_cvtss_f32(_mm_add_ss(t2, _mm_movehdup_ps(t2)));
 }
-static inline float v_max_of(v16 x) { return _mm512_reduce_max_ps(x); }
+static inline float v_max_of(v16 x) {
+    return _mm512_reduce_max_ps(x);
+}
 static inline void v_sum4(const v16 x[4], float out[4]) {
     __m128 a = v_fold(x[0]), b = v_fold(x[1]), c = v_fold(x[2]), d = v_fold(x[3]);
     __m128 ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a)); /* a a b b */
