@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 generator=(); command -v ninja >/dev/null 2>&1 && generator=(-G Ninja)
-CC=clang cmake "${generator[@]}" -S . -B build-fuzz -DEDGE_LLM_FUZZ=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+CC=clang cmake "${generator[@]}" -S . -B build-fuzz -DEDGE_LLM_FUZZ=ON -DCMAKE_BUILD_TYPE=Debug \
     -DEDGE_LLM_SANITIZE=address,undefined >/dev/null
 cmake --build build-fuzz -j "$(nproc)" >/dev/null
 for program in build-fuzz/fuzz/*; do

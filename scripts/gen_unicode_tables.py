@@ -38,9 +38,11 @@ NOT_PUNCTUATION = """61d 9fd a76 c77 c84 1b4e-1b4f 1b7d-1b7f 2e43-2e4f 2e52-2e5d
 PUNCTUATION = "24 2b 3c-3e 5e 60 7c 7e 166d 111c9"
 
 # Marks that StripAccents removes.
-NOT_MARKS = """7fd 897-89f 8ca-8d3 9fe afa-aff b55 c04 c3c cf3 d00 d3b-d3c d81 eba ece 1715 180f 1abf-1ace 1cf7 1df6-1dfa
-a82c a8ff 10d24-10d27 10d69-10d6d 10eab-10eac 10efc-10eff 10f46-10f50 10f82-10f85 11070 11073-11074 110c2 11145-11146
-111c9 111ce-111cf 11241 1133b 113b8-113c0 113c2 113c5 113c7-113ca 113cc-113d0 113d2 113e1-113e2 1145e 1182c-1183a
+NOT_MARKS = """7fd 897-89f 8ca-8d3 9fe afa-aff b55 c04 c3c cf3 d00 d3b-d3c d81 eba ece 1715 180f 1abf-1ace 1cf7
+1df6-1dfa
+a82c a8ff 10d24-10d27 10d69-10d6d 10eab-10eac 10efc-10eff 10f46-10f50 10f82-10f85 11070 11073-11074 110c2
+11145-11146 111c9 111ce-111cf 11241 1133b 113b8-113c0 113c2 113c5 113c7-113ca 113cc-113d0 113d2 113e1-113e2
+1145e 1182c-1183a
 11930-11935 11937-11938 1193b-1193e 11940 11942-11943 119d1-119d7 119da-119e0 119e4 11a01-11a0a 11a33-11a39
 11a3b-11a3e 11a47 11a51-11a5b 11a8a-11a99 11d31-11d36 11d3a 11d3c-11d3d 11d3f-11d45 11d47 11d8a-11d8e 11d90-11d91
 11d93-11d97 11ef3-11ef6 11f00-11f01 11f03 11f34-11f3a 11f3e-11f42 11f5a 13440 13447-13455 1611e-1612f 16f4f
@@ -109,7 +111,8 @@ def range_table(name, table, comment):
     return array(f"elm_unicode_{name}", "uint32_t", [f"0x{c << 8 | v:x}," for c, v in table],
                  f"first code point << 8 | {comment}, ascending") + \
         array(f"elm_unicode_{name}_index", "uint16_t", [f"{i}," for i in index],
-              "the range that holds the first code point of every block of 256 below U+30000; then the last range") + [""]
+              "the range that holds the first code point of every block of 256 below U+30000; "
+              "then the last range") + [""]
 
 
 def set_table(name, members, comment):
@@ -201,8 +204,9 @@ def main():
     punctuation = ({c for c in category if category[c][0] == "P"} - parse(NOT_PUNCTUATION)) | parse(PUNCTUATION)
     marks = ({c for c in category if category[c][0] == "M"} - parse(NOT_MARKS)) | parse(MARKS)
     composed = compositions()
-    out = ["/* unicode_tables.c - Unicode as Hugging Face tokenizers knows it; written by scripts/gen_unicode_tables.py,",
-           " * which says which table has which version; text. */", '#include "text/unicode.h"', ""]
+    out = ["/* unicode_tables.c - Unicode as Hugging Face tokenizers knows it; written by",
+           " * scripts/gen_unicode_tables.py, which says which table has which version; text. */",
+           '#include "text/unicode.h"', ""]
     out += range_table("categories", ranges(lambda c: CATEGORIES.index(category[c])), "category")
     out += range_table("classes", ranges(lambda c: 0 if c in SKIPPED else u.combining(chr(c))), "combining class")
     out += range_table("unstable", unstable(composed), "bit set of forms under which it may change or combine")

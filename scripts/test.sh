@@ -73,7 +73,7 @@ suite_python() {
 }
 
 suite_asan() {
-    if build build-asan -- -DEDGE_LLM_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+    if build build-asan -- -DEDGE_LLM_TESTS=ON -DCMAKE_BUILD_TYPE=Debug \
         -DEDGE_LLM_SANITIZE=address,undefined; then
         run_programs build-asan '*'
     else
@@ -82,7 +82,7 @@ suite_asan() {
 }
 
 suite_tsan() {
-    if build build-tsan -- -DEDGE_LLM_TESTS=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo -DEDGE_LLM_SANITIZE=thread; then
+    if build build-tsan -- -DEDGE_LLM_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DEDGE_LLM_SANITIZE=thread; then
         run_programs build-tsan '*thread*'
         run_programs build-tsan 'unit_runtime_*'
         run_programs build-tsan '*container*'

@@ -71,7 +71,7 @@ static inline uint8_t elm_read_u8(elm_reader *r) {
 
 static inline uint16_t elm_read_u16(elm_reader *r) {
     const uint8_t *p = elm_read_bytes(r, 2);
-    return p ? (uint16_t)(p[0] | p[1] << 8) : 0;
+    return p ? (uint16_t)(p[0] | (uint32_t)p[1] << 8) : 0;
 }
 
 static inline uint32_t elm_read_u32(elm_reader *r) {

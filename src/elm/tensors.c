@@ -2,7 +2,7 @@
 #include "base/checked.h"
 #include "base/utf8.h"
 #include "elm/container.h"
-#include "elm/sort.h"
+#include "base/sort.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* verify.c - every byte up to the committed end: slots, chunks, padding; elm. */
 #include "elm/container.h"
-#include "elm/sort.h"
+#include "base/sort.h"
 
 #include <string.h>
 

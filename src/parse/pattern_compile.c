@@ -1,383 +1,309 @@
-/* pattern_compile.c - the regular expressions of tokenizers to pattern programs; parse.
+/* pattern_compile.c - recursive descent over a regular expression, straight to items; parse.
  *
- * Known: literals, escapes, ., classes with ranges, \s \S \d \D \w \W \p{..} \P{..} \r \n \t,
- * greedy, lazy and possessive ? * + {n,m} on one code point, lookaheads of one code point, ^ $, and
- * alternatives at the top or in one group per alternative, (?i:...) included, as the contractions
- * of GPT-2 use it. Groups are multiplied out into alternatives. Everything else is refused with the
- * pattern quoted. */
-#include "parse/tokenizer_spec.h"
+ *   pattern = alternative { "|" alternative }          each becomes ALTERNATIVE items
+ *   group   = "(" alternative { "|" alternative } ")"  SPLIT a; items; JUMP end; a: items; end:
+ *
+ * A group's branches and its `?` are found by looking ahead, so that items are written once. */
+#include "parse/pattern_compile.h"
 
-#include "base/utf8.h"
-#include "text/unicode.h"
+#include "parse/pattern_class.h"
 
-#include <string.h>
+enum { MAX_GROUPS_DEEP = 16 };
 
-enum {
-    MAX_CLASS_RANGES = 256,
-    MAX_SEQUENCE = 48,
-    MAX_EXPANDED = 64,
-    ALL_CATEGORIES = (1u << ELM_N_CATEGORIES) - 1
-};
-
-const char elm_pattern_gpt2[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
-typedef struct item {
-    uint32_t kind, min, max, categories, flags;
-    uint32_t ranges[MAX_CLASS_RANGES][2];
-    uint32_t n_ranges;
-} item;
-
-typedef struct sequence {
-    item *items; /* in the arena */
-    uint32_t n;
-} sequence;
-
-typedef struct compiler {
-    elm_tokenizer_spec *spec;
-    elm_span pattern;
-    size_t at;
-    elm_error *err;
-} compiler;
-
-static elm_status refuse(const compiler *c, const char *what) {
-    size_t n = c->pattern.size < 160 ? c->pattern.size : 160;
-    return elm_fail(c->err, ELM_UNSUPPORTED, "pre-tokenizer pattern: %s at byte %zu of %.*s", what,
-                    c->at, (int)n, (const char *)c->pattern.data);
+static const elm_disk_item *items_of(const elm_tokenizer_spec *s) {
+    return (const elm_disk_item *)(const void *)s->items.data;
+}
+static uint32_t n_items(const elm_pattern *c) {
+    return (uint32_t)(c->spec->items.size / sizeof(elm_disk_item));
 }
 
-static int peek(const compiler *c, size_t ahead) {
-    return c->at + ahead < c->pattern.size ? c->pattern.data[c->at + ahead] : -1;
+static elm_status emit(elm_pattern *c, elm_disk_item item) {
+    elm_buf_append(&c->spec->items, &item, sizeof item);
+    return elm_buf_check(&c->spec->items, "the tokenizer's patterns", c->err);
 }
 
-static bool take(compiler *c, const char *text) {
-    size_t n = strlen(text);
-    if (c->pattern.size - c->at < n || memcmp(c->pattern.data + c->at, text, n) != 0) return false;
-    c->at += n;
-    return true;
+/* An item whose target is not known yet; set_target says it. */
+static elm_status emit_open(elm_pattern *c, uint32_t kind, uint32_t *index) {
+    *index = n_items(c);
+    return emit(c, (elm_disk_item){.kind = kind});
+}
+static void set_target(elm_pattern *c, uint32_t index) {
+    elm_disk_item *item = (elm_disk_item *)(void *)c->spec->items.data + index;
+    item->target = n_items(c);
 }
 
-static elm_status add_range(compiler *c, item *it, uint32_t from, uint32_t to) {
-    if (it->n_ranges == MAX_CLASS_RANGES) return refuse(c, "a class of too many ranges");
-    it->ranges[it->n_ranges][0] = from;
-    it->ranges[it->n_ranges++][1] = to;
-    return ELM_OK;
-}
-
-/* Letters of either case; U+017F and U+212A fold to s and k, as Oniguruma folds them. */
-static elm_status add_char(compiler *c, item *it, uint32_t ch, bool fold) {
-    ELM_TRY(add_range(c, it, ch, ch));
-    if (!fold || ch > 127) return ELM_OK;
-    uint32_t lower = ch | 32;
-    if (lower < 'a' || lower > 'z') return ELM_OK;
-    ELM_TRY(add_range(c, it, ch ^ 32, ch ^ 32));
-    if (lower == 's') return add_range(c, it, 0x17f, 0x17f);
-    return lower == 'k' ? add_range(c, it, 0x212a, 0x212a) : ELM_OK;
-}
-
-static uint32_t category_bits(elm_span name) {
-    static const char names[][3] = {"Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl",
-                                    "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc",
-                                    "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn"};
-    uint32_t bits = 0;
-    for (uint32_t i = 0; i < ELM_N_CATEGORIES; i++) {
-        bool whole = name.size == 2 && memcmp(name.data, names[i], 2) == 0;
-        bool major = name.size == 1 && name.data[0] == (uint8_t)names[i][0];
-        if (whole || major) bits |= 1u << i;
+/* Walks from `at` (inside of a group, or at the pattern's beginning) to the end of the group: the
+ * place of its `)`, or the pattern's size. *bars counts its branches' separators. */
+static size_t group_end(const elm_pattern *c, size_t at, uint32_t *bars) {
+    uint32_t groups = 0, classes = 0;
+    *bars = 0;
+    for (; at < c->text.size; at++) {
+        uint8_t b = c->text.data[at];
+        if (b == '\\')
+            at++;
+        else if (b == '[')
+            classes++;
+        else if (b == ']' && classes > 0)
+            classes--;
+        else if (classes > 0)
+            continue;
+        else if (b == '(')
+            groups++;
+        else if (b == ')' && groups-- == 0)
+            return at;
+        else if (b == '|' && groups == 0)
+            ++*bars;
     }
-    return bits;
+    return c->text.size;
 }
 
-static elm_status property(compiler *c, item *it, bool negated) {
-    size_t start = ++c->at; /* behind { */
-    while (peek(c, 0) > 0 && peek(c, 0) != '}') c->at++;
-    if (peek(c, 0) != '}') return refuse(c, "a property without }");
-    uint32_t bits = category_bits(elm_span_of(c->pattern.data + start, c->at - start));
-    if (bits == 0) return refuse(c, "an unknown property");
-    it->categories |= negated ? ALL_CATEGORIES & ~bits : bits;
-    c->at++;
-    return ELM_OK;
-}
+/* ---- repetition ---- */
 
-/* Behind a backslash: a class or a character into `it`. *single is set to the character, or left
- * alone. */
-static elm_status escape(compiler *c, item *it, bool fold, int64_t *single) {
-    int e = peek(c, 0);
-    static const char from[] = "rntfv", to[] = "\r\n\t\f\v";
-    if (e < 0) return refuse(c, "a backslash at the end");
-    c->at++;
-    switch (e) {
-    case 's':
-        it->flags |= ELM_CLASS_SPACE;
-        return ELM_OK;
-    case 'S':
-        it->flags |= ELM_CLASS_NOT_SPACE;
-        return ELM_OK;
-    case 'd':
-        it->categories |= 1u << ELM_CAT_ND;
-        return ELM_OK;
-    case 'D':
-        it->categories |= ALL_CATEGORIES & ~(1u << ELM_CAT_ND);
-        return ELM_OK;
-    case 'p':
-    case 'P':
-        if (peek(c, 0) != '{') return refuse(c, "a property without {");
-        return property(c, it, e == 'P');
-    default:
-        break;
-    }
-    const char *at = strchr(from, e);
-    uint32_t ch = at ? (uint32_t)to[at - from] : (uint32_t)e;
-    if (!at && ((e >= 'a' && e <= 'z') || (e >= 'A' && e <= 'Z') || (e >= '0' && e <= '9'))) {
-        c->at--;
-        return refuse(c, "an unknown escape");
-    }
-    *single = ch;
-    return add_char(c, it, ch, fold);
-}
-
-static elm_status code_point(compiler *c, uint32_t *out) {
-    int n = elm_utf8_decode(elm_span_of(c->pattern.data + c->at, c->pattern.size - c->at), out);
-    if (n <= 0) return refuse(c, "bad UTF-8");
-    c->at += (size_t)n;
-    return ELM_OK;
-}
-
-static elm_status class_member(compiler *c, item *it, bool fold, int64_t *single) {
-    uint32_t ch;
-    *single = -1;
-    if (take(c, "\\")) return escape(c, it, fold, single);
-    if (peek(c, 0) == '[' || (peek(c, 0) == '&' && peek(c, 1) == '&'))
-        return refuse(c, "a nested class");
-    ELM_TRY(code_point(c, &ch));
-    *single = ch;
-    return add_char(c, it, ch, fold);
-}
-
-static elm_status parse_class(compiler *c, item *it, bool fold) {
-    if (take(c, "^")) it->flags |= ELM_CLASS_NEGATED;
-    bool first = true;
-    while (first || peek(c, 0) != ']') {
-        int64_t low, high;
-        if (peek(c, 0) < 0) return refuse(c, "a class without ]");
-        first = false;
-        ELM_TRY(class_member(c, it, fold, &low));
-        if (low < 0 || peek(c, 0) != '-' || peek(c, 1) == ']') continue;
-        c->at++;
-        item other = {0};
-        ELM_TRY(class_member(c, &other, false, &high));
-        if (high < low) return refuse(c, "a range that runs backwards");
-        if (fold && high < 128) return refuse(c, "a range under (?i)");
-        ELM_TRY(add_range(c, it, (uint32_t)low, (uint32_t)high));
-    }
-    c->at++;
-    return ELM_OK;
-}
-
-static elm_status number(compiler *c, uint32_t *out) {
+static elm_status number(elm_pattern *c, uint32_t *out) {
     uint32_t n = 0, digits = 0;
-    for (; peek(c, 0) >= '0' && peek(c, 0) <= '9' && digits < 6; digits++)
-        n = n * 10 + (uint32_t)(c->pattern.data[c->at++] - '0');
+    for (; elm_pattern_peek(c, 0) >= '0' && elm_pattern_peek(c, 0) <= '9' && digits < 6; digits++) {
+        n = n * 10 + (uint32_t)(c->text.data[c->at++] - '0');
+    }
     *out = n;
-    return digits > 0 ? ELM_OK : refuse(c, "a repetition without a number");
+    return digits > 0 ? ELM_OK : elm_pattern_refuse(c, "a repetition without a number");
 }
 
-static elm_status repetition(compiler *c, item *it) {
+static elm_status interval(elm_pattern *c, elm_disk_item *it, bool *fixed) {
+    it->min = 0;
+    if (elm_pattern_peek(c, 0) != ',') ELM_TRY(number(c, &it->min));
+    *fixed = !elm_pattern_take(c, ",");
+    it->max = *fixed ? it->min : ELM_REPEAT_FOREVER;
+    if (!*fixed && elm_pattern_peek(c, 0) != '}') ELM_TRY(number(c, &it->max));
+    if (!elm_pattern_take(c, "}") || it->max < it->min)
+        return elm_pattern_refuse(c, "a bad repetition");
+    return ELM_OK;
+}
+
+static elm_status repetition(elm_pattern *c, elm_disk_item *it) {
+    bool is_interval = false, fixed = false;
     it->min = it->max = 1;
-    if (take(c, "?"))
+    if (elm_pattern_take(c, "?")) {
         it->min = 0;
-    else if (take(c, "*"))
-        it->min = 0, it->max = ELM_REPEAT_FOREVER;
-    else if (take(c, "+"))
+    } else if (elm_pattern_take(c, "*")) {
+        it->min = 0;
         it->max = ELM_REPEAT_FOREVER;
-    else if (take(c, "{")) {
-        ELM_TRY(number(c, &it->min));
-        it->max = it->min;
-        if (take(c, ",")) {
-            it->max = ELM_REPEAT_FOREVER;
-            if (peek(c, 0) != '}') ELM_TRY(number(c, &it->max));
-        }
-        if (!take(c, "}") || it->max < it->min) return refuse(c, "a bad repetition");
+    } else if (elm_pattern_take(c, "+")) {
+        it->max = ELM_REPEAT_FOREVER;
+    } else if (elm_pattern_take(c, "{")) {
+        is_interval = true;
+        ELM_TRY(interval(c, it, &fixed));
     } else {
         return ELM_OK;
     }
-    if (take(c, "+"))
+    int next = elm_pattern_peek(c, 0);
+    /* In Ruby's syntax x{2}? is (x{2})? and x{2,3}+ is (x{2,3})+. */
+    if ((next == '+' && is_interval) || (next == '?' && fixed))
+        return elm_pattern_refuse(c, "a repetition of an interval");
+    if (elm_pattern_take(c, "+"))
         it->kind = ELM_ITEM_POSSESSIVE;
-    else if (take(c, "?"))
+    else if (elm_pattern_take(c, "?"))
         it->kind = ELM_ITEM_LAZY;
-    int next = peek(c, 0);
-    return next == '*' || next == '+' || next == '?' ? refuse(c, "a repetition of a repetition")
-                                                     : ELM_OK;
+    next = elm_pattern_peek(c, 0);
+    bool again = next == '*' || next == '+' || next == '?' || next == '{';
+    return again ? elm_pattern_refuse(c, "a repetition of a repetition") : ELM_OK;
 }
 
-/* One atom: a class or a character. */
-static elm_status atom(compiler *c, item *it, bool fold) {
-    int64_t single;
-    int e = peek(c, 0);
-    uint32_t ch;
-    if (e == '[') {
-        c->at++;
-        return parse_class(c, it, fold);
+/* ---- sequences ---- */
+
+static elm_status sequence(elm_pattern *c, bool fold, uint32_t depth);
+
+/* The branches of a group, up to its `)`. */
+static elm_status branches(elm_pattern *c, bool fold, uint32_t depth) {
+    uint32_t bars, split = 0, jumps[ELM_MAX_ALTERNATIVE_ITEMS], n_jumps = 0;
+    group_end(c, c->at, &bars);
+    if (depth > MAX_GROUPS_DEEP || bars >= ELM_MAX_ALTERNATIVE_ITEMS)
+        return elm_pattern_refuse(c, "too many groups");
+    for (uint32_t i = 0; i <= bars; i++) {
+        if (i < bars) ELM_TRY(emit_open(c, ELM_ITEM_SPLIT, &split));
+        ELM_TRY(sequence(c, fold, depth));
+        if (i < bars) {
+            ELM_TRY(emit_open(c, ELM_ITEM_JUMP, &jumps[n_jumps++]));
+            set_target(c, split);
+            if (!elm_pattern_take(c, "|"))
+                return elm_pattern_refuse(c, "a group that does not end");
+        }
     }
-    if (e == '\\') {
-        c->at++;
-        return escape(c, it, fold, &single);
-    }
-    if (e == '.') {
-        c->at++;
-        it->flags |= ELM_CLASS_NEGATED;
-        return add_range(c, it, '\n', '\n');
-    }
-    if (e == '*' || e == '+' || e == '?' || e == '{') return refuse(c, "a repetition of nothing");
-    ELM_TRY(code_point(c, &ch));
-    return add_char(c, it, ch, fold);
+    while (n_jumps > 0) set_target(c, jumps[--n_jumps]);
+    return elm_pattern_take(c, ")") ? ELM_OK : elm_pattern_refuse(c, "a group without )");
 }
 
-static elm_status append(compiler *c, sequence *s, const item *it) {
-    if (s->n == MAX_SEQUENCE) return refuse(c, "an alternative that is too long");
-    s->items[s->n++] = *it;
+static elm_status group(elm_pattern *c, bool fold, uint32_t depth) {
+    uint32_t bars, skip = 0;
+    size_t end = group_end(c, c->at, &bars);
+    size_t save = c->at;
+    c->at = end;
+    bool optional = elm_pattern_take(c, ")?"), lazy = optional && elm_pattern_take(c, "?");
+    int next = elm_pattern_peek(c, optional ? 0 : 1);
+    if (next == '*' || next == '+' || next == '?' || next == '{')
+        return elm_pattern_refuse(c, "a repeated group");
+    c->at = save;
+    if (optional) ELM_TRY(emit_open(c, lazy ? ELM_ITEM_SPLIT_LAZY : ELM_ITEM_SPLIT, &skip));
+    ELM_TRY(branches(c, fold, depth + 1));
+    if (!optional) return ELM_OK;
+    c->at += lazy ? 2 : 1;
+    set_target(c, skip);
     return ELM_OK;
 }
 
-static elm_status new_sequence(compiler *c, sequence *s, const sequence *copy) {
-    s->items = elm_arena_array(&c->spec->arena, MAX_SEQUENCE, sizeof *s->items);
-    s->n = 0;
-    if (!s->items) return elm_fail_oom(c->err, MAX_SEQUENCE * sizeof *s->items, "a pattern");
-    for (uint32_t i = 0; copy && i < copy->n; i++) s->items[s->n++] = copy->items[i];
-    return ELM_OK;
+static elm_status lookahead(elm_pattern *c, bool negated) {
+    elm_disk_item it = {.kind = negated ? ELM_ITEM_NOT_LOOKAHEAD : ELM_ITEM_LOOKAHEAD};
+    ELM_TRY(elm_pattern_atom(c, false));
+    if (!elm_pattern_take(c, ")"))
+        return elm_pattern_refuse(c, "a lookahead of more than one code point");
+    int next = elm_pattern_peek(c, 0);
+    if (next == '*' || next == '+' || next == '?' || next == '{')
+        return elm_pattern_refuse(c, "a repeated lookahead");
+    ELM_TRY(elm_spec_class(c->spec, c->set, &it.class, c->err));
+    return emit(c, it);
 }
 
-static elm_status lookahead(compiler *c, sequence *s, bool negated) {
-    item it = {.kind = negated ? ELM_ITEM_NOT_LOOKAHEAD : ELM_ITEM_LOOKAHEAD, .min = 1, .max = 1};
-    ELM_TRY(atom(c, &it, false));
-    if (!take(c, ")")) return refuse(c, "a lookahead of more than one code point");
-    return append(c, s, &it);
-}
-
-static elm_status emit(compiler *c, const sequence *s) {
-    elm_disk_item head = {.kind = ELM_ITEM_ALTERNATIVE};
-    elm_buf_append(&c->spec->items, &head, sizeof head);
-    for (uint32_t i = 0; i < s->n; i++) {
-        const item *it = &s->items[i];
-        elm_disk_item out = {.kind = it->kind,
-                             .min = it->min,
-                             .max = it->max,
-                             .categories = it->categories,
-                             .flags = it->flags,
-                             .first_range = (uint32_t)(c->spec->ranges.size / 8),
-                             .n_ranges = it->n_ranges};
-        elm_buf_append(&c->spec->items, &out, sizeof out);
-        elm_buf_append(&c->spec->ranges, it->ranges, it->n_ranges * sizeof it->ranges[0]);
+/* What matches no code point; *kind is ELM_ITEM_END when none is next. */
+static void anchor(elm_pattern *c, uint32_t *kind) {
+    static const struct {
+        const char *text;
+        elm_item_kind kind;
+    } anchors[] = {{"^", ELM_ITEM_LINE_START},
+                   {"$", ELM_ITEM_LINE_END},
+                   {"\\A", ELM_ITEM_TEXT_START},
+                   {"\\z", ELM_ITEM_TEXT_END},
+                   {"\\Z", ELM_ITEM_LAST_LINE_END}};
+    *kind = ELM_ITEM_END;
+    for (size_t i = 0; i < sizeof anchors / sizeof anchors[0] && *kind == ELM_ITEM_END; i++) {
+        if (elm_pattern_take(c, anchors[i].text)) *kind = anchors[i].kind;
     }
-    ELM_TRY(elm_buf_check(&c->spec->items, "a pattern", c->err));
-    return elm_buf_check(&c->spec->ranges, "a pattern", c->err);
 }
 
-/* Alternatives until `)` or the end. Each is a copy of `before` with its own items behind it; they
- * land in out[*n_out...]. */
-static elm_status alternatives(compiler *c, const sequence *before, bool fold, uint32_t depth,
-                               sequence *out, uint32_t *n_out);
-
-/* A group multiplies the sequences at hand by its alternatives. */
-static elm_status group(compiler *c, sequence *open, uint32_t *n_open, bool fold, uint32_t depth) {
-    sequence grown[MAX_EXPANDED];
-    uint32_t n = 0;
-    size_t start = c->at;
-    if (depth >= 4) return refuse(c, "groups nested too deep");
-    for (uint32_t i = 0; i < *n_open; i++) {
-        c->at = start;
-        ELM_TRY(alternatives(c, &open[i], fold, depth + 1, grown, &n));
-        if (!take(c, ")")) return refuse(c, "a group without )");
-    }
-    int next = peek(c, 0);
-    if (next == '?' || next == '*' || next == '+' || next == '{')
-        return refuse(c, "a repeated group");
-    memcpy(open, grown, n * sizeof *grown);
-    *n_open = n;
-    return ELM_OK;
+static elm_status one_atom(elm_pattern *c, bool fold) {
+    elm_disk_item it = {.kind = ELM_ITEM_GREEDY};
+    ELM_TRY(elm_pattern_atom(c, fold));
+    ELM_TRY(repetition(c, &it));
+    if (it.max == 0) return ELM_OK;
+    ELM_TRY(elm_spec_class(c->spec, c->set, &it.class, c->err));
+    return emit(c, it);
 }
 
-static elm_status one_alternative(compiler *c, sequence *open, uint32_t *n_open, bool fold,
-                                  uint32_t depth) {
-    for (int e; (e = peek(c, 0)) >= 0 && e != '|' && e != ')';) {
-        item it = {.kind = ELM_ITEM_GREEDY};
-        if (take(c, "(?i:")) {
-            ELM_TRY(group(c, open, n_open, true, depth));
-            continue;
-        }
-        if (take(c, "(?:")) {
-            ELM_TRY(group(c, open, n_open, fold, depth));
-            continue;
-        }
-        bool not_ahead = take(c, "(?!");
-        if (not_ahead || take(c, "(?=")) {
-            size_t start = c->at;
-            for (uint32_t i = 0; i < *n_open; i++) {
-                c->at = start;
-                ELM_TRY(lookahead(c, &open[i], not_ahead));
-            }
-            continue;
-        }
-        if (e == '(') {
-            if (peek(c, 1) == '?') return refuse(c, "an unknown group");
-            c->at++;
-            ELM_TRY(group(c, open, n_open, fold, depth));
-            continue;
-        }
-        if (e == '^' || e == '$') {
-            c->at++;
-            it.kind = e == '^' ? ELM_ITEM_TEXT_START : ELM_ITEM_TEXT_END;
-        } else {
-            ELM_TRY(atom(c, &it, fold));
-            ELM_TRY(repetition(c, &it));
-        }
-        for (uint32_t i = 0; i < *n_open; i++) ELM_TRY(append(c, &open[i], &it));
+/* Items until `|`, `)` or the end. */
+static elm_status sequence(elm_pattern *c, bool fold, uint32_t depth) {
+    c->last_folded = 0;
+    for (int b; (b = elm_pattern_peek(c, 0)) >= 0 && b != '|' && b != ')';) {
+        uint32_t kind;
+        anchor(c, &kind);
+        if (kind != ELM_ITEM_END)
+            ELM_TRY(emit(c, (elm_disk_item){.kind = kind}));
+        else if (elm_pattern_take(c, "(?i:"))
+            ELM_TRY(group(c, true, depth));
+        else if (elm_pattern_take(c, "(?:"))
+            ELM_TRY(group(c, fold, depth));
+        else if (elm_pattern_take(c, "(?!"))
+            ELM_TRY(lookahead(c, true));
+        else if (elm_pattern_take(c, "(?="))
+            ELM_TRY(lookahead(c, false));
+        else if (b == '(' && elm_pattern_peek(c, 1) == '?')
+            return elm_pattern_refuse(c, "an unknown group");
+        else if (elm_pattern_take(c, "("))
+            ELM_TRY(group(c, fold, depth));
+        else
+            ELM_TRY(one_atom(c, fold));
     }
     return ELM_OK;
 }
 
-static elm_status alternatives(compiler *c, const sequence *before, bool fold, uint32_t depth,
-                               sequence *out, uint32_t *n_out) {
-    do {
-        sequence open[MAX_EXPANDED];
-        uint32_t n_open = 1;
-        ELM_TRY(new_sequence(c, &open[0], before));
-        ELM_TRY(one_alternative(c, open, &n_open, fold, depth));
-        if (*n_out + n_open > MAX_EXPANDED) return refuse(c, "too many alternatives");
-        for (uint32_t i = 0; i < n_open; i++) out[(*n_out)++] = open[i];
-    } while (take(c, "|"));
+/* ---- first characters ---- */
+
+/* Adds to `into` what can come first from item `i` on, up to `end`. */
+static void first_of(const elm_tokenizer_spec *s, uint32_t i, uint32_t end, elm_disk_item *into) {
+    while (i < end) {
+        const elm_disk_item *it = &items_of(s)[i];
+        bool consumes = it->kind == ELM_ITEM_GREEDY || it->kind == ELM_ITEM_LAZY ||
+                        it->kind == ELM_ITEM_POSSESSIVE;
+        if (it->kind == ELM_ITEM_SPLIT || it->kind == ELM_ITEM_SPLIT_LAZY)
+            first_of(s, it->target, end, into);
+        if (consumes) {
+            const elm_disk_class *class =
+                (const elm_disk_class *)(const void *)s->classes.data + it->class;
+            for (int k = 0; k < 4; k++) into->first[k] |= class->ascii[k];
+            if (class->n_ranges > 0) into->flags |= ELM_ALT_NOT_ASCII;
+            if (it->min > 0) return;
+        }
+        i = it->kind == ELM_ITEM_JUMP ? it->target : i + 1;
+    }
+    memset(into->first, 0xff, sizeof into->first); /* it may be empty */
+    into->flags |= ELM_ALT_NOT_ASCII;
+}
+
+static elm_status close_alternative(elm_pattern *c, uint32_t index) {
+    set_target(c, index);
+    elm_disk_item *head = (elm_disk_item *)(void *)c->spec->items.data + index;
+    if (head->target - index > ELM_MAX_ALTERNATIVE_ITEMS)
+        return elm_pattern_refuse(c, "an alternative that is too long");
+    elm_disk_item first = {0};
+    first_of(c->spec, index + 1, head->target, &first);
+    memcpy(head->first, first.first, sizeof first.first);
+    head->flags = first.flags;
     return ELM_OK;
 }
 
-static elm_status finish(compiler *c, const sequence *all, uint32_t n, uint32_t *first_item) {
-    elm_disk_item end = {.kind = ELM_ITEM_END};
-    *first_item = (uint32_t)(c->spec->items.size / sizeof end);
-    for (uint32_t i = 0; i < n; i++) ELM_TRY(emit(c, &all[i]));
-    elm_buf_append(&c->spec->items, &end, sizeof end);
-    return elm_buf_check(&c->spec->items, "a pattern", c->err);
+/* ---- the calls ---- */
+
+static elm_status begin(elm_pattern *c, elm_tokenizer_spec *s, elm_span text, uint32_t *first_item,
+                        elm_error *err) {
+    *c = (elm_pattern){.spec = s, .text = text, .err = err};
+    *first_item = n_items(c);
+    if (text.size > ELM_MAX_PATTERN_BYTES) return elm_pattern_refuse(c, "more than 8192 bytes");
+    if (!s->sets) s->sets = elm_arena_array(&s->arena, ELM_PATTERN_SETS, sizeof *s->sets);
+    if (!s->sets) return elm_fail_oom(err, ELM_PATTERN_SETS * sizeof *s->sets, "a pattern");
+    c->set = s->sets;
+    return ELM_OK;
 }
 
 elm_status elm_spec_pattern(elm_tokenizer_spec *s, elm_span pattern, uint32_t *first_item,
                             elm_error *err) {
-    compiler c = {.spec = s, .pattern = pattern, .err = err};
-    sequence all[MAX_EXPANDED];
-    uint32_t n = 0;
-    ELM_TRY(alternatives(&c, NULL, false, 0, all, &n));
-    if (c.at != pattern.size) return refuse(&c, "a ) without (");
-    return finish(&c, all, n, first_item);
+    elm_pattern c;
+    uint32_t head;
+    ELM_TRY(begin(&c, s, pattern, first_item, err));
+    bool fold = elm_pattern_take(&c, "(?i)");
+    do {
+        ELM_TRY(emit_open(&c, ELM_ITEM_ALTERNATIVE, &head));
+        ELM_TRY(sequence(&c, fold, 0));
+        ELM_TRY(close_alternative(&c, head));
+    } while (elm_pattern_take(&c, "|"));
+    if (c.at != pattern.size) return elm_pattern_refuse(&c, "a ) without (");
+    return emit(&c, (elm_disk_item){.kind = ELM_ITEM_END});
 }
 
 elm_status elm_spec_literal(elm_tokenizer_spec *s, elm_span text, uint32_t *first_item,
                             elm_error *err) {
-    compiler c = {.spec = s, .pattern = text, .err = err};
-    sequence all;
-    ELM_TRY(new_sequence(&c, &all, NULL));
+    elm_pattern c;
+    uint32_t head;
+    ELM_TRY(begin(&c, s, text, first_item, err));
+    ELM_TRY(emit_open(&c, ELM_ITEM_ALTERNATIVE, &head));
     while (c.at < text.size) {
-        item it = {.kind = ELM_ITEM_GREEDY, .min = 1, .max = 1};
+        elm_disk_item it = {.kind = ELM_ITEM_GREEDY, .min = 1, .max = 1};
         uint32_t ch;
-        ELM_TRY(code_point(&c, &ch));
-        ELM_TRY(add_range(&c, &it, ch, ch));
-        ELM_TRY(append(&c, &all, &it));
+        ELM_TRY(elm_pattern_code_point(&c, &ch));
+        elm_charset_clear(c.set);
+        elm_charset_add(c.set, ch, ch);
+        ELM_TRY(elm_spec_class(s, c.set, &it.class, err));
+        ELM_TRY(emit(&c, it));
     }
-    return finish(&c, &all, 1, first_item);
+    ELM_TRY(close_alternative(&c, head));
+    return emit(&c, (elm_disk_item){.kind = ELM_ITEM_END});
+}
+
+elm_status elm_spec_set(elm_tokenizer_spec *s, const elm_charset *set, uint32_t min, uint32_t max,
+                        uint32_t *first_item, elm_error *err) {
+    elm_pattern c;
+    elm_disk_item it = {.kind = ELM_ITEM_GREEDY, .min = min, .max = max};
+    uint32_t head;
+    ELM_TRY(begin(&c, s, elm_span_str(""), first_item, err));
+    ELM_TRY(emit_open(&c, ELM_ITEM_ALTERNATIVE, &head));
+    ELM_TRY(elm_spec_class(s, set, &it.class, err));
+    ELM_TRY(emit(&c, it));
+    ELM_TRY(close_alternative(&c, head));
+    return emit(&c, (elm_disk_item){.kind = ELM_ITEM_END});
 }

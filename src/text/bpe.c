@@ -1,260 +1,313 @@
-/* bpe.c - byte pair encoding with a linked list and a heap: O(n log n) on any input; text.
+/* bpe.c - byte pair encoding, merged by rank or (SentencePiece) by score; text.
  *
- * The pair with the lowest rank (or the highest score) merges first, the leftmost of equals before
- * the others. A heap entry is stale when its symbols have changed since; it is recognised by the
- * ids it was made for. */
-#include "text/bpe.h"
+ * The pair with the lowest key merges first, the leftmost of equals before the others. A piece is
+ * first cut where no token of the vocabulary holds the two symbols side by side: no merge ever
+ * crosses such a place, so the parts do not know of each other. What is left is short in any
+ * language; a hostile part of a million symbols goes through a heap: O(n log n).
+ *
+ *   symbols[]   id, neighbours, key of the pair with the next symbol      heap[]   key << 32 |
+ * index of the left symbol
+ *
+ * A heap entry is stale when its symbol is gone or has another key by now. */
+#include "text/model.h"
+#include "text/points.h"
 
-#include "base/utf8.h"
-
-#include <string.h>
-
-enum { NONE = -1, SMALL_PIECE = 32 };
+enum { NONE = -1, SMALL_PART = 32, HEAP_FAN = 4 };
+#define NO_KEY UINT32_MAX
 
 typedef struct symbol {
-    int32_t id;
+    int32_t id;             /* -1: a character that the vocabulary does not have (by score only) */
     int32_t previous, next; /* indices, NONE at the ends */
-    uint32_t begin, end;    /* bytes of the piece; begin == end: merged away */
+    uint32_t key;           /* of the pair with the next one, NO_KEY: they do not merge */
+    uint32_t begin;         /* first byte in the part */
 } symbol;
 
-typedef struct candidate {
-    uint64_t key;     /* smaller first */
-    int32_t left;     /* symbol index: leftmost of equals */
-    int32_t a, b, id; /* ids that it merges, and the result */
-} candidate;
-
-void elm_bpe_init(elm_bpe *b, const elm_tokenizer *t, elm_buf *ids) {
-    b->t = t;
-    b->ids = ids;
-    elm_buf_init(&b->symbols, t->alloc, SIZE_MAX / 2);
-    elm_buf_init(&b->heap, t->alloc, SIZE_MAX / 2);
+static symbol *symbols_of(elm_encoding *e) {
+    return (symbol *)(void *)e->symbols.data;
 }
 
-void elm_bpe_free(elm_bpe *b) {
-    elm_buf_free(&b->symbols);
-    elm_buf_free(&b->heap);
+/* ---- keys ---- */
+
+/* Scores sort the other way round: the order of the floats, reversed. */
+static uint32_t score_key(double score) {
+    float f = (float)score;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+    return bits == 0 ? NO_KEY - 1 : NO_KEY - bits;
 }
 
-static void emit(elm_bpe *b, int32_t id) {
-    elm_buf_append(b->ids, &id, sizeof id);
+/* Key of symbols `a` and `b`, which together are part[begin, end). */
+static uint32_t pair_key(const elm_tokenizer *t, elm_span part, int32_t a, int32_t b,
+                         uint32_t begin, uint32_t end) {
+    if (t->model == ELM_MODEL_BPE) return elm_tokenizer_rank(t, (uint32_t)a, (uint32_t)b);
+    int32_t id = elm_tokenizer_lookup(t, part.data + begin, end - begin);
+    return id < 0 ? NO_KEY : score_key(t->scores[id]);
 }
 
-/* ---- heap ---- */
-
-static bool before(const candidate *x, const candidate *y) {
-    return x->key < y->key || (x->key == y->key && x->left < y->left);
+/* The symbol that a pair becomes. By score it is known by its text, so the id is only looked up at
+ * the end. */
+static int32_t merged_id(const elm_tokenizer *t, uint32_t key) {
+    return t->model == ELM_MODEL_BPE ? (int32_t)t->merges[(size_t)key * 3 + 2] : 0;
 }
 
-static void heap_push(elm_buf *heap, const candidate *c) {
-    elm_buf_append(heap, c, sizeof *c);
+/* ---- symbols of a part ---- */
+
+typedef struct splitter {
+    elm_encoding *e;
+    int32_t n;
+    bool unk; /* an unknown character waits: the next one may fuse with it */
+    uint32_t unk_begin;
+} splitter;
+
+static void add(splitter *s, int32_t id, size_t begin) {
+    symbol x = {id, s->n - 1, s->n + 1, NO_KEY, (uint32_t)begin};
+    elm_buf_append(&s->e->symbols, &x, sizeof x);
+    s->n++;
+}
+
+static void add_waiting(splitter *s) {
+    if (s->unk) add(s, s->e->t->unk_id, s->unk_begin);
+    s->unk = false;
+}
+
+/* Bytes when there is a token for each, else the unknown token. Byte tokens overtake one that
+ * waits, as in Hugging Face's BPE. */
+static void add_unknown(splitter *s, elm_span part, size_t begin, size_t end) {
+    const elm_tokenizer *t = s->e->t;
+    bool bytes = (t->flags & ELM_TOK_BYTE_FALLBACK) != 0;
+    for (size_t i = begin; i < end && bytes; i++) bytes = t->byte_ids[part.data[i]] >= 0;
+    if (bytes) {
+        for (size_t i = begin; i < end; i++) add(s, t->byte_ids[part.data[i]], i);
+    } else if (t->unk_id != ELM_NO_TOKEN) {
+        if (s->unk && (t->flags & ELM_TOK_FUSE_UNK)) return;
+        add_waiting(s);
+        s->unk = true;
+        s->unk_begin = (uint32_t)begin;
+    }
+}
+
+/* Returns how many symbols there are. */
+static int32_t split(elm_encoding *e, elm_span part) {
+    const elm_tokenizer *t = e->t;
+    splitter s = {.e = e};
+    e->symbols.size = 0;
+    if (t->flags & ELM_TOK_BYTE_LEVEL) {
+        for (size_t i = 0; i < part.size; i++) {
+            int32_t id = t->byte_ids[part.data[i]];
+            if (id < 0) {
+                add_unknown(&s, part, i, i + 1);
+                continue;
+            }
+            add_waiting(&s);
+            add(&s, id, i);
+        }
+    } else {
+        uint32_t c;
+        for (size_t at = 0, n; at < part.size; at += n) {
+            n = elm_point_at(part, at, &c);
+            int32_t id = elm_tokenizer_lookup(t, part.data + at, n);
+            if (id < 0 && t->model == ELM_MODEL_BPE) {
+                add_unknown(&s, part, at, at + n);
+                continue;
+            }
+            add_waiting(&s);
+            add(&s, id, at);
+        }
+    }
+    add_waiting(&s);
+    if (e->symbols.status != ELM_OK || s.n == 0) return 0;
+    symbols_of(e)[s.n - 1].next = NONE;
+    return s.n;
+}
+
+/* ---- a heap of numbers, the smallest first ---- */
+
+static void sift_down(uint64_t *h, size_t n, size_t i) {
+    uint64_t x = h[i];
+    for (size_t child; (child = HEAP_FAN * i + 1) < n;) {
+        size_t end = child + HEAP_FAN < n ? child + HEAP_FAN : n, best = child;
+        for (size_t k = child + 1; k < end; k++) {
+            if (h[k] < h[best]) best = k;
+        }
+        if (h[best] >= x) break;
+        h[i] = h[best];
+        i = best;
+    }
+    h[i] = x;
+}
+
+static void heap_push(elm_buf *heap, uint64_t x) {
+    elm_buf_append(heap, &x, sizeof x);
     if (heap->status != ELM_OK) return;
-    candidate *h = (candidate *)(void *)heap->data;
-    for (size_t i = heap->size / sizeof *c - 1; i > 0;) {
-        size_t parent = (i - 1) / 2;
-        if (!before(&h[i], &h[parent])) return;
-        candidate t = h[i];
-        h[i] = h[parent];
-        h[parent] = t;
-        i = parent;
-    }
+    uint64_t *h = (uint64_t *)(void *)heap->data;
+    size_t i = heap->size / sizeof x - 1;
+    for (size_t up; i > 0 && h[up = (i - 1) / HEAP_FAN] > x; i = up) h[i] = h[up];
+    h[i] = x;
 }
 
-static candidate heap_pop(elm_buf *heap) {
-    candidate *h = (candidate *)(void *)heap->data, top = h[0];
-    size_t n = heap->size / sizeof *h - 1;
+static uint64_t heap_pop(elm_buf *heap) {
+    uint64_t *h = (uint64_t *)(void *)heap->data, top = h[0];
     heap->size -= sizeof *h;
+    size_t n = heap->size / sizeof *h;
     h[0] = h[n];
-    for (size_t i = 0, child; (child = 2 * i + 1) < n; i = child) {
-        if (child + 1 < n && before(&h[child + 1], &h[child])) child++;
-        if (!before(&h[child], &h[i])) break;
-        candidate t = h[i];
-        h[i] = h[child];
-        h[child] = t;
-    }
+    if (n > 0) sift_down(h, n, 0);
     return top;
 }
 
-/* ---- symbols ---- */
+/* ---- merging ---- */
 
-static symbol *symbols_of(elm_bpe *b) {
-    return (symbol *)(void *)b->symbols.data;
+static uint32_t end_of(const symbol *s, const symbol *x, elm_span part) {
+    return x->next == NONE ? (uint32_t)part.size : s[x->next].begin;
 }
 
-static void add_symbol(elm_bpe *b, int32_t id, size_t begin, size_t end) {
-    int32_t n = (int32_t)(b->symbols.size / sizeof(symbol));
-    symbol s = {id, n - 1, NONE, (uint32_t)begin, (uint32_t)end};
-    elm_buf_append(&b->symbols, &s, sizeof s);
-    if (n > 0 && b->symbols.status == ELM_OK) symbols_of(b)[n - 1].next = n;
+static void find_key(const elm_tokenizer *t, elm_span part, symbol *s, int32_t left) {
+    symbol *x = &s[left];
+    x->key = x->next == NONE
+                 ? NO_KEY
+                 : pair_key(t, part, x->id, s[x->next].id, x->begin, end_of(s, &s[x->next], part));
 }
 
-/* A character that the vocabulary does not have: its bytes, or the unknown token, which may swallow
- * its like. */
-static void add_unknown(elm_bpe *b, elm_span piece, size_t begin, size_t end) {
-    const elm_tokenizer *t = b->t;
-    bool bytes = (t->flags & ELM_TOK_BYTE_FALLBACK) != 0;
-    for (size_t i = begin; i < end && bytes; i++) bytes = t->byte_ids[piece.data[i]] >= 0;
-    for (size_t i = begin; i < end && bytes; i++)
-        add_symbol(b, t->byte_ids[piece.data[i]], i, i + 1);
-    if (bytes || t->unk_id == ELM_NO_TOKEN) return;
-    size_t n = b->symbols.size / sizeof(symbol);
-    symbol *last = n > 0 ? &symbols_of(b)[n - 1] : NULL;
-    if (last && last->id == t->unk_id && (t->flags & ELM_TOK_FUSE_UNK))
-        last->end = (uint32_t)end;
-    else
-        add_symbol(b, t->unk_id, begin, end);
+static void merge_large(elm_encoding *e, elm_span part, int32_t n) {
+    symbol *s = symbols_of(e);
+    elm_buf *heap = &e->heap;
+    heap->size = 0;
+    for (int32_t i = 0; i < n; i++) {
+        find_key(e->t, part, s, i);
+        uint64_t entry = (uint64_t)s[i].key << 32 | (uint32_t)i;
+        if (s[i].key != NO_KEY) elm_buf_append(heap, &entry, sizeof entry);
+    }
+    size_t entries = heap->size / sizeof(uint64_t);
+    for (size_t i = heap->status == ELM_OK ? entries / HEAP_FAN + 1 : 0; i-- > 0;) {
+        if (i < entries) sift_down((uint64_t *)(void *)heap->data, entries, i);
+    }
+    while (heap->size > 0 && heap->status == ELM_OK) {
+        uint64_t entry = heap_pop(heap);
+        int32_t left = (int32_t)(entry & UINT32_MAX);
+        symbol *x = &s[left];
+        if (x->key != entry >> 32) continue; /* stale; a symbol that is gone has no key */
+        symbol *y = &s[x->next];
+        x->id = merged_id(e->t, x->key);
+        x->next = y->next;
+        y->key = NO_KEY;
+        if (x->next != NONE) s[x->next].previous = left;
+        find_key(e->t, part, s, left);
+        if (x->key != NO_KEY) heap_push(heap, (uint64_t)x->key << 32 | (uint32_t)left);
+        if (x->previous == NONE) continue;
+        find_key(e->t, part, s, x->previous);
+        uint32_t key = s[x->previous].key;
+        if (key != NO_KEY) heap_push(heap, (uint64_t)key << 32 | (uint32_t)x->previous);
+    }
 }
 
-static void split(elm_bpe *b, elm_span piece) {
-    const elm_tokenizer *t = b->t;
-    b->symbols.size = 0;
-    if (t->flags & ELM_TOK_BYTE_LEVEL) {
-        for (size_t i = 0; i < piece.size; i++) {
-            int32_t id = t->byte_ids[piece.data[i]];
-            if (id >= 0)
-                add_symbol(b, id, i, i + 1);
-            else
-                add_unknown(b, piece, i, i + 1);
+/* Few symbols lie in arrays, and the best pair is looked for again and again. Returns how many are
+ * left. */
+static int32_t merge_small(elm_encoding *e, elm_span part, int32_t n) {
+    const elm_tokenizer *t = e->t;
+    symbol *s = symbols_of(e);
+    int32_t ids[SMALL_PART];
+    uint32_t keys[SMALL_PART], begins[SMALL_PART + 2];
+    for (int32_t i = 0; i < n; i++) {
+        ids[i] = s[i].id;
+        begins[i] = s[i].begin;
+    }
+    begins[n] = (uint32_t)part.size;
+    for (int32_t i = 0; i + 1 < n; i++)
+        keys[i] = pair_key(t, part, ids[i], ids[i + 1], begins[i], begins[i + 2]);
+    while (n > 1) {
+        int32_t best = 0;
+        for (int32_t i = 1; i + 1 < n; i++) best = keys[i] < keys[best] ? i : best;
+        if (keys[best] == NO_KEY) break;
+        ids[best] = merged_id(t, keys[best]);
+        n--;
+        for (int32_t i = best + 1; i < n; i++) {
+            ids[i] = ids[i + 1];
+            begins[i] = begins[i + 1];
         }
+        for (int32_t i = best; i + 1 < n; i++) keys[i] = keys[i + 1];
+        begins[n] = (uint32_t)part.size;
+        if (best + 1 < n)
+            keys[best] =
+                pair_key(t, part, ids[best], ids[best + 1], begins[best], begins[best + 2]);
+        if (best > 0)
+            keys[best - 1] =
+                pair_key(t, part, ids[best - 1], ids[best], begins[best - 1], begins[best + 1]);
+    }
+    for (int32_t i = 0; i < n; i++)
+        s[i] = (symbol){ids[i], i - 1, i + 1 < n ? i + 1 : NONE, NO_KEY, begins[i]};
+    return n;
+}
+
+/* ---- ids ---- */
+
+/* By score: what the text of a symbol is; a character that the vocabulary lacks becomes its bytes,
+ * or unknown. */
+static void emit_text(elm_encoding *e, elm_span text) {
+    const elm_tokenizer *t = e->t;
+    int32_t id = elm_tokenizer_lookup(t, text.data, text.size);
+    if (id >= 0) {
+        elm_encoding_emit(e, id);
         return;
     }
-    for (size_t at = 0; at < piece.size;) {
-        uint32_t c;
-        int n = elm_utf8_decode(elm_span_of(piece.data + at, piece.size - at), &c);
-        size_t end = at + (n > 0 ? (size_t)n : 1);
-        int32_t id = elm_tokenizer_lookup(t, piece.data + at, end - at);
-        /* A score-merging vocabulary starts from all characters; unknown ones fall back at the end.
-         */
-        if (id >= 0 || t->model == ELM_MODEL_SPM)
-            add_symbol(b, id, at, end);
-        else
-            add_unknown(b, piece, at, end);
-        at = end;
+    for (size_t i = 0; i < text.size; i++) {
+        id = t->byte_ids[text.data[i]];
+        if (id < 0) id = t->unk_id;
+        if (id >= 0) elm_encoding_emit(e, id);
     }
 }
 
-/* Scores as keys that sort the other way round: the order of the floats, reversed. */
-static uint64_t score_key(float score) {
-    uint32_t bits;
-    memcpy(&bits, &score, sizeof bits);
-    bits = bits & 0x80000000u ? ~bits : bits | 0x80000000u;
-    return UINT32_MAX - bits;
+static int32_t whole(const elm_tokenizer *t, elm_span piece) {
+    int32_t id = elm_tokenizer_lookup(t, piece.data, piece.size);
+    return id >= 0 && (t->token_flags[id] & ELM_TOKEN_WHOLE) ? id : ELM_NO_TOKEN;
 }
 
-static bool pair_of(elm_bpe *b, elm_span piece, const symbol *s, int32_t left, candidate *out) {
-    const elm_tokenizer *t = b->t;
-    const symbol *x = &s[left], *y = x->next == NONE ? NULL : &s[x->next];
-    if (!y) return false;
-    out->left = left;
-    out->a = x->id;
-    out->b = y->id;
-    if (t->model == ELM_MODEL_SPM) {
-        out->id = elm_tokenizer_lookup(t, piece.data + x->begin, y->end - x->begin);
-        if (out->id < 0) return false;
-        out->key = score_key(t->scores[out->id]);
-        /* Ids of unknown characters are all alike: the end tells stale from fresh. */
-        out->a = (int32_t)x->end;
-        out->b = (int32_t)y->end;
-        return true;
-    }
-    uint32_t rank, id;
-    if (x->id < 0 || y->id < 0 ||
-        !elm_tokenizer_merge(t, (uint32_t)x->id, (uint32_t)y->id, &rank, &id))
-        return false;
-    out->key = rank;
-    out->id = (int32_t)id;
-    return true;
-}
-
-static bool is_stale(const elm_bpe *b, const symbol *s, const candidate *c) {
-    const symbol *x = &s[c->left];
-    if (x->begin == x->end || x->next == NONE) return true;
-    const symbol *y = &s[x->next];
-    if (b->t->model == ELM_MODEL_SPM) return (int32_t)x->end != c->a || (int32_t)y->end != c->b;
-    return x->id != c->a || y->id != c->b;
-}
-
-static void join(symbol *s, int32_t left, int32_t id) {
-    symbol *x = &s[left], *y = &s[x->next];
-    x->id = id;
-    x->end = y->end;
-    x->next = y->next;
-    if (y->next != NONE) s[y->next].previous = left;
-    y->begin = y->end; /* gone */
-}
-
-/* Few symbols: look for the best pair again and again, without a heap. */
-static void merge_small(elm_bpe *b, elm_span piece) {
-    symbol *s = symbols_of(b);
-    size_t n = b->symbols.size / sizeof *s;
-    candidate pairs[SMALL_PIECE];
-    bool valid[SMALL_PIECE];
-    for (size_t i = 0; i < n; i++) valid[i] = pair_of(b, piece, s, (int32_t)i, &pairs[i]);
-    for (;;) {
-        const candidate *best = NULL;
-        for (int32_t i = 0; i != NONE; i = s[i].next) {
-            if (valid[i] && (!best || before(&pairs[i], best))) best = &pairs[i];
-        }
-        if (!best) return;
-        int32_t left = best->left;
-        join(s, left, best->id);
-        valid[left] = pair_of(b, piece, s, left, &pairs[left]);
-        int32_t previous = s[left].previous;
-        if (previous != NONE) valid[previous] = pair_of(b, piece, s, previous, &pairs[previous]);
-    }
-}
-
-static void merge_large(elm_bpe *b, elm_span piece) {
-    symbol *s = symbols_of(b);
-    size_t n = b->symbols.size / sizeof *s;
-    candidate c;
-    b->heap.size = 0;
-    for (size_t i = 0; i + 1 < n; i++) {
-        if (pair_of(b, piece, s, (int32_t)i, &c)) heap_push(&b->heap, &c);
-    }
-    while (b->heap.size > 0 && b->heap.status == ELM_OK) {
-        candidate best = heap_pop(&b->heap);
-        if (is_stale(b, s, &best)) continue;
-        join(s, best.left, best.id);
-        if (pair_of(b, piece, s, best.left, &c)) heap_push(&b->heap, &c);
-        int32_t previous = s[best.left].previous;
-        if (previous != NONE && pair_of(b, piece, s, previous, &c)) heap_push(&b->heap, &c);
-    }
-}
-
-/* Characters that no merge took and that the vocabulary lacks: bytes, or unknown. */
-static void emit_fallback(elm_bpe *b, elm_span piece, const symbol *x) {
-    const elm_tokenizer *t = b->t;
-    for (uint32_t i = x->begin; i < x->end; i++) {
-        int32_t id = t->byte_ids[piece.data[i]];
-        if (id >= 0) {
-            emit(b, id);
-        } else if (t->unk_id != ELM_NO_TOKEN) {
-            emit(b, t->unk_id);
-            return;
-        }
-    }
-}
-
-void elm_bpe_piece(elm_bpe *b, elm_span piece) {
-    const elm_tokenizer *t = b->t;
-    if (t->flags & ELM_TOK_IGNORE_MERGES) {
-        int32_t whole = elm_tokenizer_lookup(t, piece.data, piece.size);
-        if (whole >= 0) {
-            emit(b, whole);
-            return;
-        }
-    }
-    split(b, piece);
-    if (b->symbols.status != ELM_OK || b->symbols.size == 0) return;
-    if (b->symbols.size / sizeof(symbol) <= SMALL_PIECE)
-        merge_small(b, piece);
+static void encode_part(elm_encoding *e, elm_span part) {
+    int32_t n = split(e, part);
+    if (n == 0) return;
+    if (n <= SMALL_PART)
+        merge_small(e, part, n);
     else
-        merge_large(b, piece);
-    const symbol *s = symbols_of(b);
+        merge_large(e, part, n);
+    if (e->heap.status != ELM_OK) return;
+    const symbol *s = symbols_of(e);
     for (int32_t i = 0; i != NONE; i = s[i].next) {
-        if (s[i].id >= 0)
-            emit(b, s[i].id);
+        if (e->t->model == ELM_MODEL_BPE)
+            elm_encoding_emit(e, s[i].id);
         else
-            emit_fallback(b, piece, &s[i]);
+            emit_text(e, elm_span_of(part.data + s[i].begin, end_of(s, &s[i], part) - s[i].begin));
+    }
+}
+
+/* The next place behind `at` where a piece may be cut. */
+static size_t next_cut(const elm_tokenizer *t, elm_span piece, size_t at) {
+    uint32_t a, b;
+    if (!t->joins) return piece.size;
+    if (t->flags & ELM_TOK_BYTE_LEVEL) {
+        for (at++; at < piece.size && elm_tokenizer_joins(t, piece.data[at - 1], piece.data[at]);)
+            at++;
+        return at;
+    }
+    for (at += elm_point_at(piece, at, &a); at < piece.size; a = b) {
+        size_t n = elm_point_at(piece, at, &b);
+        if (!elm_tokenizer_joins(t, a, b)) break;
+        at += n;
+    }
+    return at;
+}
+
+void elm_bpe_encode(elm_encoding *e, elm_span piece) {
+    int32_t id = whole(e->t, piece);
+    if (id >= 0) {
+        elm_encoding_emit(e, id);
+        return;
+    }
+    for (size_t begin = 0, end; begin < piece.size; begin = end) {
+        end = next_cut(e->t, piece, begin);
+        elm_span part = elm_span_of(piece.data + begin, end - begin);
+        id = part.size < piece.size ? whole(e->t, part) : ELM_NO_TOKEN;
+        if (id >= 0)
+            elm_encoding_emit(e, id);
+        else
+            encode_part(e, part);
     }
 }

@@ -1,105 +1,166 @@
 /* matcher.c - running pattern programs; text. */
 #include "text/matcher.h"
 
-#include "base/utf8.h"
-#include "text/unicode.h"
+#include "text/points.h"
 
-enum { MAX_ITEMS_DEEP = 64 };
+#define NO_MATCH SIZE_MAX
 
-typedef struct matching {
-    const elm_tokenizer *t;
-    elm_span text;
-} matching;
-
-static bool in_class(const matching *m, const elm_disk_item *item, uint32_t c) {
-    bool in = false;
-    const uint32_t *range = m->t->ranges + (size_t)item->first_range * 2;
-    for (uint32_t i = 0; i < item->n_ranges && !in; i++)
-        in = c >= range[2 * i] && c <= range[2 * i + 1];
-    if (!in && (item->flags & (ELM_CLASS_SPACE | ELM_CLASS_NOT_SPACE))) {
-        bool space = elm_unicode_is_space(c);
-        in = ((item->flags & ELM_CLASS_SPACE) && space) ||
-             ((item->flags & ELM_CLASS_NOT_SPACE) && !space);
+/* Whether a code point is of a class; `hint` is a range that it was found in before. */
+static inline bool in_class(const elm_tokenizer *t, const elm_disk_class *class, uint32_t c,
+                            uint32_t *hint) {
+    if (c < 128) return class->ascii[c >> 5] >> (c & 31) & 1;
+    const uint32_t *r = t->ranges + (size_t) class->first_range * 2;
+    uint32_t low = 0, high = class->n_ranges;
+    if (*hint < high && c >= r[*hint * 2] && c <= r[*hint * 2 + 1]) return true;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (c < r[middle * 2]) {
+            high = middle;
+        } else if (c > r[middle * 2 + 1]) {
+            low = middle + 1;
+        } else {
+            *hint = middle;
+            return true;
+        }
     }
-    if (!in && item->categories) in = item->categories >> elm_unicode_category(c) & 1;
-    return in != ((item->flags & ELM_CLASS_NEGATED) != 0);
+    return false;
 }
 
 /* Length of the code point at `at` when it is of the class, else 0. */
-static size_t step(const matching *m, const elm_disk_item *item, size_t at) {
+static inline size_t step(const elm_matches *m, const elm_disk_class *class, size_t at,
+                          uint32_t *hint) {
     uint32_t c;
     if (at >= m->text.size) return 0;
-    int n = elm_utf8_decode(elm_span_of(m->text.data + at, m->text.size - at), &c);
-    return n > 0 && in_class(m, item, c) ? (size_t)n : 0;
+    size_t n = elm_point_at(m->text, at, &c);
+    return in_class(m->t, class, c, hint) ? n : 0;
 }
 
-static size_t step_back(const matching *m, size_t at) {
-    do at--;
-    while ((m->text.data[at] & 0xc0) == 0x80);
-    return at;
+static bool burn(const elm_matches *m, uint64_t n) {
+    *m->fuel = *m->fuel > n ? *m->fuel - n : 0;
+    return *m->fuel > 0;
 }
 
-static int64_t run(const matching *m, const elm_disk_item *item, size_t at, uint32_t depth);
+static size_t run(const elm_matches *m, const elm_disk_item *item, size_t at);
 
-static int64_t greedy(const matching *m, const elm_disk_item *item, size_t at, uint32_t depth) {
+static size_t greedy(const elm_matches *m, const elm_disk_item *item, size_t at) {
+    const elm_disk_class *class = &m->t->classes[item->class];
     size_t end = at, least = at;
-    uint32_t n = 0;
-    for (size_t k; n < item->max && (k = step(m, item, end)) > 0; n++) {
+    uint32_t n = 0, hint = 0;
+    for (size_t k; n < item->max && (k = step(m, class, end, &hint)) > 0; n++) {
         end += k;
         if (n + 1 == item->min) least = end;
     }
-    if (n < item->min) return -1;
-    if (item->min == 0) least = at;
-    if (item->kind == ELM_ITEM_POSSESSIVE) return run(m, item + 1, end, depth);
-    /* The last item takes all it can: nothing behind it can ask for less. */
-    for (;; end = step_back(m, end)) {
-        int64_t found = run(m, item + 1, end, depth);
-        if (found >= 0 || end <= least) return found;
+    if (n < item->min || !burn(m, (uint64_t)n + 1)) return NO_MATCH;
+    if (item->kind == ELM_ITEM_POSSESSIVE) return run(m, item + 1, end);
+    for (;; end = elm_point_before(m->text, end)) {
+        size_t found = run(m, item + 1, end);
+        if (found != NO_MATCH || end <= least) return found;
     }
 }
 
-static int64_t lazy(const matching *m, const elm_disk_item *item, size_t at, uint32_t depth) {
-    size_t end = at;
+static size_t lazy(const elm_matches *m, const elm_disk_item *item, size_t at) {
+    const elm_disk_class *class = &m->t->classes[item->class];
+    uint32_t hint = 0;
     for (uint32_t n = 0;; n++) {
         if (n >= item->min) {
-            int64_t found = run(m, item + 1, end, depth);
-            if (found >= 0) return found;
+            size_t found = run(m, item + 1, at);
+            if (found != NO_MATCH) return found;
         }
-        size_t k = n < item->max ? step(m, item, end) : 0;
-        if (k == 0) return -1;
-        end += k;
+        size_t k = n < item->max && burn(m, 1) ? step(m, class, at, &hint) : 0;
+        if (k == 0) return NO_MATCH;
+        at += k;
     }
 }
 
-/* The end of the match of the items from `item` to the end of their alternative, or -1. */
-static int64_t run(const matching *m, const elm_disk_item *item, size_t at, uint32_t depth) {
-    if (depth >= MAX_ITEMS_DEEP) return -1;
+static bool holds(const elm_matches *m, const elm_disk_item *item, size_t at) {
+    elm_span s = m->text;
+    uint32_t hint = 0;
     switch (item->kind) {
-    case ELM_ITEM_GREEDY:
-    case ELM_ITEM_POSSESSIVE:
-        return greedy(m, item, at, depth + 1);
-    case ELM_ITEM_LAZY:
-        return lazy(m, item, at, depth + 1);
     case ELM_ITEM_LOOKAHEAD:
-        return step(m, item, at) > 0 ? run(m, item + 1, at, depth + 1) : -1;
+        return step(m, &m->t->classes[item->class], at, &hint) > 0;
     case ELM_ITEM_NOT_LOOKAHEAD:
-        return step(m, item, at) == 0 ? run(m, item + 1, at, depth + 1) : -1;
-    case ELM_ITEM_TEXT_END:
-        return at == m->text.size ? run(m, item + 1, at, depth + 1) : -1;
+        return step(m, &m->t->classes[item->class], at, &hint) == 0;
+    case ELM_ITEM_LINE_START:
+        return at == 0 || (s.data[at - 1] == '\n' && at < s.size);
+    case ELM_ITEM_LINE_END:
+        return at == s.size || s.data[at] == '\n';
     case ELM_ITEM_TEXT_START:
-        return at == 0 ? run(m, item + 1, at, depth + 1) : -1;
+        return at == 0;
+    case ELM_ITEM_TEXT_END:
+        return at == s.size;
     default:
-        return (int64_t)at;
+        return at == s.size || (at + 1 == s.size && s.data[at] == '\n'); /* last line's end */
     }
 }
 
-int64_t elm_match(const elm_tokenizer *t, uint32_t first_item, elm_span text, size_t at) {
-    matching m = {t, text};
-    const elm_disk_item *item = t->items + first_item;
-    while (item->kind == ELM_ITEM_ALTERNATIVE) {
-        int64_t end = run(&m, item + 1, at, 0);
-        if (end >= 0) return end - (int64_t)at;
-        for (item++; item->kind != ELM_ITEM_ALTERNATIVE && item->kind != ELM_ITEM_END;) item++;
+/* The end of the match of the items from `item` to the end of their alternative. */
+static size_t run(const elm_matches *m, const elm_disk_item *item, size_t at) {
+    for (;; item++) {
+        switch (item->kind) {
+        case ELM_ITEM_END:
+        case ELM_ITEM_ALTERNATIVE:
+            return at;
+        case ELM_ITEM_GREEDY:
+        case ELM_ITEM_POSSESSIVE:
+            if (item->min == 1 && item->max == 1) { /* nothing to give back: no recursion */
+                uint32_t hint = 0;
+                size_t k = burn(m, 1) ? step(m, &m->t->classes[item->class], at, &hint) : 0;
+                if (k == 0) return NO_MATCH;
+                at += k;
+                break;
+            }
+            return greedy(m, item, at);
+        case ELM_ITEM_LAZY:
+            return lazy(m, item, at);
+        case ELM_ITEM_JUMP:
+            item = m->t->items + item->target - 1;
+            break;
+        case ELM_ITEM_SPLIT:
+        case ELM_ITEM_SPLIT_LAZY: {
+            const elm_disk_item *first = item + 1, *second = m->t->items + item->target;
+            bool swap = item->kind == ELM_ITEM_SPLIT_LAZY;
+            size_t found = burn(m, 1) ? run(m, swap ? second : first, at) : NO_MATCH;
+            if (found != NO_MATCH) return found;
+            item = (swap ? first : second) - 1;
+            break;
+        }
+        default:
+            if (!holds(m, item, at)) return NO_MATCH;
+            break;
+        }
     }
-    return -1;
+}
+
+/* The end of the match that begins at `at`. */
+static size_t match_at(const elm_matches *m, size_t at) {
+    const elm_disk_item *item = m->t->items + m->program;
+    uint32_t c = at < m->text.size ? m->text.data[at] : 128;
+    while (item->kind == ELM_ITEM_ALTERNATIVE) {
+        bool may =
+            c < 128 ? item->first[c >> 5] >> (c & 31) & 1 : (item->flags & ELM_ALT_NOT_ASCII) != 0;
+        size_t end = may ? run(m, item + 1, at) : NO_MATCH;
+        if (end != NO_MATCH) return end;
+        item = m->t->items + item->target;
+    }
+    return NO_MATCH;
+}
+
+elm_matches elm_matches_of(const elm_tokenizer *t, uint32_t program, elm_span text,
+                           uint64_t *fuel) {
+    elm_matches m = {t, program, text, 0, NO_MATCH, fuel};
+    return m;
+}
+
+bool elm_matches_next(elm_matches *m, size_t *begin, size_t *end) {
+    while (m->at <= m->text.size && burn(m, 1)) {
+        size_t at = m->at, found = match_at(m, at);
+        uint32_t c;
+        m->at += at < m->text.size ? elm_point_at(m->text, at, &c) : 1;
+        if (found == NO_MATCH || (found == at && m->last_end == at)) continue;
+        *begin = at;
+        *end = m->last_end = found;
+        m->at = found;
+        return true;
+    }
+    return false;
 }

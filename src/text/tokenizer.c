@@ -1,182 +1,178 @@
-/* tokenizer.c - opening a TOKENIZER blob: bounds of every table and index, checked once; text. */
-#include "base/checked.h"
-#include "base/hash.h"
-#include "text/matcher.h"
+/* tokenizer.c - the encode call from end to end, and questions about ids; text. */
+#include "base/utf8.h"
+#include "text/added_tokens.h"
+#include "text/encoding.h"
+#include "text/normalize.h"
+#include "text/pretokenize.h"
 
-#include <string.h>
+enum { FUEL_LEAST = 1 << 16, FUEL_PER_BYTE = 512 }; /* steps of the pattern programs */
 
-static elm_status bad(const char *what, elm_error *err) {
-    return elm_fail(err, ELM_MALFORMED, "tokenizer section: %s", what);
+typedef struct source {
+    elm_span text;
+    const elm_parts *parts; /* NULL: all of one origin */
+    elm_part_origin origin;
+    const uint8_t *marks; /* per byte; NULL: not needed, or nothing is the template's */
+} source;
+
+/* A segment between raw added tokens: [begin, end) of the text. */
+static void encode_segment(elm_encoding *e, const source *s, size_t begin, size_t end) {
+    if (begin >= end) return;
+    elm_marked segment = {elm_span_of(s->text.data + begin, end - begin),
+                          s->marks ? s->marks + begin : NULL};
+    segment = elm_normalize(e, segment);
+    elm_added_scan scan = elm_added_scan_of(e->t, true, segment.text);
+    scan.all_template = !s->parts && s->origin == ELM_PART_TEMPLATE;
+    scan.marks = segment.marks;
+    for (elm_added_part part = {0, 0, 0}; part.id != ELM_NO_TOKEN;) {
+        part = elm_added_scan_next(&scan);
+        elm_pretokenize(e, elm_span_of(segment.text.data + part.begin, part.end - part.begin),
+                        begin == 0 && part.begin == 0);
+        if (part.id != ELM_NO_TOKEN) elm_encoding_emit(e, part.id);
+    }
 }
 
-typedef struct opening {
-    elm_span blob;
-    const elm_disk_tokenizer *head;
-    bool ok;
-} opening;
-
-/* Table number `index` as `count` elements of `size` bytes; NULL (and ok = false) when it does not
- * fit. */
-static const void *table(opening *o, int index, size_t size, uint32_t *count) {
-    const elm_disk_table *tab = &o->head->tables[index];
-    uint64_t bytes = (uint64_t)tab->count * size;
-    if (tab->offset % 8 != 0 || !elm_range_inside(tab->offset, bytes, o->blob.size)) {
-        o->ok = false;
-        return NULL;
+static void encode(elm_encoding *e, const source *s) {
+    elm_added_scan scan = elm_added_scan_of(e->t, false, s->text);
+    scan.parts = s->parts;
+    scan.all_template = !s->parts && s->origin == ELM_PART_TEMPLATE;
+    for (elm_added_part part = {0, 0, 0}; part.id != ELM_NO_TOKEN;) {
+        part = elm_added_scan_next(&scan);
+        encode_segment(e, s, part.begin, part.end);
+        if (part.id != ELM_NO_TOKEN) elm_encoding_emit(e, part.id);
     }
-    *count = tab->count;
-    return o->blob.data + tab->offset;
 }
 
-static bool power_of_two(uint32_t n) {
-    return n > 0 && (n & (n - 1)) == 0;
+static void mark_parts(const source *s, elm_buf *marks) {
+    if (!elm_buf_reserve(marks, s->text.size)) return;
+    for (size_t i = 0; i < elm_parts_count(s->parts); i++) {
+        const elm_part *p = elm_parts_at(s->parts, i);
+        uint8_t mark = p->origin == ELM_PART_TEMPLATE;
+        while (marks->size < p->end && marks->size < s->text.size) elm_buf_u8(marks, mark);
+    }
+    while (marks->size < s->text.size) elm_buf_u8(marks, 0);
 }
 
-static elm_status bind_tables(elm_tokenizer *t, opening *o, elm_error *err) {
-    uint32_t n_offsets = 0, n_spellings = 0, n_flags = 0, n_lookup = 0, n_slots = 0, n_scores = 0,
-             n_bytes = 0;
-    uint32_t n_lengths = 0, n_items = 0, n_ranges = 0, n_texts = 0;
-    t->spelling_offsets = table(o, ELM_TAB_SPELLING_OFFSETS, 4, &n_offsets);
-    t->spellings = table(o, ELM_TAB_SPELLINGS, 1, &n_spellings);
-    t->token_flags = table(o, ELM_TAB_FLAGS, 1, &n_flags);
-    t->lookup = table(o, ELM_TAB_LOOKUP, 4, &n_lookup);
-    t->merges = table(o, ELM_TAB_MERGES, 12, &t->n_merges);
-    t->merge_slots = table(o, ELM_TAB_MERGE_SLOTS, 4, &n_slots);
-    t->scores = table(o, ELM_TAB_SCORES, 4, &n_scores);
-    t->byte_ids = table(o, ELM_TAB_BYTE_IDS, 4, &n_bytes);
-    t->added_lengths = table(o, ELM_TAB_ADDED_LENGTHS, 32, &n_lengths);
-    t->steps = table(o, ELM_TAB_STEPS, sizeof *t->steps, &t->n_steps);
-    t->items = table(o, ELM_TAB_ITEMS, sizeof *t->items, &n_items);
-    t->ranges = table(o, ELM_TAB_RANGES, 8, &n_ranges);
-    t->prefix = table(o, ELM_TAB_PREFIX, 4, &t->n_prefix);
-    t->suffix = table(o, ELM_TAB_SUFFIX, 4, &t->n_suffix);
-    t->texts = table(o, ELM_TAB_TEXTS, 1, &n_texts);
-    if (!o->ok || t->n_ids < 1 || t->n_ids > ELM_TOKENIZER_MAX_IDS || n_offsets != t->n_ids + 1 ||
-        n_flags != t->n_ids || !power_of_two(n_lookup) || n_bytes != 256 || n_lengths != 256 ||
-        t->n_merges > ELM_TOKENIZER_MAX_MERGES || (t->n_merges > 0 && !power_of_two(n_slots)) ||
-        t->n_steps > ELM_MAX_STEPS || t->n_prefix > 16 || t->n_suffix > 16 ||
-        (t->model == ELM_MODEL_SPM && n_scores != t->n_ids)) {
-        return bad("a table does not fit", err);
+void elm_encoding_init(elm_encoding *e, const elm_tokenizer *t, elm_buf *ids, size_t text_bytes) {
+    size_t most = SIZE_MAX / 16;
+    memset(e, 0, sizeof *e);
+    e->t = t;
+    e->ids = ids;
+    e->fuel = FUEL_LEAST + (uint64_t)FUEL_PER_BYTE * text_bytes;
+    for (int i = 0; i < 2; i++) {
+        elm_buf_init(&e->normal[i].text, t->alloc, most);
+        elm_buf_init(&e->normal[i].marks, t->alloc, most);
     }
-    t->lookup_mask = n_lookup - 1;
-    t->merge_mask = n_slots - 1;
-    for (uint32_t i = 0; i < t->n_ids; i++) {
-        if (t->spelling_offsets[i] > t->spelling_offsets[i + 1])
-            return bad("spellings overlap", err);
-    }
-    if (t->spelling_offsets[t->n_ids] > n_spellings) return bad("spellings lie outside", err);
-    for (uint32_t i = 0; i < t->n_merges; i++) {
-        if (t->merges[(size_t)i * 3 + 2] >= t->n_ids) return bad("a merge gives no token", err);
-    }
-    for (int i = 0; i < 256; i++) {
-        if (t->byte_ids[i] < -1 || t->byte_ids[i] >= (int32_t)t->n_ids)
-            return bad("a byte has no token", err);
-    }
-    for (uint32_t i = 0; i < t->n_prefix; i++) {
-        if (t->prefix[i] < 0 || t->prefix[i] >= (int32_t)t->n_ids)
-            return bad("a prefix is no token", err);
-    }
-    for (uint32_t i = 0; i < t->n_suffix; i++) {
-        if (t->suffix[i] < 0 || t->suffix[i] >= (int32_t)t->n_ids)
-            return bad("a suffix is no token", err);
-    }
-    if (t->unk_id < -1 || t->unk_id >= (int32_t)t->n_ids)
-        return bad("the unknown token is none", err);
-    /* Every program must end before the table does, whatever item it is entered at. */
-    if (n_items > ELM_MAX_PATTERN_ITEMS ||
-        (n_items > 0 && t->items[n_items - 1].kind != ELM_ITEM_END)) {
-        return bad("a pattern has no end", err);
-    }
-    for (uint32_t i = 0; i < n_items; i++) {
-        const elm_disk_item *item = &t->items[i];
-        if (item->kind >= ELM_N_ITEM_KINDS ||
-            !elm_range_inside(item->first_range, item->n_ranges, n_ranges)) {
-            return bad("a pattern item does not fit", err);
-        }
-    }
-    for (uint32_t i = 0; i < t->n_steps; i++) {
-        const elm_disk_step *s = &t->steps[i];
-        if (!elm_range_inside(s->text, s->text_bytes, n_texts) ||
-            !elm_range_inside(s->text2, s->text2_bytes, n_texts) ||
-            (s->kind == ELM_STEP_SPLIT && (s->a >= n_items || s->b >= ELM_N_SPLITS)) ||
-            ((s->kind == ELM_STEP_REPLACE || s->kind == ELM_STEP_DECODE_REPLACE) &&
-             s->text_bytes == 0)) {
-            return bad("a step does not fit", err);
-        }
-        if (s->kind == ELM_STEP_DECODE_STRIP_LEFT) t->strip_left = s->a;
-    }
-    return ELM_OK;
+    elm_buf_init(&e->unicode.points, t->alloc, most);
+    elm_buf_init(&e->unicode.scratch, t->alloc, most);
+    for (int i = 0; i < ELM_MAX_STEPS; i++) elm_buf_init(&e->pieces[i], t->alloc, most);
+    elm_buf_init(&e->symbols, t->alloc, most);
+    elm_buf_init(&e->heap, t->alloc, most);
 }
 
-elm_status elm_tokenizer_open(const elm_allocator *alloc, elm_span blob, elm_tokenizer **out,
-                              elm_error *err) {
-    elm_tokenizer *t = NULL;
-    *out = NULL;
-    if (blob.size < sizeof(elm_disk_tokenizer) || memcmp(blob.data, "ELMTOK\0\0", 8) != 0) {
-        return bad("it is too short, or has no magic", err);
+elm_status elm_encoding_finish(elm_encoding *e, elm_error *err) {
+    elm_status status = elm_buf_check(e->ids, "the ids", err);
+    elm_buf *scratch[] = {
+        &e->normal[0].text, &e->normal[0].marks, &e->normal[1].text, &e->normal[1].marks,
+        &e->unicode.points, &e->unicode.scratch, &e->symbols,        &e->heap};
+    for (size_t i = 0; i < sizeof scratch / sizeof scratch[0] + ELM_MAX_STEPS; i++) {
+        size_t n = sizeof scratch / sizeof scratch[0];
+        elm_buf *buf = i < n ? scratch[i] : &e->pieces[i - n];
+        if (status == ELM_OK) status = elm_buf_check(buf, "the tokenizer's scratch memory", err);
+        elm_buf_free(buf);
     }
-    opening o = {blob, (const elm_disk_tokenizer *)(const void *)blob.data, true};
-    if (o.head->version != ELM_TOKENIZER_VERSION) {
-        return elm_fail(err, ELM_UNSUPPORTED,
-                        "the tokenizer section has version %u; this program reads %d",
-                        o.head->version, ELM_TOKENIZER_VERSION);
+    if (status == ELM_OK && e->fuel == 0) {
+        status = elm_fail(err, ELM_LIMIT, "a pattern of the tokenizer takes too long on this text");
     }
-    if (o.head->model > ELM_MODEL_SPM) return bad("an unknown model", err);
-    ELM_TRY(elm_alloc(alloc, sizeof *t, "a tokenizer", &t, err));
-    t->alloc = alloc;
-    t->model = o.head->model;
-    t->flags = o.head->flags;
-    t->n_ids = o.head->n_ids;
-    t->unk_id = o.head->unk_id;
-    elm_status status = bind_tables(t, &o, err);
-    if (status != ELM_OK) {
-        elm_tokenizer_close(t);
-        return status;
-    }
-    for (uint32_t i = 0; i < t->n_ids; i++) {
-        if ((t->token_flags[i] & (ELM_TOKEN_ADDED | ELM_TOKEN_NORMALIZED)) ==
-            (ELM_TOKEN_ADDED | ELM_TOKEN_NORMALIZED)) {
-            t->has_normalized_added = true;
-        }
-    }
-    *out = t;
-    return ELM_OK;
+    return status;
 }
 
-void elm_tokenizer_close(elm_tokenizer *t) {
-    if (t) elm_free(t->alloc, t, sizeof *t);
+static elm_status run(const elm_tokenizer *t, source *s, bool add_special, elm_buf *ids,
+                      elm_error *err) {
+    elm_encoding e;
+    elm_buf marks;
+    if (s->text.size > ELM_MAX_TEXT_BYTES) {
+        return elm_fail(err, ELM_LIMIT, "a text of %zu bytes; at most %d", s->text.size,
+                        ELM_MAX_TEXT_BYTES);
+    }
+    size_t valid = elm_utf8_valid_prefix(s->text);
+    if (valid != s->text.size) {
+        return elm_fail(err, ELM_MALFORMED, "the text is not UTF-8 at byte %zu (0x%02x)", valid,
+                        s->text.data[valid]);
+    }
+    elm_buf_init(&marks, t->alloc, ELM_MAX_TEXT_BYTES);
+    if (s->parts && t->marks_needed) {
+        mark_parts(s, &marks);
+        if (marks.status == ELM_OK) s->marks = marks.data;
+    }
+    elm_status status = elm_buf_check(&marks, "marks of the text", err);
+    if (status == ELM_OK) {
+        elm_encoding_init(&e, t, ids, s->text.size);
+        for (uint32_t i = 0; add_special && i < t->n_prefix; i++)
+            elm_encoding_emit(&e, t->prefix[i]);
+        encode(&e, s);
+        for (uint32_t i = 0; add_special && i < t->n_suffix; i++)
+            elm_encoding_emit(&e, t->suffix[i]);
+        status = elm_encoding_finish(&e, err);
+    }
+    elm_buf_free(&marks);
+    return status;
 }
+
+elm_status elm_tokenizer_encode(const elm_tokenizer *t, const elm_parts *parts, bool add_special,
+                                elm_buf *ids, elm_error *err) {
+    source s = {.text = elm_buf_span(&parts->text), .parts = parts};
+    return run(t, &s, add_special, ids, err);
+}
+
+elm_status elm_tokenizer_encode_text(const elm_tokenizer *t, elm_span text, elm_part_origin origin,
+                                     bool add_special, elm_buf *ids, elm_error *err) {
+    source s = {.text = text, .origin = origin};
+    return run(t, &s, add_special, ids, err);
+}
+
+/* ---- ids ---- */
 
 void elm_tokenizer_get_info(const elm_tokenizer *t, elm_tokenizer_info *out) {
+    static const char *const kinds[ELM_N_MODELS] = {"bpe", "spm", "unigram"};
     out->n_ids = t->n_ids;
     out->bos_id = t->n_prefix > 0 ? t->prefix[0] : ELM_NO_TOKEN;
     out->eos_id = t->n_suffix > 0 ? t->suffix[0] : ELM_NO_TOKEN;
     out->unk_id = t->unk_id;
-    out->kind = t->model == ELM_MODEL_SPM ? "spm" : "bpe";
+    out->kind = kinds[t->model];
 }
 
 elm_span elm_tokenizer_spelling(const elm_tokenizer *t, int32_t id) {
     if (id < 0 || (uint32_t)id >= t->n_ids) return elm_span_of(NULL, 0);
-    uint32_t begin = t->spelling_offsets[id];
-    return elm_span_of(t->spellings + begin, t->spelling_offsets[id + 1] - begin);
+    uint32_t begin = t->spelling_offsets[id], end = t->spelling_offsets[id + 1];
+    if (begin > end || end > t->n_spellings) return elm_span_of(NULL, 0);
+    return elm_span_of(t->spellings + begin, end - begin);
 }
 
 bool elm_tokenizer_is_special(const elm_tokenizer *t, int32_t id) {
     return id >= 0 && (uint32_t)id < t->n_ids && (t->token_flags[id] & ELM_TOKEN_SPECIAL) != 0;
 }
 
-int32_t elm_tokenizer_lookup(const elm_tokenizer *t, const uint8_t *text, size_t size) {
-    uint32_t slot = (uint32_t)elm_fnv1a(text, size) & t->lookup_mask;
-    for (uint32_t probes = 0; probes <= t->lookup_mask; probes++) {
-        uint32_t index = t->lookup[slot];
-        if (index == 0 || index > t->n_ids) return ELM_NO_TOKEN;
-        elm_span s = elm_tokenizer_spelling(t, (int32_t)(index - 1));
-        if (s.size == size && memcmp(s.data, text, size) == 0) return (int32_t)(index - 1);
-        slot = (slot + 1) & t->lookup_mask;
+/* An added token with exactly this content. */
+static int32_t find_added(const elm_trie *trie, elm_span text) {
+    uint32_t node = 0;
+    if (trie->n_nodes == 0 || text.size == 0) return ELM_NO_TOKEN;
+    for (size_t i = 0; i < text.size; i++) {
+        node = elm_trie_step(trie, node, text.data[i]);
+        if (node == 0) return ELM_NO_TOKEN;
     }
-    return ELM_NO_TOKEN;
+    return trie->values[node];
 }
 
 int32_t elm_tokenizer_find(const elm_tokenizer *t, elm_span text) {
+    const elm_trie *tries[] = {&t->added, &t->added_normalized};
+    for (int i = 0; i < 2; i++) {
+        int32_t id = find_added(tries[i], text);
+        if (id >= 0 && elm_span_equal(elm_tokenizer_spelling(t, id), text)) return id;
+    }
+    /* Normalised, a token may be spelled otherwise than its content. */
+    for (uint32_t i = 0; t->added_normalized.n_nodes > 0 && i < t->n_ids; i++) {
+        bool added = (t->token_flags[i] & ELM_TOKEN_ADDED) != 0;
+        if (added && elm_span_equal(elm_tokenizer_spelling(t, (int32_t)i), text)) return (int32_t)i;
+    }
     return elm_tokenizer_lookup(t, text.data, text.size);
 }

@@ -2,7 +2,7 @@
  *
  * The general pipeline of Hugging Face tokenizers: added tokens, normalizer, pre-tokenizer, model
  * (BPE by ranks, BPE by scores as SentencePiece merges, Unigram), post-processor, decoder. Which
- * steps run is data in the blob (layout: docs/elm-format.md, section TOKENIZER); no branch on a
+ * steps run is data in the blob (layout: docs/elm-format-tokenizer.md); no branch on a
  * family's name. Opening parses nothing: it checks the tables' bounds and keeps pointers.
  * Immutable, many threads. */
 #ifndef ELM_TEXT_TOKENIZER_H
@@ -53,10 +53,16 @@ bool elm_tokenizer_is_special(const elm_tokenizer *t, int32_t id);
  * back, bytes that can never become valid come out as U+FFFD as in Hugging Face's decode. The
  * concatenation of all output, elm_detokenizer_finish included, equals the decode of all ids at
  * once. */
+/* With byte fallback a run of byte tokens is text as a whole or not at all (one U+FFFD a byte), as
+ * in Hugging Face's decode: it is held back until it ends; past 64 bytes what is complete goes out.
+ */
 typedef struct elm_detokenizer {
     uint8_t held[64];
     uint32_t n_held;
-    bool started; /* the decoder's leading-space rule applies to the first text only */
+    uint32_t n_left,
+        n_right;  /* stripped from the text's beginning; held back because the text may end here */
+    bool started; /* a token has come: what applies to the first one only is over */
+    bool left_done; /* something that is not stripped has come */
 } elm_detokenizer;
 
 /* Appends text to `out`. Special tokens give no text when skip_special. Allocates only through

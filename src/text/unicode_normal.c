@@ -1,20 +1,21 @@
-/* unicode_normal.c - normalisation forms C, D, KC and KD (Unicode Standard Annex 15) of one stretch; text.
+/* unicode_normal.c - normalisation forms C, D, KC and KD (Unicode Standard Annex 15) of one
+ * stretch; text.
  *
- * A stretch is decomposed, its marks are sorted by combining class, and for C and KC it is composed again. A hostile
- * text may be one stretch of a million marks: sorting is by counting there, composing is one pass. */
+ * A stretch is decomposed, its marks are sorted by combining class, and for C and KC it is composed
+ * again. A hostile text may be one stretch of a million marks: sorting is by counting there,
+ * composing is one pass. */
 #include "text/unicode.h"
 
 #include "base/utf8.h"
 
 enum { SORT_INSERTION = 32, N_CLASSES = 256 };
 
-typedef struct points {
-    elm_buf list;    /* uint32_t[]: class << 24 | code point */
-    elm_buf scratch; /* the same, while sorting */
-} points;
-
-static uint32_t class_of(uint32_t p) { return p >> 24; }
-static uint32_t point_of(uint32_t p) { return p & 0xffffff; }
+static uint32_t class_of(uint32_t p) {
+    return p >> 24;
+}
+static uint32_t point_of(uint32_t p) {
+    return p & 0xffffff;
+}
 
 static void sort_short(uint32_t *p, size_t n) {
     for (size_t i = 1; i < n; i++) {
@@ -40,8 +41,10 @@ static void sort_long(uint32_t *p, size_t n, elm_buf *scratch) {
 static void sort_marks(uint32_t *p, size_t n, elm_buf *scratch) {
     for (size_t begin = 0, end; begin < n; begin = end + 1) {
         for (end = begin; end < n && class_of(p[end]) != 0;) end++;
-        if (end - begin <= SORT_INSERTION) sort_short(p + begin, end - begin);
-        else sort_long(p + begin, end - begin, scratch);
+        if (end - begin <= SORT_INSERTION)
+            sort_short(p + begin, end - begin);
+        else
+            sort_long(p + begin, end - begin, scratch);
     }
 }
 
@@ -51,7 +54,8 @@ static size_t compose(uint32_t *p, size_t n) {
     bool has_starter = false;
     for (size_t i = 0; i < n; i++) {
         uint32_t class = class_of(p[i]);
-        /* Blocked when something that was kept behind the starter has the same class or a higher one. */
+        /* Blocked when something that was kept behind the starter has the same class or a higher
+         * one. */
         bool adjacent = has_starter && kept == starter + 1;
         bool blocked = !adjacent && (!has_starter || class_of(p[kept - 1]) >= class);
         uint32_t composed = blocked ? 0 : elm_unicode_compose(point_of(p[starter]), point_of(p[i]));
@@ -80,23 +84,20 @@ static void decompose(elm_span text, bool compatible, elm_buf *list) {
     }
 }
 
-void elm_unicode_normalize(elm_span stretch, elm_form form, elm_buf *out) {
-    points work;
-    elm_buf_init(&work.list, out->alloc, out->max_bytes);
-    elm_buf_init(&work.scratch, out->alloc, out->max_bytes);
-    decompose(stretch, form == ELM_FORM_NFKC || form == ELM_FORM_NFKD, &work.list);
-    if (work.list.status == ELM_OK && work.list.size > 0) {
-        uint32_t *p = (uint32_t *)(void *)work.list.data;
-        size_t n = work.list.size / sizeof *p;
-        sort_marks(p, n, &work.scratch);
+void elm_unicode_normalize(elm_unicode_work *work, elm_span stretch, elm_form form, elm_buf *out) {
+    elm_buf *list = &work->points;
+    elm_buf_clear(list);
+    decompose(stretch, form == ELM_FORM_NFKC || form == ELM_FORM_NFKD, list);
+    if (list->status == ELM_OK && list->size > 0) {
+        uint32_t *p = (uint32_t *)(void *)list->data;
+        size_t n = list->size / sizeof *p;
+        sort_marks(p, n, &work->scratch);
         if (form == ELM_FORM_NFC || form == ELM_FORM_NFKC) n = compose(p, n);
         for (size_t i = 0; i < n; i++) {
             uint8_t bytes[4];
             elm_buf_append(out, bytes, (size_t)elm_utf8_encode(point_of(p[i]), bytes));
         }
     }
-    if (work.list.status != ELM_OK) out->status = work.list.status;
-    if (work.scratch.status != ELM_OK) out->status = work.scratch.status;
-    elm_buf_free(&work.list);
-    elm_buf_free(&work.scratch);
+    if (list->status != ELM_OK) out->status = list->status;
+    if (work->scratch.status != ELM_OK) out->status = work->scratch.status;
 }

@@ -1,5 +1,5 @@
-/* unicode_tables.c - Unicode as Hugging Face tokenizers knows it; written by scripts/gen_unicode_tables.py,
- * which says which table has which version; text. */
+/* unicode_tables.c - Unicode as Hugging Face tokenizers knows it; written by
+ * scripts/gen_unicode_tables.py, which says which table has which version; text. */
 #include "text/unicode.h"
 
 /* first code point << 8 | category, ascending */

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "elm/sort.h"
+#include "base/sort.h"
 #include "fault_io.h"
 #include "tiny_elm.h"
 

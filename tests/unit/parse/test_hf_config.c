@@ -185,7 +185,7 @@ static void malformed_files_are_named(void **state) {
 static void too_many_end_tokens(void **state) {
     (void)state;
     char text[512] = "{\"eos_token_id\":[0";
-    for (int i = 1; i <= ELM_MAX_EOS; i++) snprintf(text + strlen(text), 8, ",%d", i);
+    for (int i = 1; i <= ELM_MAX_EOS; i++) snprintf(text + strlen(text), 16, ",%d", i);
     snprintf(text + strlen(text), 8, "]}");
     source_put_text(&fs, "m/generation_config.json", text);
     assert_refused(false, ELM_UNSUPPORTED, "lists more than 32 ids");

@@ -1,8 +1,8 @@
-/* sort.h - sorting of tables that come from a file: no memory, n log n whatever the order; elm.
+/* sort.h - sorting of tables that come from a file: no memory, n log n whatever the order; base.
  *
  * The C library's qsort may allocate, and is quadratic on chosen input in some of them. */
-#ifndef ELM_ELM_SORT_H
-#define ELM_ELM_SORT_H
+#ifndef ELM_BASE_SORT_H
+#define ELM_BASE_SORT_H
 
 #include <stddef.h>
 

@@ -1,5 +1,5 @@
-/* sort.c - heap sort; elm. */
-#include "elm/sort.h"
+/* sort.c - heap sort; base. */
+#include "base/sort.h"
 
 #include <stdint.h>
 

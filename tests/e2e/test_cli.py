@@ -1,0 +1,318 @@
+"""The command line as a user meets it: the forms, the streams, the exit codes, what bad input gets."""
+import json
+import os
+import shutil
+import stat
+
+import numpy as np
+import pytest
+from conftest import logits, run, tiny_models
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tiny_models.write_folder(tmp_path / "hf", "qwen3")
+
+
+def convert_fails(folder, tmp_path, code, *words):
+    out = tmp_path / "out.elm"
+    out.write_bytes(b"what was here before")
+    message = run("convert", folder, "-o", out, check=code).message
+    for word in words:
+        assert word in message, message
+    assert out.read_bytes() == b"what was here before"
+    assert not (tmp_path / "out.elm.part").exists()
+    return message
+
+
+# ---- convert ----
+
+def test_two_conversions_give_the_same_bytes(folder, tmp_path):
+    for name, threads in [("a", 1), ("b", 4)]:
+        run("convert", folder, "-o", tmp_path / f"{name}.elm", "--threads", threads)
+    assert (tmp_path / "a.elm").read_bytes() == (tmp_path / "b.elm").read_bytes()
+
+
+def test_sharded_and_single_are_the_same_model(tmp_path):
+    one = tiny_models.write_folder(tmp_path / "one", "gemma3")
+    many = tiny_models.write_folder(tmp_path / "many", "gemma3", shards=3)
+    run("convert", one, "-o", tmp_path / "a.elm")
+    run("convert", many, "-o", tmp_path / "b.elm")
+    assert (tmp_path / "a.elm").read_bytes() == (tmp_path / "b.elm").read_bytes()
+
+
+def change_tensors(folder, change):
+    tensors = tiny_models.weights("qwen3")
+    change(tensors)
+    tiny_models.write_safetensors(folder / "model.safetensors", tensors)
+
+
+def test_missing_tensor(folder, tmp_path):
+    change_tensors(folder, lambda t: t.pop("model.layers.1.mlp.up_proj.weight"))
+    convert_fails(folder, tmp_path, 4, "model.layers.1.mlp.up_proj.weight", "missing")
+
+
+def test_extra_tensor(folder, tmp_path):
+    change_tensors(folder, lambda t: t.update({"model.layers.0.surprise.weight": np.zeros((2, 2), np.float32)}))
+    convert_fails(folder, tmp_path, 4, "surprise")
+
+
+def test_misshaped_tensor(folder, tmp_path):
+    change_tensors(folder, lambda t: t.update({"model.norm.weight": np.ones(63, np.float32)}))
+    convert_fails(folder, tmp_path, 4, "model.norm.weight", "63", "64")
+
+
+@pytest.mark.parametrize("value,word", [(np.nan, "NaN"), (np.inf, "infinite")])
+@pytest.mark.parametrize("name", ["model.layers.2.mlp.down_proj.weight", "model.layers.0.input_layernorm.weight"])
+def test_values_that_are_no_numbers(folder, tmp_path, name, value, word):
+    def change(tensors):
+        tensors[name].flat[17] = value
+    change_tensors(folder, change)
+    convert_fails(folder, tmp_path, 4, word)
+
+
+@pytest.mark.parametrize("change,code,word", [
+    (lambda c: c.update(model_type="mamba"), 5, "mamba"),
+    (lambda c: c.pop("model_type"), 5, "model_type"),
+    (lambda c: c["rope_parameters"].update(rope_type="longrope"), 5, "longrope"),
+    (lambda c: c.update(hidden_act="relu6"), 5, "relu6"),
+    (lambda c: c.update(num_key_value_heads=3), 4, "heads"),
+    (lambda c: c.update(hidden_size="big"), 4, "hidden_size"),
+    (lambda c: c.pop("intermediate_size"), 4, "intermediate_size"),
+    (lambda c: c.update(layer_types=["linear_attention"] * 3), 5, "linear_attention"),
+])
+def test_configs_that_are_refused(folder, tmp_path, change, code, word):
+    config = json.loads((folder / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+    convert_fails(folder, tmp_path, code, word)
+
+
+@pytest.mark.parametrize("name,code", [("config.json", 3), ("tokenizer.json", 3), ("model.safetensors", 3)])
+def test_missing_files(folder, tmp_path, name, code):
+    (folder / name).unlink()
+    convert_fails(folder, tmp_path, code, name)
+
+
+@pytest.mark.parametrize("name,data", [("config.json", b"{\"a\": "), ("tokenizer.json", b"[]"), ("config.json", b"\xff{}")])
+def test_malformed_files(folder, tmp_path, name, data):
+    (folder / name).write_bytes(data)
+    convert_fails(folder, tmp_path, 4)
+
+
+def test_truncated_checkpoint(folder, tmp_path):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    convert_fails(folder, tmp_path, 4, "model.safetensors")
+
+
+def test_template_that_does_not_parse(folder, tmp_path):
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}")
+    convert_fails(folder, tmp_path, 4, "line 1")
+
+
+def test_source_that_is_not_there(tmp_path):
+    convert_fails(tmp_path / "nothing", tmp_path, 3, "nothing")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_unreadable_folder(folder, tmp_path):
+    folder.chmod(0)
+    convert_fails(folder, tmp_path, 3)
+    folder.chmod(stat.S_IRWXU)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_full_disk_behind_stdout(tiny):
+    import subprocess
+    from conftest import BIN
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run([BIN, "inspect", str(tiny("qwen3"))], stdout=full, stderr=subprocess.PIPE)
+    assert result.returncode == 7, result.stderr
+
+
+def test_stale_part_is_replaced(folder, tmp_path):
+    (tmp_path / "out.elm.part").write_bytes(b"stale")
+    run("convert", folder, "-o", tmp_path / "out.elm")
+    assert not (tmp_path / "out.elm.part").exists()
+    run("verify", tmp_path / "out.elm")
+
+
+# ---- damaged files ----
+
+def test_every_kind_of_damage_is_found(tiny, tmp_path):
+    good = tiny("qwen3").read_bytes()
+    rng = np.random.default_rng(1)
+    for offset in [0, 9, 60, 4200, 65536 + 5, *rng.integers(65536, len(good), 40).tolist()]:
+        bad = bytearray(good)
+        bad[offset] ^= 1 << int(rng.integers(8))
+        path = tmp_path / "bad.elm"
+        path.write_bytes(bad)
+        result = run("verify", path, check=None)
+        assert result.returncode == 4, (offset, result.text, result.message)
+
+
+def test_truncated_files(tiny, tmp_path):
+    good = tiny("qwen3").read_bytes()
+    for size in [0, 1, 8, 100, 4096, 65535, 65536, 100000, len(good) // 2, len(good) - 1]:
+        path = tmp_path / "short.elm"
+        path.write_bytes(good[:size])
+        assert run("run", path, "-p", "x", check=None).returncode == 4
+
+
+def test_a_flipped_weight_is_found_before_it_is_used(tiny, tmp_path):
+    model = tiny("qwen3")
+    sections = json.loads(run("inspect", model, "--json").text)["sections"]
+    weights = next(s for s in sections if s["type"] == "weights")
+    bad = bytearray(model.read_bytes())
+    bad[weights["offset"] + weights["bytes"] // 2] ^= 4
+    path = tmp_path / "bad.elm"
+    path.write_bytes(bad)
+    message = run("run", path, "-p", "x", "-n", "1", "--raw", check=4).message
+    assert "weights" in message and "chunk" in message
+    assert "tensor" in run("verify", path, check=4).text
+
+
+def test_not_a_model(tmp_path):
+    (tmp_path / "x.elm").write_bytes(b"hello" * 100000)
+    assert "not an .elm" in run("inspect", tmp_path / "x.elm", check=4).message
+    run("inspect", tmp_path / "nothing.elm", check=3)
+
+
+# ---- run, chat, tokenize ----
+
+def test_run_is_greedy_and_repeatable(tiny):
+    args = ("run", tiny("qwen3", "--quant", "f32"), "-p", "abc", "--temp", "0", "-n", "20", "--raw", "--ids")
+    first = run(*args).text
+    assert len(first.split()) <= 20 and first == run(*args).text
+    assert first == run(*args, "--threads", "1").text == run(*args, "--threads", "3").text
+
+
+def test_greedy_ids_are_the_argmax_of_eval(tiny, tmp_path):
+    model = tiny("gemma3", "--quant", "int8")
+    ids = [int(x) for x in run("run", model, "-p", "hello", "--temp", "0", "-n", "12", "--raw", "--ids").text.split()]
+    prompt = [int(x) for x in run("tokenize", model, "-p", "hello").text.split()]
+    rows = logits(model, prompt + ids[:-1], tmp_path)
+    assert rows[len(prompt) - 1:].argmax(axis=1).tolist() == ids
+
+
+def test_sampling_depends_on_the_seed_only(tiny):
+    args = ("run", tiny("qwen3", "--quant", "f32"), "-p", "abc", "--temp", "5", "-n", "30", "--raw", "--ids")
+    a = run(*args, "--seed", "1").text
+    assert a == run(*args, "--seed", "1", "--threads", "1").text
+    assert a != run(*args, "--seed", "2").text
+    assert run(*args, "--seed", "1", "--top-k", "1").text == run(*args, "--temp", "0").text
+
+
+def test_stop_string_is_not_shown(tiny):
+    model = tiny("qwen3", "--quant", "f32")
+    whole = run("run", model, "-p", "abc", "--temp", "0", "-n", "30", "--raw", "--json").text
+    text = json.loads(whole)["text"]
+    stop = next(c for c in text[3:] if c.isprintable())
+    cut = json.loads(run("run", model, "-p", "abc", "--temp", "0", "-n", "30", "--raw", "--json", "--stop", stop).text)
+    assert cut["text"] == text[:text.index(stop)] and cut["stop_reason"] == "stop"
+
+
+def test_prompt_longer_than_the_context(tiny):
+    assert "context" in run("run", tiny("qwen3"), "-p", "x" * 200, "--raw", "--ctx", "100", check=2).message
+
+
+def test_prompt_from_stdin_and_file(tiny, tmp_path):
+    model, args = tiny("qwen3"), ("--temp", "0", "-n", "5", "--raw", "--ids")
+    (tmp_path / "p.txt").write_text("abc")
+    expected = run("run", model, "-p", "abc", *args).text
+    assert run("run", model, *args, stdin=b"abc").text == expected
+    assert run("run", model, "-f", tmp_path / "p.txt", *args).text == expected
+
+
+def test_bad_utf8_prompt(tiny):
+    assert "byte 2" in run("run", tiny("qwen3"), "--raw", stdin=b"ab\xc3", check=4).message
+
+
+def test_chat_over_a_pipe(tiny):
+    result = run("chat", tiny("qwen3"), "--temp", "0", "-n", "8", stdin=b"hello\n/clear\nhello\n")
+    assert result.stdout.count(b"\n") >= 2
+
+
+def test_chat_template_is_applied(tiny, tmp_path):
+    chat = tmp_path / "chat.json"
+    chat.write_text(json.dumps({"messages": [{"role": "user", "content": "hi"}], "add_generation_prompt": True}))
+    assert run("tokenize", tiny("qwen3"), "--chat", chat, "--render").text == "<user>hi\n<assistant>"
+    ids = [int(x) for x in run("tokenize", tiny("qwen3"), "--chat", chat).text.split()]
+    assert bytes(ids).decode() == "<user>hi\n<assistant>"
+
+
+def test_decode_is_exact(tiny):
+    text = "h\u00e9llo \U0001f389\n"
+    ids = run("tokenize", tiny("qwen3"), "-p", text).text.strip()
+    assert run("tokenize", tiny("qwen3"), "--decode", ids).stdout == text.encode()
+
+
+# ---- memory, backends ----
+
+def test_memory_limit_is_hard(tiny):
+    run("run", tiny("qwen3"), "-p", "x", "--raw", "-n", "1", "--memory", "1", check=6)
+
+
+def test_backends(tiny):
+    model, args = tiny("qwen3"), ("-p", "abc", "--temp", "0", "-n", "5", "--raw", "--ids")
+    expected = run("run", model, *args).text
+    assert run("run", model, *args, "--backend", "null").text == expected
+    assert "no backend takes" in run("run", model, *args, "--backend", "null!", check=5).message
+    assert "nosuch" in run("run", model, *args, "--backend", "nosuch", check=2).message
+
+
+def test_inspect_forms(tiny):
+    model = tiny("gemma3")
+    assert "attention" in run("inspect", model, "--graph").text
+    assert "| cpu |" in run("inspect", model, "--plan").text
+    assert "int4" in run("inspect", model, "--tensors").text
+    tensors = json.loads(run("inspect", model, "--json").text)["tensors"]
+    assert all(t["rel_rms"] < 0.2 for t in tensors) and any(t["rel_rms"] > 0 for t in tensors)
+
+
+# ---- usage ----
+
+@pytest.mark.parametrize("args,word", [
+    (("nosuch",), "nosuch"), (("run",), "usage"), (("run", "a", "b"), "usage"), (("run", "m", "--tmep", "1"), "--temp"),
+    (("run", "m", "--temp", "x"), "number"), (("run", "m", "--temp"), "needs"), (("convert", "x"), "-o"),
+    (("convert", "x", "-o", "y", "--quant", "int5"), "int5"), (("convert", "x", "-o", "y", "--group", "33"), "33"),
+    (("eval", "m"), "--text"), (("bench", "m", "-o", "xml"), "xml"), (("template", "x"), "--chat"),
+])
+def test_usage_errors(args, word):
+    assert word in run(*args, check=2).message
+
+
+@pytest.mark.parametrize("args", [("run", "m", "--draft", "x"), ("verify", "m", "--key", "k"),
+                                  ("convert", "s", "-o", "o", "--resume")])
+def test_what_this_version_does_not_have_is_said(args):
+    assert "not in this version" in run(*args, check=5).message
+
+
+def test_help_version_doctor():
+    assert "convert" in run("help").text and "usage" in run("help", "run").text and "usage" in run("run", "--help").text
+    assert json.loads(run("version", "--json").text)["version"]
+    assert any(b["name"] == "cpu" for b in json.loads(run("doctor", "--json").text)["backends"])
+
+
+def test_bench_json(tiny):
+    rows = json.loads(run("bench", tiny("qwen3"), "-p", "16", "-n", "4", "-r", "2", "--threads", "1,2", "-o", "json").text)
+    assert [r["test"] for r in rows] == ["pp16", "tg4", "pp16", "tg4"]
+    assert all(r["tok_s"]["min"] <= r["tok_s"]["median"] <= r["tok_s"]["max"] for r in rows)
+    assert all(0 < r["bandwidth_share"] for r in rows if r["test"] == "tg4")
+
+
+def test_eval_perplexity_by_hand(tiny, tmp_path):
+    model = tiny("qwen3", "--quant", "f32")
+    text = "the quick brown fox jumps over the lazy dog " * 8
+    (tmp_path / "t.txt").write_text(text)
+    found = json.loads(run("eval", model, "--text", tmp_path / "t.txt", "--window", "64", "--json").text)
+    ids = list(text.encode())
+    nll = []
+    for at in range(0, len(ids) - 63, 64):
+        rows = logits(model, ids[at:at + 64], tmp_path).astype(np.float64)
+        rows -= rows.max(axis=1, keepdims=True)
+        logp = rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+        nll += [-logp[i, ids[at + i + 1]] for i in range(32, 63)]
+    assert found["tokens"] == len(nll)
+    assert abs(found["nll_mean"] - np.mean(nll)) < 1e-6
