@@ -25,6 +25,14 @@ typedef struct elm_kv {
     float *v_scales; /* [n_heads][capacity] */
 } elm_kv;
 
+/* One RECURRENT or CONV state of one session, in host memory. */
+typedef struct elm_recurrent {
+    float *values; /* [elm_state_floats], zero before position 0 */
+    float *held;   /* [ELM_MAX_HELD][elm_state_held_floats], see elm_step.hold */
+} elm_recurrent;
+
+enum { ELM_MAX_HELD = 16 };
+
 /* Where the memory plan puts a value: rows of row_stride floats, beginning `offset` bytes into the
  * step's scratch. Slices and reshapes are views: same memory, other offset. Values that are no node
  * outputs have row_stride 0. */
@@ -57,7 +65,17 @@ typedef struct elm_step {
     const int32_t *rows;      /* [R] */
     uint8_t *scratch;         /* the places' memory, 64-byte aligned */
     void *workspace;          /* the program's own, of the size that prepare asked for */
-    elm_kv *states;           /* [module->n_states] */
+    elm_kv *states;           /* [module->n_states], those of kind KV filled in */
+    elm_recurrent *recurrent; /* [module->n_states], the others */
+
+    /* Deferred commit, for drafts that may be rejected. A step with `hold` (n_tokens <=
+     * ELM_MAX_HELD) computes its outputs, writes KV states as always, and leaves RECURRENT and CONV
+     * states as they are: what its tokens would do to them goes to `held`. The next step says with
+     * n_commit how many of those tokens, from the first, count; a node that reads the state applies
+     * them before its own tokens. A step of no tokens only commits. n_commit is 0 after a step that
+     * was not held. */
+    bool hold;
+    uint32_t n_commit;
     elm_thread_pool *pool;
 } elm_step;
 

@@ -69,6 +69,7 @@ uint64_t cli_token_weight_bytes(const elm_model *model) {
 uint64_t cli_token_kv_bytes(const elm_session *session, uint32_t depth) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < session->model->module->n_states; i++) {
+        if (session->model->module->states[i].kind != ELM_STATE_KV) continue;
         const elm_kv *kv = &session->states[i];
         uint32_t window = session->model->module->states[i].window;
         uint64_t seen = window && window < depth ? window : depth;

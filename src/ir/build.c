@@ -110,17 +110,17 @@ elm_value_id elm_build_weight(elm_builder *b, uint32_t tensor_index, const char 
     return add_value(b, &value);
 }
 
-elm_value_id elm_build_kv_state(elm_builder *b, uint32_t layer, uint32_t n_heads, uint32_t k_dim,
-                                uint32_t v_dim, uint32_t window) {
+elm_value_id elm_build_state(elm_builder *b, elm_state_kind kind, uint32_t layer, uint32_t n_heads,
+                             uint32_t k_dim, uint32_t v_dim, uint32_t window) {
     elm_module *m = b->module;
     if (!grow(b, &m->states, m->n_states, &m->states_capacity, sizeof *m->states, ELM_MAX_STATES))
         return ELM_NO_VALUE;
-    const char *name = elm_arena_printf(b->arena, "kv.%u", layer);
+    const char *name = elm_arena_printf(b->arena, "%s.%u", elm_state_kind_text(kind), layer);
     if (!name) {
         fail(b, elm_fail_oom(&b->error, 16, "a name"));
         return ELM_NO_VALUE;
     }
-    m->states[m->n_states] = (elm_state){name, ELM_STATE_KV, layer, n_heads, k_dim, v_dim, window};
+    m->states[m->n_states] = (elm_state){name, kind, layer, n_heads, k_dim, v_dim, window};
     elm_value value = {
         .name = name, .kind = ELM_VALUE_STATE, .dtype = ELM_F32, .index = m->n_states++};
     return add_value(b, &value);

@@ -29,9 +29,9 @@ elm_value_id elm_build_input(elm_builder *b,
  * index. */
 elm_value_id elm_build_weight(elm_builder *b, uint32_t tensor_index, const char *name,
                               elm_dtype dtype, uint32_t n_dims, const uint32_t *dims);
-/* A new KV state variable. */
-elm_value_id elm_build_kv_state(elm_builder *b, uint32_t layer, uint32_t n_heads, uint32_t k_dim,
-                                uint32_t v_dim, uint32_t window);
+/* A new state variable, called by its kind and layer ("kv.3"); window is 0 for all but KV. */
+elm_value_id elm_build_state(elm_builder *b, elm_state_kind kind, uint32_t layer, uint32_t n_heads,
+                             uint32_t k_dim, uint32_t v_dim, uint32_t window);
 
 elm_value_id elm_build_embedding(elm_builder *b, elm_value_id ids, elm_value_id table, float scale);
 elm_value_id elm_build_linear(elm_builder *b, const char *name, elm_value_id x, elm_value_id weight,

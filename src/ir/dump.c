@@ -69,9 +69,9 @@ void elm_module_dump(const elm_module *m, const elm_tensor *tensors, uint32_t n_
                      elm_buf *out) {
     for (uint32_t s = 0; s < m->n_states; s++) {
         const elm_state *state = &m->states[s];
-        elm_buf_printf(out, "state @%s kv layer=%u heads=%u k_dim=%u v_dim=%u window=%u\n",
-                       state->name, state->layer, state->n_heads, state->k_dim, state->v_dim,
-                       state->window);
+        elm_buf_printf(out, "state @%s %s layer=%u heads=%u k_dim=%u v_dim=%u window=%u\n",
+                       state->name, elm_state_kind_text(state->kind), state->layer, state->n_heads,
+                       state->k_dim, state->v_dim, state->window);
     }
     for (uint32_t i = 0; i < m->n_graphs; i++) {
         const elm_graph *g = &m->graphs[i];

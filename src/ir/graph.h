@@ -99,17 +99,43 @@ typedef struct elm_node {
     elm_attrs attrs;
 } elm_node;
 
-/* A state variable. KV: two planes K and V, [n_heads][capacity][k_dim or v_dim], whose capacity is
- * the session's context, or window + slack when `window` is not 0 and the ring may be used. */
-typedef enum elm_state_kind { ELM_STATE_KV = 0 } elm_state_kind;
+/* Kinds of state variables. Numbers are part of the file format.
+ *
+ *   KV         two planes K and V, [n_heads][capacity][k_dim or v_dim], whose capacity is the
+ * session's context, or window + slack when `window` is not 0 and the ring may be used RECURRENT
+ * f32 [n_heads][k_dim][v_dim], changed by every token (gated_delta_net) CONV       f32
+ * [k_dim][v_dim], n_heads = 1: the last k_dim inputs of v_dim channels, oldest first
+ *
+ * RECURRENT and CONV are all zero before position 0. They cannot be rewound by forgetting
+ * positions: backend.h has held steps for drafts, the runtime snapshots for the rest. */
+typedef enum elm_state_kind {
+    ELM_STATE_KV = 0,
+    ELM_STATE_RECURRENT = 1,
+    ELM_STATE_CONV = 2,
+    ELM_N_STATE_KINDS
+} elm_state_kind;
 
 typedef struct elm_state {
     const char *name;
     elm_state_kind kind;
     uint32_t layer; /* the layer that writes it */
     uint32_t n_heads, k_dim, v_dim;
-    uint32_t window; /* largest window that reads it; 0 = everything is read */
+    uint32_t window; /* KV: largest window that reads it; 0 = everything is read */
 } elm_state;
+
+const char *elm_state_kind_text(elm_state_kind kind); /* "kv" */
+
+/* Floats of a RECURRENT or CONV state; 0 for KV. Products are checked by validation. */
+static inline size_t elm_state_floats(const elm_state *s) {
+    return s->kind == ELM_STATE_KV ? 0 : (size_t)s->n_heads * s->k_dim * s->v_dim;
+}
+
+/* Floats that one token of a held step (backend.h) leaves for such a state: the channels of a CONV;
+ * of a RECURRENT for each head the key, the value, the decay and the write strength. */
+static inline size_t elm_state_held_floats(const elm_state *s) {
+    if (s->kind == ELM_STATE_CONV) return s->v_dim;
+    return s->kind == ELM_STATE_KV ? 0 : (size_t)s->n_heads * (s->k_dim + s->v_dim + 2);
+}
 
 typedef struct elm_graph {
     const char *name;

@@ -190,8 +190,8 @@ static elm_status read_graph(source *s, elm_graph *g) {
 static elm_status read_state(source *s, elm_state *state) {
     ELM_TRY(read_name(s, &state->name));
     uint32_t kind = elm_read_u32(&s->r);
-    if (kind != ELM_STATE_KV) return damaged(s, "an unknown kind of state");
-    state->kind = ELM_STATE_KV;
+    if (kind >= ELM_N_STATE_KINDS) return damaged(s, "an unknown kind of state");
+    state->kind = (elm_state_kind)kind;
     state->layer = elm_read_u32(&s->r);
     state->n_heads = elm_read_u32(&s->r);
     state->k_dim = elm_read_u32(&s->r);

@@ -11,12 +11,21 @@ const elm_graph *elm_module_graph(const elm_module *m, const char *name) {
     return NULL;
 }
 
+const char *elm_state_kind_text(elm_state_kind kind) {
+    static const char *const texts[ELM_N_STATE_KINDS] = {"kv", "recurrent", "conv"};
+    return kind < ELM_N_STATE_KINDS ? texts[kind] : "?";
+}
+
 static elm_status check_state(const elm_state *s, uint32_t index, elm_error *err) {
     bool sized = s->n_heads >= 1 && s->k_dim >= 1 && s->v_dim >= 1 && s->n_heads <= ELM_MAX_DIM &&
                  s->k_dim <= ELM_MAX_DIM && s->v_dim <= ELM_MAX_DIM && s->window <= ELM_MAX_DIM &&
                  (uint64_t)s->n_heads * s->k_dim <= ELM_MAX_DIM &&
                  (uint64_t)s->n_heads * s->v_dim <= ELM_MAX_DIM;
-    if (s->kind == ELM_STATE_KV && sized) return ELM_OK;
+    if (s->kind == ELM_STATE_RECURRENT)
+        sized = sized && (uint64_t)s->n_heads * s->k_dim * s->v_dim <= ELM_MAX_DIM;
+    if (s->kind == ELM_STATE_CONV)
+        sized = sized && s->n_heads == 1 && (uint64_t)s->k_dim * s->v_dim <= ELM_MAX_DIM;
+    if (s->kind < ELM_N_STATE_KINDS && sized) return ELM_OK;
     return elm_fail(err, ELM_MALFORMED,
                     "state %u ('%s'): unknown kind %u or impossible size %u x %u, %u", index,
                     s->name, (unsigned)s->kind, s->n_heads, s->k_dim, s->v_dim);

@@ -48,12 +48,15 @@ static elm_status allocate(elm_session *s, elm_error *err) {
                             &s->positions, err));
     ELM_TRY(elm_alloc_array(s->alloc, m->module->n_states, sizeof *s->states, "state variables",
                             &s->states, err));
+    ELM_TRY(elm_alloc_array(s->alloc, m->module->n_states, sizeof *s->recurrent, "state variables",
+                            &s->recurrent, err));
     ELM_TRY(elm_alloc(s->alloc, s->kv_bytes,
                       "the KV cache (a smaller context or --kv int8 takes less)", &s->kv_memory,
                       err));
     ELM_TRY(elm_alloc(s->alloc, s->scratch_bytes, "activations", &s->scratch, err));
     ELM_TRY(elm_alloc(s->alloc, s->workspace_bytes, "kernel workspaces", &s->workspace, err));
     elm_states_layout(s);
+    elm_states_reset(s);
     elm_buf_init(&s->text, s->alloc, MAX_TEXT_BYTES);
     elm_buf_init(&s->conversation, s->alloc, MAX_CONVERSATION_BYTES);
     if (!elm_buf_reserve(&s->text, 4096)) return elm_fail_oom(err, 4096, "generated text");
@@ -96,6 +99,7 @@ void elm_session_free(elm_session *s) {
     elm_free(alloc, s->tokens, s->n_context * sizeof *s->tokens);
     elm_free(alloc, s->positions, s->model->max_batch_tokens * sizeof *s->positions);
     elm_free(alloc, s->states, s->model->module->n_states * sizeof *s->states);
+    elm_free(alloc, s->recurrent, s->model->module->n_states * sizeof *s->recurrent);
     elm_free(alloc, s->kv_memory, s->kv_bytes);
     elm_free(alloc, s->scratch, s->scratch_bytes);
     elm_free(alloc, s->workspace, s->workspace_bytes);
@@ -156,6 +160,7 @@ elm_status elm_session_step(elm_session *s, const elm_plan *plan, uint8_t *scrat
         .scratch = scratch,
         .workspace = workspace,
         .states = s->states,
+        .recurrent = s->recurrent,
         .pool = s->model->pool,
     };
     ELM_TRY(elm_plan_run(plan, &step, err));
@@ -257,9 +262,11 @@ elm_status elm_session_append_logits(elm_session *s, const int32_t *ids, size_t 
 
 /* ---- rewind and sync ---- */
 
-/* Whether every ring still holds the window in front of position n. */
-static bool rings_reach(const elm_session *s, uint32_t n) {
+/* Whether every state can go back to position n: a ring must still hold the window in front of it,
+ * a recurrent state knows only where it is. */
+static bool states_reach(const elm_session *s, uint32_t n) {
     for (uint32_t i = 0; i < s->model->module->n_states; i++) {
+        if (s->model->module->states[i].kind != ELM_STATE_KV && n < s->n_run) return false;
         uint32_t window = s->model->module->states[i].window, capacity = s->states[i].capacity;
         if (window == 0 || s->high_water <= capacity) continue;
         uint32_t oldest_kept = s->high_water - capacity;
@@ -276,8 +283,12 @@ elm_status elm_session_rewind(elm_session *s, size_t n, elm_error *err) {
     }
     s->n_tokens = (uint32_t)n;
     s->logits = NULL;
-    if (s->n_run > s->n_tokens) s->n_run = s->n_tokens;
-    if (!rings_reach(s, s->n_run)) s->n_run = s->high_water = 0; /* the kept tokens are run again */
+    uint32_t run = s->n_run < s->n_tokens ? s->n_run : s->n_tokens;
+    if (!states_reach(s, run)) { /* the kept tokens are run again */
+        run = s->high_water = 0;
+        elm_states_reset(s);
+    }
+    s->n_run = run;
     elm_sampler_forget(&s->sampler);
     for (uint32_t i = 0; i < s->n_tokens; i++) elm_sampler_saw(&s->sampler, s->tokens[i], false);
     return ELM_OK;

@@ -18,9 +18,10 @@ struct elm_session {
 
     int32_t *tokens; /* [n_context] */
     uint32_t n_tokens, n_run;
-    uint32_t high_water; /* positions ever written since the rings were last whole */
-    int32_t *positions;  /* [max_batch_tokens] */
-    elm_kv *states;
+    uint32_t high_water;      /* positions ever written since the rings were last whole */
+    int32_t *positions;       /* [max_batch_tokens] */
+    elm_kv *states;           /* [n_states], those of kind KV */
+    elm_recurrent *recurrent; /* [n_states], the others */
     uint8_t *kv_memory;
     uint64_t kv_bytes;
     uint8_t *scratch;
@@ -45,6 +46,8 @@ elm_dtype elm_kv_dtype(const elm_model *m, elm_kv_type kv);
 uint64_t elm_states_bytes(const elm_model *m, elm_dtype kv, uint32_t n_context);
 /* Points the session's states into its kv_memory. */
 void elm_states_layout(elm_session *s);
+/* Recurrent states as they are before position 0. */
+void elm_states_reset(elm_session *s);
 
 /* Runs tokens [n_run, n_run + n) of the timeline as one step of `plan` with the logits of the last
  * n_rows; they are then in session->logits or, for other plans, at *out_logits. */

@@ -100,7 +100,7 @@ static elm_value_id layer(net *n, const shape *s, uint32_t index, elm_value_id x
     k = elm_build_rope(b, "kr", heads(n, k, "kh", s->kv_heads, s->k_dim), positions, freq,
                        (int32_t)s->k_dim / 2, 1.0f);
     elm_value_id state =
-        elm_build_kv_state(b, index, s->kv_heads, s->k_dim, s->v_dim, (uint32_t)s->window);
+        elm_build_state(b, ELM_STATE_KV, index, s->kv_heads, s->k_dim, s->v_dim, (uint32_t)s->window);
     elm_build_kv_write(b, k, heads(n, v, "vh", s->kv_heads, s->v_dim), state);
     elm_value_id a =
         elm_build_attention(b, q, state, 1.0f / sqrtf((float)s->k_dim), s->window, s->softcap);
@@ -248,8 +248,16 @@ static void run(const net *n, const shape *s, const elm_backend *backend, uint32
             positions[i] = (int32_t)(done + i);
             rows[i] = (int32_t)i;
         }
-        elm_step step = {count, done,    count,     tokens, positions,
-                         rows,  scratch, workspace, states, pool};
+        elm_step step = {.n_tokens = count,
+                         .n_past = done,
+                         .n_rows = count,
+                         .tokens = tokens,
+                         .positions = positions,
+                         .rows = rows,
+                         .scratch = scratch,
+                         .workspace = workspace,
+                         .states = states,
+                         .pool = pool};
         elm_error err;
         if (backend->run(program, &step, &err) != ELM_OK) fail_msg("%s", err.message);
         const elm_place *place_of = &n->places[n->b.graph->output];

@@ -49,7 +49,7 @@ static elm_value_id attention(elm_model_builder *mb, uint32_t layer, const elm_d
     k = elm_build_rope(g, "self_attn.k_rope", k, positions, d->rope->inv_freq, d->rope->pair_stride,
                        d->rope->scale);
     elm_value_id state =
-        elm_build_kv_state(g, layer, d->n_kv_heads, d->head_dim, d->head_dim, d->window);
+        elm_build_state(g, ELM_STATE_KV, layer, d->n_kv_heads, d->head_dim, d->head_dim, d->window);
     elm_build_kv_write(g, k, v, state);
     elm_value_id a = elm_build_attention(g, q, state, d->attention_scale, (int32_t)d->window, 0.0f);
     elm_dim flat[2] = {ELM_DIM_T, (elm_dim)q_rows};
