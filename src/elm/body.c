@@ -71,6 +71,7 @@ static void end_chunk(elm_body *b) {
 /* The sums over bytes of the open section. */
 static void count(elm_body *b, const uint8_t *p, size_t left) {
     if (left > 0) elm_sha256_update(&b->sha, p, left);
+    b->crc = elm_crc32c(b->crc, p, left);
     while (left > 0) {
         size_t room = b->section.chunk_bytes - b->chunk_used, n = left < room ? left : room;
         if (b->chunk_used == 0) b->chunk_crc = elm_chunk_crc(b->section.n_chunks, NULL, 0);
