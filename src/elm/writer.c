@@ -13,7 +13,9 @@
 #include <assert.h>
 #include <string.h>
 
-enum { BUFFER_BYTES = 1 << 20, MAX_TABLE_BYTES = 256 << 20 };
+/* A buffer ends where the file reaches a multiple of it: a page cache with large folios then holds
+ * the file in pieces that a reader can map as 2 MiB pages. */
+enum { BUFFER_BYTES = 2 << 20, MAX_TABLE_BYTES = 256 << 20 };
 
 struct elm_writer {
     const elm_platform *platform;
@@ -138,13 +140,13 @@ static elm_status flush(elm_writer *w, elm_error *err) {
 
 static elm_status put(elm_writer *w, const uint8_t *data, size_t size, elm_error *err) {
     while (size > 0) {
-        size_t n = BUFFER_BYTES - w->n_buffer < size ? BUFFER_BYTES - w->n_buffer : size;
+        size_t room = BUFFER_BYTES - w->position % BUFFER_BYTES, n = room < size ? room : size;
         memcpy(w->buffer + w->n_buffer, data, n);
         w->n_buffer += n;
         w->position += n;
         data += n;
         size -= n;
-        if (w->n_buffer == BUFFER_BYTES) ELM_TRY(flush(w, err));
+        if (n == room) ELM_TRY(flush(w, err));
     }
     return ELM_OK;
 }
