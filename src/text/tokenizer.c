@@ -151,28 +151,3 @@ elm_span elm_tokenizer_spelling(const elm_tokenizer *t, int32_t id) {
 bool elm_tokenizer_is_special(const elm_tokenizer *t, int32_t id) {
     return id >= 0 && (uint32_t)id < t->n_ids && (t->token_flags[id] & ELM_TOKEN_SPECIAL) != 0;
 }
-
-/* An added token with exactly this content. */
-static int32_t find_added(const elm_trie *trie, elm_span text) {
-    uint32_t node = 0;
-    if (trie->n_nodes == 0 || text.size == 0) return ELM_NO_TOKEN;
-    for (size_t i = 0; i < text.size; i++) {
-        node = elm_trie_step(trie, node, text.data[i]);
-        if (node == 0) return ELM_NO_TOKEN;
-    }
-    return trie->values[node];
-}
-
-int32_t elm_tokenizer_find(const elm_tokenizer *t, elm_span text) {
-    const elm_trie *tries[] = {&t->added, &t->added_normalized};
-    for (int i = 0; i < 2; i++) {
-        int32_t id = find_added(tries[i], text);
-        if (id >= 0 && elm_span_equal(elm_tokenizer_spelling(t, id), text)) return id;
-    }
-    /* Normalised, a token may be spelled otherwise than its content. */
-    for (uint32_t i = 0; t->added_normalized.n_nodes > 0 && i < t->n_ids; i++) {
-        bool added = (t->token_flags[i] & ELM_TOKEN_ADDED) != 0;
-        if (added && elm_span_equal(elm_tokenizer_spelling(t, (int32_t)i), text)) return (int32_t)i;
-    }
-    return elm_tokenizer_lookup(t, text.data, text.size);
-}
