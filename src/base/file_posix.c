@@ -68,6 +68,12 @@ static int posix_map(void *self, void *handle, uint64_t size, const void **out) 
     (void)self;
     void *data = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd_of(handle), 0);
     if (data == MAP_FAILED) return -errno;
+#ifdef MADV_HUGEPAGE
+    /* Weights are streamed: with 4 KiB pages a third of the bandwidth goes to address translation.
+     * A file system with large folios then reads the file in 2 MiB pieces and maps them as such;
+     * others ignore it. */
+    (void)madvise(data, (size_t)size, MADV_HUGEPAGE);
+#endif
     *out = data;
     return 0;
 }
