@@ -67,6 +67,15 @@ static elm_status check_space(const elm_platform *p, const char *path, uint64_t 
                     (double)need / 1e6, (double)free_bytes / 1e6);
 }
 
+/* The finished file is moved to `path`, which must not put it in the place of a device. */
+static elm_status check_target(const elm_platform *p, const char *path, elm_error *err) {
+    elm_path_kind kind;
+    ELM_TRY(elm_path_kind_of(p, path, &kind, err));
+    if (kind == ELM_PATH_NONE || kind == ELM_PATH_FILE) return ELM_OK;
+    return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s' is %s; give the path of the file to write",
+                    path, kind == ELM_PATH_FOLDER ? "a folder" : "no regular file");
+}
+
 static elm_status refuse_busy(const elm_writer *w, elm_error *err) {
     return elm_fail(err, ELM_IO,
                     "'%s' is being written by another program; try again when it is done", w->part);
@@ -109,6 +118,7 @@ elm_status elm_writer_open(const elm_platform *platform, const char *path, uint6
                            elm_writer **out, elm_error *err) {
     elm_writer *w = NULL;
     *out = NULL;
+    ELM_TRY(check_target(platform, path, err));
     ELM_TRY(check_space(platform, path, expected_bytes, err));
     ELM_TRY(elm_alloc(platform->alloc, sizeof *w, "a writer", &w, err));
     w->platform = platform;
