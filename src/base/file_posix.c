@@ -68,6 +68,12 @@ static int posix_map(void *self, void *handle, uint64_t size, const void **out) 
     (void)self;
     void *data = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd_of(handle), 0);
     if (data == MAP_FAILED) return -errno;
+#ifdef MADV_HUGEPAGE
+    /* Weights are streamed: with 4 KiB pages a third of the bandwidth goes to address translation.
+     * A file system with large folios then reads the file in 2 MiB pieces and maps them as such;
+     * others ignore it. */
+    (void)madvise(data, (size_t)size, MADV_HUGEPAGE);
+#endif
     *out = data;
     return 0;
 }
@@ -139,7 +145,9 @@ static int posix_kind(void *self, const char *path, elm_path_kind *out) {
     (void)self;
     *out = ELM_PATH_NONE;
     if (stat(path, &st) != 0) return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-    *out = S_ISDIR(st.st_mode) ? ELM_PATH_FOLDER : ELM_PATH_FILE;
+    *out = S_ISDIR(st.st_mode)   ? ELM_PATH_FOLDER
+           : S_ISREG(st.st_mode) ? ELM_PATH_FILE
+                                 : ELM_PATH_OTHER;
     return 0;
 }
 

@@ -6,7 +6,9 @@
 #include <assert.h>
 #include <string.h>
 
-enum { BUFFER_BYTES = 1 << 20, MAX_TABLE_BYTES = 256 << 20 };
+/* A buffer ends where the file reaches a multiple of it: a page cache with large folios then holds
+ * the file in pieces that a reader can map as 2 MiB pages. */
+enum { BUFFER_BYTES = 2 << 20, MAX_TABLE_BYTES = 256 << 20 };
 
 elm_status elm_body_init(elm_body *b, const elm_platform *platform, elm_file *file,
                          uint64_t position, elm_error *err) {
@@ -41,13 +43,13 @@ elm_status elm_body_flush(elm_body *b, elm_error *err) {
 
 static elm_status put(elm_body *b, const uint8_t *data, size_t size, elm_error *err) {
     while (size > 0) {
-        size_t n = BUFFER_BYTES - b->n_buffer < size ? BUFFER_BYTES - b->n_buffer : size;
+        size_t room = BUFFER_BYTES - b->position % BUFFER_BYTES, n = room < size ? room : size;
         memcpy(b->buffer + b->n_buffer, data, n);
         b->n_buffer += n;
         b->position += n;
         data += n;
         size -= n;
-        if (b->n_buffer == BUFFER_BYTES) ELM_TRY(elm_body_flush(b, err));
+        if (n == room) ELM_TRY(elm_body_flush(b, err));
     }
     return ELM_OK;
 }

@@ -50,6 +50,8 @@ static bool cpu_supports(const void *device, const elm_module *module, const elm
     if (reason_bytes > 0) reason[0] = 0;
     const elm_op_info *op = elm_op_get(node->op);
     if (!op) return refuse(reason, reason_bytes, "operation %u is not known", (unsigned)node->op);
+    if (node->op > ELM_OP_GATHER_ROWS)
+        return refuse(reason, reason_bytes, "no kernel of %s", op->text);
     for (uint32_t i = 0; i < node->n_inputs; i++) {
         const elm_value *v = &graph->values[node->inputs[i]];
         if (v->kind == ELM_VALUE_NODE && v->dims[0] != ELM_DIM_T && v->dims[0] != ELM_DIM_R)

@@ -316,7 +316,7 @@ static bool never_read(const char *name) {
 }
 
 elm_status elm_model_builder_finish(elm_model_builder *mb, elm_value_id output, elm_error *err) {
-    ELM_TRY(elm_builder_finish(&mb->graph, output, err));
+    ELM_TRY(elm_builder_finish(&mb->graph, output, ELM_NO_VALUE, err));
     char list[256] = "";
     size_t used = 0;
     uint32_t n_extra = 0;
