@@ -141,6 +141,7 @@ static elm_status choose_schemes(conversion *c, elm_error *err) {
                       &choice[ELM_ROLE_EMBEDDING], err));
     ELM_TRY(choice_of(c, o->head, o->head_group, o->head == ELM_QUANT_INT8 ? 64 : 32,
                       &choice[ELM_ROLE_HEAD], err));
+    choice[ELM_ROLE_TABLE] = choice[ELM_ROLE_LINEAR];
     note(c, "linear layers: %s%s%s", elm_quant_text(o->quant), is_int(o->quant) ? ", group " : "",
          is_int(o->quant) ? group_text(choice[ELM_ROLE_LINEAR].group, group, sizeof group) : "");
     note(c, "embedding (and the head where it is tied): %s%s%s", elm_quant_text(o->embed),
@@ -196,19 +197,30 @@ static elm_status build_text(conversion *c, elm_error *err) {
     return ELM_OK;
 }
 
+static uint64_t n_elements(const elm_planned_weight *w) {
+    uint64_t n = 1;
+    for (uint32_t d = 0; d < w->n_dims; d++) n *= w->dims[d];
+    return n;
+}
+
 static elm_status build(conversion *c, elm_error *err) {
     ELM_TRY(find_family(c, err));
     c->mb.rope_factors = c->source.rope_factors;
     c->mb.n_rope_factors = c->source.n_rope_factors;
     ELM_TRY(choose_schemes(c, err));
     ELM_TRY(elm_model_builder_init(&c->mb, elm_source_checkpoint(&c->source), c->source.config,
-                                   c->source.where, &c->arena, err));
+                                   c->source.root, c->source.where, &c->arena, err));
     ELM_TRY(c->family->build(&c->mb, err));
+    if (c->source.n_other_tensors > 0) {
+        note(c,
+             "left out: %u tensors of the vision and audio parts; this file holds the text model",
+             c->source.n_other_tensors);
+    }
     ELM_TRY(build_text(c, err));
     uint64_t parameters = 0;
     for (uint32_t i = 0; i < c->mb.n_weights; i++) {
         const elm_planned_weight *w = &c->mb.weights[i];
-        if (w->n_parts > 0) parameters += (uint64_t)w->dims[0] * (w->n_dims > 1 ? w->dims[1] : 1);
+        if (w->n_parts > 0) parameters += n_elements(w);
     }
     c->out->n_parameters = parameters;
     c->out->f32_bytes = parameters * sizeof(float);
@@ -223,13 +235,12 @@ static uint64_t expected_bytes(const conversion *c) {
     for (uint32_t i = 0; i < c->mb.n_weights; i++) {
         const elm_planned_weight *w = &c->mb.weights[i];
         elm_p16_shape shape = {0};
-        if (w->n_dims == 2)
-            (void)elm_p16_shape_of(w->scheme.dtype, w->dims[0], w->dims[1], w->scheme.group,
-                                   &shape);
+        if (w->role != ELM_ROLE_VECTOR)
+            (void)elm_planned_shape(w, &shape);
         else
-            shape.codes_bytes = (uint64_t)w->dims[0] * sizeof(float);
+            shape.codes_bytes = n_elements(w) * sizeof(float);
         total += shape.codes_bytes + shape.scales_bytes + shape.zeros_bytes;
-        total += w->n_dims == 2 ? ELM_TENSOR_ALIGN : 2 * ELM_PLANE_ALIGN;
+        total += w->role != ELM_ROLE_VECTOR ? ELM_TENSOR_ALIGN : 2 * ELM_PLANE_ALIGN;
     }
     return total;
 }
@@ -237,12 +248,16 @@ static uint64_t expected_bytes(const conversion *c) {
 /* ---- writing ---- */
 
 static const char *source_text(const elm_planned_weight *w) {
-    return w->n_parts ? elm_source_type_get(w->parts[0]->type)->text : "computed";
+    return w->n_parts ? elm_source_type_get(w->parts[0].tensor->type)->text : "computed";
 }
 
 static uint64_t source_bytes(const elm_planned_weight *w) {
     uint64_t bytes = 0;
-    for (uint32_t p = 0; p < w->n_parts; p++) bytes += w->parts[p]->bytes;
+    for (uint32_t p = 0; p < w->n_parts; p++) { /* of part rows, so that shared ones count once */
+        const elm_weight_part *part = &w->parts[p];
+        elm_weight_part whole = elm_mb_whole(part->tensor);
+        bytes += part->tensor->bytes / whole.run * part->run * part->n_runs;
+    }
     return bytes;
 }
 

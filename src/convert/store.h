@@ -14,6 +14,9 @@ elm_status elm_store_create(const elm_allocator *alloc, const elm_checkpoint *ch
                             uint32_t n_threads, elm_store **out, elm_error *err) ELM_MUST_CHECK;
 void elm_store_free(elm_store *store);
 
+/* Sizes of the planes of a matrix, table or stack; false when its scheme cannot hold it. */
+bool elm_planned_shape(const elm_planned_weight *weight, elm_p16_shape *out);
+
 /* Fills *tensor, whose planes live in the store until the next call, and what storing cost. A value
  * that is NaN or infinite is ELM_MALFORMED, naming tensor, row and column. */
 elm_status elm_store_weight(elm_store *store, const elm_planned_weight *weight, elm_tensor *tensor,
