@@ -42,6 +42,8 @@ struct elm_store {
     const elm_checkpoint *checkpoint;
     elm_thread_pool *pool;
     uint32_t n_threads;
+    bool (*should_stop)(void *context);
+    void *context;
     worker *workers;
     uint8_t *planes;
     size_t planes_bytes;
@@ -51,13 +53,16 @@ struct elm_store {
 };
 
 elm_status elm_store_create(const elm_allocator *alloc, const elm_checkpoint *checkpoint,
-                            uint32_t n_threads, elm_store **out, elm_error *err) {
+                            uint32_t n_threads, bool (*should_stop)(void *context), void *context,
+                            elm_store **out, elm_error *err) {
     elm_store *s = NULL;
     *out = NULL;
     ELM_TRY(elm_alloc(alloc, sizeof *s, "the converter's buffers", &s, err));
     s->alloc = alloc;
     s->checkpoint = checkpoint;
     s->n_threads = n_threads;
+    s->should_stop = should_stop;
+    s->context = context;
     elm_status status = elm_alloc_array(alloc, n_threads, sizeof *s->workers, "converter threads",
                                         &s->workers, err);
     if (status == ELM_OK) status = elm_thread_pool_create(alloc, n_threads, &s->pool, err);
@@ -229,6 +234,11 @@ static void step(void *context, uint32_t thread, uint32_t n_threads) {
     while (!atomic_load(&j->failed)) {
         uint32_t panel = atomic_fetch_add(&j->next_batch, 1) * j->panels_per_batch;
         if (panel >= j->n_panels) break;
+        if (thread == 0 && j->store->should_stop && j->store->should_stop(j->store->context)) {
+            wk->status = elm_fail(&wk->message, ELM_CANCELLED, "interrupted");
+            atomic_store(&j->failed, true);
+            break;
+        }
         uint32_t n = j->n_panels - panel;
         if (n > j->panels_per_batch) n = j->panels_per_batch;
         wk->status = is_carried_block(j->weight) ? carry_panels(j, wk, panel, n, &wk->message)
@@ -324,9 +334,19 @@ static float formed(const elm_vector_form *form, float w) {
     return form->mul != 0.0f ? w * form->mul : w;
 }
 
+static elm_status shape_of(const elm_planned_weight *w, elm_p16_shape *out, elm_error *err) {
+    uint32_t rows = tall_rows(w), cols = cols_of(w);
+    bool fits = w->layout == ELM_LAYOUT_ROWS
+                    ? elm_rows_shape_of(w->scheme.dtype, rows, cols, w->scheme.group, out)
+                    : elm_p16_shape_of(w->scheme.dtype, rows, cols, w->scheme.group, out);
+    if (fits) return ELM_OK;
+    return elm_fail(err, ELM_UNSUPPORTED, "%s: a %u x %u matrix cannot be stored in groups of %u",
+                    w->name, rows, cols, w->scheme.group);
+}
+
 static elm_status store_vector(elm_store *s, const elm_planned_weight *w, elm_tensor *tensor,
                                elm_error *err) {
-    size_t n = (size_t)w->dims[0] * (w->n_dims > 1 ? w->dims[1] : 1), bytes = n * sizeof(float);
+    size_t n = (size_t)elm_planned_elements(w), bytes = n * sizeof(float);
     ELM_TRY(grow(s->alloc, bytes, &s->planes, &s->planes_bytes, "a stored vector", err));
     float *out = (float *)(void *)s->planes;
     if (w->table) memcpy(out, w->table, bytes);
@@ -343,13 +363,7 @@ static elm_status store_vector(elm_store *s, const elm_planned_weight *w, elm_te
         }
     }
     tensor->codes = out;
-    tensor->codes_bytes = bytes;
     return ELM_OK;
-}
-
-bool elm_planned_shape(const elm_planned_weight *w, elm_p16_shape *out) {
-    return (w->layout == ELM_LAYOUT_ROWS ? elm_rows_shape_of : elm_p16_shape_of)(
-        w->scheme.dtype, tall_rows(w), cols_of(w), w->scheme.group, out);
 }
 
 static elm_status store_matrix(elm_store *s, const elm_planned_weight *w, elm_tensor *tensor,
@@ -357,11 +371,7 @@ static elm_status store_matrix(elm_store *s, const elm_planned_weight *w, elm_te
     uint32_t n_rows = tall_rows(w);
     job j = {.store = s, .weight = w, .n_panels = (n_rows + ELM_P16_ROWS - 1) / ELM_P16_ROWS};
     float largest = 0.0f;
-    if (!elm_planned_shape(w, &j.shape)) {
-        return elm_fail(err, ELM_UNSUPPORTED,
-                        "%s: a %u x %u matrix cannot be stored in groups of %u", w->name, n_rows,
-                        cols_of(w), w->scheme.group);
-    }
+    ELM_TRY(shape_of(w, &j.shape, err));
     ELM_TRY(reserve(s, &j, err));
     if (!is_carried_block(w)) {
         uint32_t sample = n_rows < SAMPLE_ROWS ? n_rows : SAMPLE_ROWS;
@@ -381,26 +391,32 @@ static elm_status store_matrix(elm_store *s, const elm_planned_weight *w, elm_te
                             elm_dtype_get(w->scheme.dtype)->text, (double)largest);
         }
     }
-    tensor->group = w->scheme.group;
     tensor->scale_exp = j.scale_exp;
     tensor->codes = j.planes.codes;
     tensor->scales = j.planes.scales;
     tensor->zeros = j.planes.zeros;
-    tensor->codes_bytes = j.shape.codes_bytes;
-    tensor->scales_bytes = j.shape.scales_bytes;
-    tensor->zeros_bytes = j.shape.zeros_bytes;
+    return ELM_OK;
+}
+
+elm_status elm_store_describe(const elm_planned_weight *w, elm_tensor *tensor, elm_error *err) {
+    elm_p16_shape shape = {.codes_bytes = elm_planned_elements(w) * sizeof(float)};
+    if (w->role != ELM_ROLE_VECTOR) ELM_TRY(shape_of(w, &shape, err));
+    *tensor = (elm_tensor){.name = w->name,
+                           .dtype = w->scheme.dtype,
+                           .layout = w->layout,
+                           .n_dims = w->n_dims,
+                           .dims = {w->dims[0], w->dims[1], w->dims[2]},
+                           .group = w->role == ELM_ROLE_VECTOR ? 0 : w->scheme.group,
+                           .codes_bytes = shape.codes_bytes,
+                           .scales_bytes = shape.scales_bytes,
+                           .zeros_bytes = shape.zeros_bytes};
     return ELM_OK;
 }
 
 elm_status elm_store_weight(elm_store *s, const elm_planned_weight *w, elm_tensor *tensor,
                             elm_quant_error *error, elm_error *err) {
-    memset(tensor, 0, sizeof *tensor);
     memset(error, 0, sizeof *error);
-    tensor->name = w->name;
-    tensor->dtype = w->scheme.dtype;
-    tensor->n_dims = w->n_dims;
-    tensor->layout = w->layout;
-    memcpy(tensor->dims, w->dims, w->n_dims * sizeof w->dims[0]);
+    ELM_TRY(elm_store_describe(w, tensor, err));
     return w->role == ELM_ROLE_VECTOR ? store_vector(s, w, tensor, err)
                                       : store_matrix(s, w, tensor, error, err);
 }

@@ -53,6 +53,12 @@ typedef struct elm_planned_weight {
     const float *table; /* [dims[0]] when n_parts is 0 */
 } elm_planned_weight;
 
+static inline uint64_t elm_planned_elements(const elm_planned_weight *w) {
+    uint64_t n = 1;
+    for (uint32_t d = 0; d < w->n_dims; d++) n *= w->dims[d];
+    return n;
+}
+
 /* The scheme wanted for each role; dtype ELM_N_DTYPES = keep what the source has, as exactly as can
  * be. group 0 stands for one scale a row. */
 typedef struct elm_scheme_choice {
