@@ -20,7 +20,12 @@ typedef enum elm_open_mode {
 
 typedef enum elm_map_advice { ELM_MAP_NORMAL, ELM_MAP_RANDOM, ELM_MAP_WILLNEED } elm_map_advice;
 
-typedef enum elm_path_kind { ELM_PATH_NONE, ELM_PATH_FILE, ELM_PATH_FOLDER } elm_path_kind;
+typedef enum elm_path_kind {
+    ELM_PATH_NONE,
+    ELM_PATH_FILE, /* a regular file; links are followed */
+    ELM_PATH_FOLDER,
+    ELM_PATH_OTHER, /* a device, pipe or socket */
+} elm_path_kind;
 
 /* Every slot is required. int results: 0 or a negative errno; int64 results: a count or that. */
 typedef struct elm_io {

@@ -145,7 +145,9 @@ static int posix_kind(void *self, const char *path, elm_path_kind *out) {
     (void)self;
     *out = ELM_PATH_NONE;
     if (stat(path, &st) != 0) return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-    *out = S_ISDIR(st.st_mode) ? ELM_PATH_FOLDER : ELM_PATH_FILE;
+    *out = S_ISDIR(st.st_mode)   ? ELM_PATH_FOLDER
+           : S_ISREG(st.st_mode) ? ELM_PATH_FILE
+                                 : ELM_PATH_OTHER;
     return 0;
 }
 

@@ -57,6 +57,15 @@ static elm_status check_space(const elm_platform *p, const char *path, uint64_t 
                     (unsigned long long)free_bytes, (double)free_bytes / 1e6);
 }
 
+/* The finished file is moved to `path`, which must not put it in the place of a device. */
+static elm_status check_target(const elm_platform *p, const char *path, elm_error *err) {
+    elm_path_kind kind;
+    ELM_TRY(elm_path_kind_of(p, path, &kind, err));
+    if (kind == ELM_PATH_NONE || kind == ELM_PATH_FILE) return ELM_OK;
+    return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s' is %s; give the path of the file to write",
+                    path, kind == ELM_PATH_FOLDER ? "a folder" : "no regular file");
+}
+
 /* Opens and locks PATH.part before it is emptied, so that a file in the making is never cut under
  * its writer; and looks again once it is locked, because that writer may have moved it to PATH
  * meanwhile. *present is the size of what was found there. */
@@ -107,6 +116,7 @@ static elm_status open_writer(const elm_platform *platform, const char *path,
                               elm_error *err) {
     elm_writer *w = NULL;
     *out = NULL;
+    ELM_TRY(check_target(platform, path, err));
     ELM_TRY(elm_alloc(platform->alloc, sizeof *w, "a writer", &w, err));
     w->platform = platform;
     w->resumed = w->keep_part = resume;
