@@ -1,4 +1,5 @@
-/* Speculative decoding changes no token: greedy or sampled, whatever is guessed, wherever it stops. */
+/* Speculative decoding changes no token: greedy or sampled, whatever is guessed, wherever it stops.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -75,8 +76,7 @@ static void check_same(const run *a, const run *b) {
     assert_int_equal(a->out.n_ids, b->out.n_ids);
     assert_memory_equal(a->out.ids, b->out.ids, a->out.n_ids * sizeof *a->out.ids);
     assert_int_equal(a->out.text.size, b->out.text.size);
-    if (a->out.text.size)
-        assert_memory_equal(a->out.text.data, b->out.text.data, a->out.text.size);
+    if (a->out.text.size) assert_memory_equal(a->out.text.data, b->out.text.data, a->out.text.size);
 }
 
 /* The same conversation with and without drafts: generate, add, generate, rewind, generate. */
@@ -121,8 +121,8 @@ static elm_model *other_model(open_model *o, uint64_t seed, uint32_t n_ids) {
     elm_model *model = NULL;
     elm_error err = {0};
     session_model_write(&m, &o->fs.platform, "other.elm");
-    elm_status status = session_model_open_file(&o->fs, "other.elm", (elm_model_options){0},
-                                                &model, &err);
+    elm_status status =
+        session_model_open_file(&o->fs, "other.elm", (elm_model_options){0}, &model, &err);
     if (status != ELM_OK) fail_msg("%s", err.message);
     return model;
 }
@@ -210,10 +210,10 @@ static void stop_strings_end_a_run_of_guesses(void **state) {
         elm_stats stats;
         drafting.draft = ELM_DRAFT_MODEL;
         drafting.draft_model = o.model;
-        compare(o.model, plain, drafting,
-                (elm_generate_options){.max_tokens = 60, .stop_strings = stops,
-                                       .n_stop_strings = 2},
-                0, &stats);
+        compare(
+            o.model, plain, drafting,
+            (elm_generate_options){.max_tokens = 60, .stop_strings = stops, .n_stop_strings = 2}, 0,
+            &stats);
     }
     session_model_close(&o);
 }
