@@ -41,6 +41,8 @@ struct elm_store {
     const elm_checkpoint *checkpoint;
     elm_thread_pool *pool;
     uint32_t n_threads;
+    bool (*should_stop)(void *context);
+    void *context;
     worker *workers;
     uint8_t *planes;
     size_t planes_bytes;
@@ -50,13 +52,16 @@ struct elm_store {
 };
 
 elm_status elm_store_create(const elm_allocator *alloc, const elm_checkpoint *checkpoint,
-                            uint32_t n_threads, elm_store **out, elm_error *err) {
+                            uint32_t n_threads, bool (*should_stop)(void *context), void *context,
+                            elm_store **out, elm_error *err) {
     elm_store *s = NULL;
     *out = NULL;
     ELM_TRY(elm_alloc(alloc, sizeof *s, "the converter's buffers", &s, err));
     s->alloc = alloc;
     s->checkpoint = checkpoint;
     s->n_threads = n_threads;
+    s->should_stop = should_stop;
+    s->context = context;
     elm_status status = elm_alloc_array(alloc, n_threads, sizeof *s->workers, "converter threads",
                                         &s->workers, err);
     if (status == ELM_OK) status = elm_thread_pool_create(alloc, n_threads, &s->pool, err);
@@ -173,6 +178,11 @@ static void step(void *context, uint32_t thread, uint32_t n_threads) {
     while (!atomic_load(&j->failed)) {
         uint32_t panel = atomic_fetch_add(&j->next_batch, 1) * j->panels_per_batch;
         if (panel >= j->shape.n_panels) break;
+        if (thread == 0 && j->store->should_stop && j->store->should_stop(j->store->context)) {
+            wk->status = elm_fail(&wk->message, ELM_CANCELLED, "interrupted");
+            atomic_store(&j->failed, true);
+            break;
+        }
         uint32_t n = j->shape.n_panels - panel;
         if (n > j->panels_per_batch) n = j->panels_per_batch;
         wk->status = is_carried_block(j->weight) ? carry_panels(j, wk, panel, n, &wk->message)
@@ -246,6 +256,13 @@ static elm_status reserve(elm_store *s, job *j, elm_error *err) {
     return ELM_OK;
 }
 
+static elm_status shape_of(const elm_planned_weight *w, elm_p16_shape *out, elm_error *err) {
+    if (elm_p16_shape_of(w->scheme.dtype, w->dims[0], w->dims[1], w->scheme.group, out))
+        return ELM_OK;
+    return elm_fail(err, ELM_UNSUPPORTED, "%s: a %u x %u matrix cannot be stored in groups of %u",
+                    w->name, w->dims[0], w->dims[1], w->scheme.group);
+}
+
 static elm_status store_vector(elm_store *s, const elm_planned_weight *w, elm_tensor *tensor,
                                elm_error *err) {
     size_t bytes = (size_t)w->dims[0] * sizeof(float);
@@ -266,7 +283,6 @@ static elm_status store_vector(elm_store *s, const elm_planned_weight *w, elm_te
         out[i] += w->add;
     }
     tensor->codes = out;
-    tensor->codes_bytes = bytes;
     return ELM_OK;
 }
 
@@ -274,11 +290,7 @@ static elm_status store_matrix(elm_store *s, const elm_planned_weight *w, elm_te
                                elm_quant_error *error, elm_error *err) {
     job j = {.store = s, .weight = w};
     float largest = 0.0f;
-    if (!elm_p16_shape_of(w->scheme.dtype, w->dims[0], w->dims[1], w->scheme.group, &j.shape)) {
-        return elm_fail(err, ELM_UNSUPPORTED,
-                        "%s: a %u x %u matrix cannot be stored in groups of %u", w->name,
-                        w->dims[0], w->dims[1], w->scheme.group);
-    }
+    ELM_TRY(shape_of(w, &j.shape, err));
     ELM_TRY(reserve(s, &j, err));
     if (!is_carried_block(w)) {
         uint32_t sample = w->dims[0] < SAMPLE_ROWS ? w->dims[0] : SAMPLE_ROWS;
@@ -298,27 +310,32 @@ static elm_status store_matrix(elm_store *s, const elm_planned_weight *w, elm_te
                             elm_dtype_get(w->scheme.dtype)->text, (double)largest);
         }
     }
-    tensor->layout = ELM_LAYOUT_P16;
-    tensor->group = w->scheme.group;
     tensor->scale_exp = j.scale_exp;
     tensor->codes = j.planes.codes;
     tensor->scales = j.planes.scales;
     tensor->zeros = j.planes.zeros;
-    tensor->codes_bytes = j.shape.codes_bytes;
-    tensor->scales_bytes = j.shape.scales_bytes;
-    tensor->zeros_bytes = j.shape.zeros_bytes;
+    return ELM_OK;
+}
+
+elm_status elm_store_describe(const elm_planned_weight *w, elm_tensor *tensor, elm_error *err) {
+    elm_p16_shape shape = {.codes_bytes = (uint64_t)w->dims[0] * sizeof(float)};
+    if (w->role != ELM_ROLE_VECTOR) ELM_TRY(shape_of(w, &shape, err));
+    *tensor = (elm_tensor){.name = w->name,
+                           .dtype = w->scheme.dtype,
+                           .layout = w->role == ELM_ROLE_VECTOR ? ELM_LAYOUT_ROWS : ELM_LAYOUT_P16,
+                           .n_dims = w->n_dims,
+                           .dims = {w->dims[0], w->n_dims > 1 ? w->dims[1] : 0},
+                           .group = w->role == ELM_ROLE_VECTOR ? 0 : w->scheme.group,
+                           .codes_bytes = shape.codes_bytes,
+                           .scales_bytes = shape.scales_bytes,
+                           .zeros_bytes = shape.zeros_bytes};
     return ELM_OK;
 }
 
 elm_status elm_store_weight(elm_store *s, const elm_planned_weight *w, elm_tensor *tensor,
                             elm_quant_error *error, elm_error *err) {
-    memset(tensor, 0, sizeof *tensor);
     memset(error, 0, sizeof *error);
-    tensor->name = w->name;
-    tensor->dtype = w->scheme.dtype;
-    tensor->n_dims = w->n_dims;
-    tensor->dims[0] = w->dims[0];
-    tensor->dims[1] = w->n_dims > 1 ? w->dims[1] : 0;
+    ELM_TRY(elm_store_describe(w, tensor, err));
     return w->role == ELM_ROLE_VECTOR ? store_vector(s, w, tensor, err)
                                       : store_matrix(s, w, tensor, error, err);
 }

@@ -33,20 +33,23 @@ enum {
     ELM_MAX_SCALE_EXP = 126,   /* either sign */
 };
 
-/* X(NAME, number, text, must understand). Numbers are never reused. */
-#define ELM_SECTION_LIST(X)         \
-    X(META, 1, "meta", 1)           \
-    X(GRAPH, 2, "graph", 1)         \
-    X(TENSORS, 3, "tensors", 1)     \
-    X(WEIGHTS, 4, "weights", 1)     \
-    X(TOKENIZER, 5, "tokenizer", 1) \
-    X(TEMPLATE, 6, "template", 1)   \
-    X(QUANT, 7, "quant", 0)         \
-    X(PROCESSOR, 8, "processor", 0) \
-    X(PRODUCT, 9, "product", 0)
+/* X(NAME, number, text, must understand, may occur many times). Numbers are never reused. */
+#define ELM_SECTION_LIST(X)            \
+    X(META, 1, "meta", 1, 0)           \
+    X(GRAPH, 2, "graph", 1, 0)         \
+    X(TENSORS, 3, "tensors", 1, 0)     \
+    X(WEIGHTS, 4, "weights", 1, 0)     \
+    X(TOKENIZER, 5, "tokenizer", 1, 0) \
+    X(TEMPLATE, 6, "template", 1, 0)   \
+    X(QUANT, 7, "quant", 0, 0)         \
+    X(PROCESSOR, 8, "processor", 0, 0) \
+    X(PRODUCT, 9, "product", 0, 1)     \
+    X(RETIRED, 10, "retired", 0, 1)    \
+    X(SIGNATURE, 11, "signature", 0, 1) \
+    X(DROPPED, 12, "dropped", 0, 0)
 
 typedef enum elm_section_type {
-#define X(name, number, text, must) ELM_SECTION_##name = number,
+#define X(name, number, text, must, many) ELM_SECTION_##name = number,
     ELM_SECTION_LIST(X)
 #undef X
 } elm_section_type;
@@ -86,7 +89,7 @@ typedef struct elm_disk_section {
     uint32_t n_chunks;       /* ceil(size / chunk_bytes) */
     uint64_t first_checksum; /* index into the checksums behind the section table */
     uint8_t sha256[32];      /* of the content */
-    char name[48];           /* of a product, printable ASCII; else empty; zeros behind it */
+    char name[48];           /* of a product: its target; else empty; zeros behind it */
 } elm_disk_section;
 static_assert(sizeof(elm_disk_section) == 128, "section layout");
 

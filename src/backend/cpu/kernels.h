@@ -103,6 +103,11 @@ typedef struct elm_cpu_kernels {
     float (*to_i8)(const float *x, size_t n, int8_t *out); /* returns the scale */
     void (*from_f16)(const uint16_t *x, size_t n, float *out);
     void (*from_i8)(const int8_t *x, size_t n, float *out);
+    /* The limit that the int4 and int8 linears are measured against: `rounds` times a run of their
+     * multiply-adds on registers, nothing else. Returns the operations done; a multiply-add is two.
+     */
+    uint64_t (*peak_i4)(size_t rounds);
+    uint64_t (*peak_i8)(size_t rounds);
 } elm_cpu_kernels;
 
 /* Fills every slot with the best of what `features` (ELM_CPU_* bits) allows. */
