@@ -283,7 +283,7 @@ static void test_cut_and_changed_sections(void **state) {
 static void test_impossible_counts(void **state) {
     net *n = *state;
     static const uint32_t heads_of[][3] = {
-        {1, 0xffffffff, 1}, {1, 0, 0xffffffff}, {1, 1 << 14, 1}, {1, 0, 8}};
+        {2, 0xffffffff, 1}, {2, 0, 0xffffffff}, {2, 1 << 14, 1}, {2, 0, 8}};
     elm_arena arena;
     elm_module *m;
     elm_arena_init(&arena, elm_allocator_default(), 1 << 20);
