@@ -120,11 +120,7 @@ static elm_status open_writer(const elm_platform *platform, const char *path,
                               elm_error *err) {
     elm_writer *w = NULL;
     *out = NULL;
-<<<<<<< HEAD
-=======
     ELM_TRY(check_target(platform, path, err));
-    ELM_TRY(check_space(platform, path, expected_bytes, err));
->>>>>>> foundation
     ELM_TRY(elm_alloc(platform->alloc, sizeof *w, "a writer", &w, err));
     w->platform = platform;
     w->resumed = w->keep_part = resume;
