@@ -330,8 +330,8 @@ static void finish(float *out, const float *o, float l, size_t n) {
 /* Tokens of a tile follow each other; wanted rows need not. */
 static size_t rows_of_tile(const elm_cpu_run *r, const elm_cpu_step *s, size_t group) {
     size_t n = elm_cpu_n_rows(r, &s->in[0]);
-    bool apart = n > 0 && elm_cpu_token_of(r, &s->in[0], n - 1) + 1 -
-                                  elm_cpu_token_of(r, &s->in[0], 0) != n;
+    bool apart =
+        n > 0 && elm_cpu_token_of(r, &s->in[0], n - 1) + 1 - elm_cpu_token_of(r, &s->in[0], 0) != n;
     return apart ? 1 : tile_tokens(group);
 }
 
@@ -365,7 +365,8 @@ static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
 static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
                       uint32_t thread, uint32_t n_threads) {
     tile t = tile_of(r, s, kv, thread);
-    const size_t position = r->step->n_past + elm_cpu_token_of(r, &s->in[0], 0), end = position / ELM_CPU_KV_CHUNK + 1;
+    const size_t position = r->step->n_past + elm_cpu_token_of(r, &s->in[0], 0),
+                 end = position / ELM_CPU_KV_CHUNK + 1;
     const size_t floats = partial_floats(kv->v_dim), n_heads = s->n_heads;
     float *totals = (float *)(void *)(r->workspace + r->program->partials),
           *partials = totals + n_heads * floats;

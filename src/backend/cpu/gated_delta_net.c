@@ -152,7 +152,8 @@ static void one_by_one(const net *n, size_t count) {
                                     n->c.beta[i], n->c.o + i * n->v_pad);
 }
 
-/* A and P from the products of rows that they hold; through[i] = E_i, last[j] = D of the last row. */
+/* A and P from the products of rows that they hold; through[i] = E_i, last[j] = D of the last row.
+ */
 static void apply_decays(const net *n, size_t count, float *through, float *last) {
     float e = 1.0f;
     for (size_t i = 0; i < count; i++) {

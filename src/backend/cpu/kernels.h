@@ -98,8 +98,8 @@ typedef struct elm_cpu_kernels {
      * beta; S = decay S + k d^T; o = S^T q (q and o NULL: not wanted). */
     void (*delta_step)(float *s, size_t stride, size_t n_k, size_t n, const float *k,
                        const float *q, const float *v, float decay, float beta, float *o);
-    /* c[i][j] += sum over p of a[i * a_row + p * a_col] * b[p][j], p ascending; i < m, p < n_k, j < n,
-     * n % 16 == 0. */
+    /* c[i][j] += sum over p of a[i * a_row + p * a_col] * b[p][j], p ascending; i < m, p < n_k, j <
+     * n, n % 16 == 0. */
     void (*gemm)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_stride,
                  size_t m, size_t n_k, size_t n, float *c, size_t c_stride);
     /* x[i] -= sum over j < i of a[i][j] x[j], rows in turn; a rows are 64 floats, n % 16 == 0. */

@@ -1,6 +1,6 @@
-/* kernels_delta.h - float kernels of convolutions, delta nets and caps, over the v16 of the including
- * file. Layer: backend/cpu. Included by kernels_float.h; the same rules. Widths are multiples of 16
- * where it says so. */
+/* kernels_delta.h - float kernels of convolutions, delta nets and caps, over the v16 of the
+ * including file. Layer: backend/cpu. Included by kernels_float.h; the same rules. Widths are
+ * multiples of 16 where it says so. */
 #ifndef ELM_BACKEND_CPU_KERNELS_DELTA_H
 #define ELM_BACKEND_CPU_KERNELS_DELTA_H
 

@@ -3,10 +3,9 @@
  *   route    every row picks its experts and their weights
  *   sort     rows are listed expert by expert ("places")
  *   gather   the input of every place: codes, or floats
- *   up       [place][2I] = gather . gate_up[expert]; panels of every expert divided over the threads
- *   act      activation and product, quantised again
- *   down     [place][N]
- *   sum      out[row] = its places in the order of their rank, weighed
+ *   up       [place][2I] = gather . gate_up[expert]; panels of every expert divided over the
+ * threads act      activation and product, quantised again down     [place][N] sum      out[row] =
+ * its places in the order of their rank, weighed
  *
  * What a row gets does not depend on the rows beside it. */
 #include <math.h>
@@ -17,15 +16,15 @@
 
 /* The workspace of one step; places are rows * top_k. */
 typedef struct plan {
-    int32_t *expert;       /* [rows][top_k] chosen */
-    float *weight;         /* [rows][top_k] */
-    uint32_t *place;       /* [rows][top_k] where that pair is in the list */
-    uint32_t *row;         /* [places] which row it is */
-    uint32_t *first;       /* [n_experts + 1] places of an expert */
-    float *x;              /* [places][x_stride] without act_quant */
-    float *up;             /* [places][up_stride] gate | up, then their product in front */
-    float *down;           /* [places][down_stride] */
-    elm_cpu_acts in, mid;  /* with act_quant */
+    int32_t *expert;      /* [rows][top_k] chosen */
+    float *weight;        /* [rows][top_k] */
+    uint32_t *place;      /* [rows][top_k] where that pair is in the list */
+    uint32_t *row;        /* [places] which row it is */
+    uint32_t *first;      /* [n_experts + 1] places of an expert */
+    float *x;             /* [places][x_stride] without act_quant */
+    float *up;            /* [places][up_stride] gate | up, then their product in front */
+    float *down;          /* [places][down_stride] */
+    elm_cpu_acts in, mid; /* with act_quant */
     size_t x_stride, up_stride, down_stride, bytes;
 } plan;
 
