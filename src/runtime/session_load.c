@@ -1,5 +1,6 @@
 /* session_load.c - a session from its file: every number is checked against the model before it is
  * used, every chunk against its checksum before its bytes are; runtime. */
+#include "backend/kv.h"
 #include "base/hash.h"
 #include "runtime/session_file.h"
 
