@@ -191,7 +191,7 @@ static inline bool rig_run(rig *g, const elm_backend *backend, uint32_t chunk, u
     elm_error err = {0};
     elm_plan plan;
     elm_graph *graph = g->b.graph;
-    if (elm_builder_finish(&g->b, output, &err) != ELM_OK) fail_msg("%s", err.message);
+    if (elm_builder_finish(&g->b, output, ELM_NO_VALUE, &err) != ELM_OK) fail_msg("%s", err.message);
     if (elm_module_validate(g->b.module, g->tensors, g->n_tensors, &err) != ELM_OK)
         fail_msg("%s", err.message);
     for (int d = 0; d < 2; d++)
