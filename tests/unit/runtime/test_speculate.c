@@ -235,15 +235,17 @@ static void draft_heads_see_the_true_pairs(void **state) {
         session_model_open_with(&o, "FF+", (elm_model_options){.max_batch_tokens = 16 + round});
         elm_session_options so = {.draft = ELM_DRAFT_MTP, .n_draft = 1 + round % 7};
         if (round % 2) so.sampling = sampled(1.5f, round);
+        run stopped; /* by the caller, where guesses that were rejected may lie behind the end */
         elm_session *s = session_of(o.model, so), *fresh = session_of(o.model, so);
         tm_prompt(ids, 200, round);
         assert_int_equal(elm_session_append(s, ids, 90, &err), ELM_OK);
         elm_generate_options g = {.struct_size = sizeof g, .max_tokens = 30, .ignore_eos = true};
         assert_int_equal(elm_session_generate(s, &g, NULL, &err), ELM_OK);
+        generate(s, (elm_generate_options){.ignore_eos = true}, &stopped, 17 + round);
+        run_free(&stopped);
         if (round > 2 && round < 6)
             assert_int_equal(elm_session_rewind(s, 70 + round, &err), ELM_OK);
-        if (round > 3) assert_int_equal(elm_session_append(s, ids + 90, 1, &err), ELM_OK);
-        if (round > 4) assert_int_equal(elm_session_append(s, ids + 91, 60, &err), ELM_OK);
+        assert_int_equal(elm_session_append(s, ids + 90, round == 4 ? 1 : 60, &err), ELM_OK);
         if (round > 5) assert_int_equal(elm_session_generate(s, &g, NULL, &err), ELM_OK);
         if (round > 6) assert_int_equal(elm_session_append(s, ids + 91, 20, &err), ELM_OK);
         uint32_t n = elm_session_length(s);
