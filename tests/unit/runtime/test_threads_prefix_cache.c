@@ -271,10 +271,10 @@ static void cancel_stops_within_a_token(void **state) {
             assert_int_equal(r.reason, ELM_STOP_CONTEXT);
             assert_int_equal(elm_session_append(s, ids, 0, &err), ELM_CANCELLED);
         }
-        uint32_t n = elm_session_length(s), done = r.n_tokens;
+        uint32_t n = elm_session_length(s);
         g = (elm_generate_options){.struct_size = sizeof g, .ignore_eos = true};
         assert_int_equal(elm_session_generate(s, &g, &r, &err), ELM_OK);
-        if (done < 400) memcpy(rest, elm_session_tokens(s) + 40, 400 * sizeof *rest);
+        memcpy(rest, elm_session_tokens(s) + 40, 400 * sizeof *rest);
         assert_int_equal(elm_session_rewind(s, 40, &err), ELM_OK);
         assert_int_equal(elm_session_generate(s, &g, &r, &err), ELM_OK);
         assert_memory_equal(elm_session_tokens(s) + 40, rest, 400 * sizeof *rest);
