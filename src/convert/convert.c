@@ -114,6 +114,7 @@ static elm_status choose_schemes(elm_conversion *c, elm_error *err) {
                       &choice[ELM_ROLE_EMBEDDING], err));
     ELM_TRY(choice_of(c, o->head, o->head_group, o->head == ELM_QUANT_INT8 ? 64 : 32,
                       &choice[ELM_ROLE_HEAD], err));
+    choice[ELM_ROLE_TABLE] = choice[ELM_ROLE_LINEAR];
     elm_conversion_note(
         c, "linear layers: %s%s%s", elm_quant_text(o->quant), is_int(o->quant) ? ", group " : "",
         is_int(o->quant) ? group_text(choice[ELM_ROLE_LINEAR].group, group, sizeof group) : "");
@@ -178,13 +179,18 @@ static elm_status build(elm_conversion *c, const char *path, elm_error *err) {
     c->mb.n_rope_factors = c->source.n_rope_factors;
     ELM_TRY(choose_schemes(c, err));
     ELM_TRY(elm_model_builder_init(&c->mb, elm_source_checkpoint(&c->source), c->source.config,
-                                   c->source.where, &c->arena, err));
+                                   c->source.root, c->source.where, &c->arena, err));
     ELM_TRY(c->family->build(&c->mb, err));
+    if (c->source.n_other_tensors > 0) {
+        elm_conversion_note(
+            c, "left out: %u tensors of the vision and audio parts; this file holds the text model",
+            c->source.n_other_tensors);
+    }
     ELM_TRY(build_text(c, err));
     uint64_t parameters = 0;
     for (uint32_t i = 0; i < c->mb.n_weights; i++) {
         const elm_planned_weight *w = &c->mb.weights[i];
-        if (w->n_parts > 0) parameters += (uint64_t)w->dims[0] * (w->n_dims > 1 ? w->dims[1] : 1);
+        if (w->n_parts > 0) parameters += elm_planned_elements(w);
     }
     c->out->n_parameters = parameters;
     c->out->f32_bytes = parameters * sizeof(float);

@@ -67,14 +67,18 @@ static elm_status say_space(const elm_conversion *c, const char *path, uint64_t 
 /* ---- what is converted and how: two runs with the same identity write the same bytes ---- */
 
 static void identify_weight(const elm_planned_weight *w, elm_sha256 *h) {
-    uint32_t numbers[] = {
-        (uint32_t)w->role, (uint32_t)w->scheme.dtype,      w->scheme.group, w->carried, w->n_dims,
-        w->dims[0],        w->n_dims > 1 ? w->dims[1] : 0, w->n_parts};
+    uint32_t numbers[] = {(uint32_t)w->role, (uint32_t)w->scheme.dtype,
+                          w->scheme.group,   w->carried,
+                          w->n_dims,         w->dims[0],
+                          w->dims[1],        w->dims[2],
+                          w->n_parts};
     elm_sha256_update(h, w->name, strlen(w->name) + 1);
     elm_sha256_update(h, numbers, sizeof numbers);
     for (uint32_t p = 0; p < w->n_parts; p++) {
-        const elm_source_tensor *t = w->parts[p];
-        uint64_t place[] = {t->shard, t->offset, t->bytes, (uint64_t)t->type, t->permuted_heads};
+        const elm_weight_part *part = &w->parts[p];
+        const elm_source_tensor *t = part->tensor;
+        uint64_t place[] = {t->shard,  t->offset,    t->bytes,     (uint64_t)t->type, part->first,
+                            part->run, part->stride, part->n_runs, t->permuted_heads};
         elm_sha256_update(h, place, sizeof place);
     }
 }
@@ -98,12 +102,15 @@ static void identify(const elm_conversion *c, uint8_t out[32]) {
 /* ---- weights ---- */
 
 static const char *source_text(const elm_planned_weight *w) {
-    return w->n_parts ? elm_source_type_get(w->parts[0]->type)->text : "computed";
+    return w->n_parts ? elm_source_type_get(w->parts[0].tensor->type)->text : "computed";
 }
 
 static uint64_t source_bytes(const elm_planned_weight *w) {
     uint64_t bytes = 0;
-    for (uint32_t p = 0; p < w->n_parts; p++) bytes += w->parts[p]->bytes;
+    for (uint32_t p = 0; p < w->n_parts; p++) { /* by rows, so that shared tensors count once */
+        const elm_weight_part *part = &w->parts[p];
+        bytes += part->tensor->bytes / elm_mb_whole(part->tensor).run * part->run * part->n_runs;
+    }
     return bytes;
 }
 
