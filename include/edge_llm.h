@@ -254,6 +254,12 @@ ELM_API elm_status elm_session_chat(elm_session *session, const char *user_text,
                                     void *context, elm_error *err) ELM_MUST_CHECK;
 /* Forgets the conversation (the timeline is cut at the next turn). */
 ELM_API void elm_session_chat_reset(elm_session *session);
+/* The conversation so far: JSON objects {"role", "content"}, separated by commas, as they stand in "messages".
+ * It is saved with the session. Borrowed until the next call; not NUL-terminated. */
+ELM_API const char *elm_session_conversation(const elm_session *session, size_t *n_bytes);
+/* Replaces it. ELM_MALFORMED when it is no such list. */
+ELM_API elm_status elm_session_set_conversation(elm_session *session, const char *turns, size_t n_bytes,
+                                                elm_error *err) ELM_MUST_CHECK;
 
 typedef struct elm_stats {
     uint64_t load_us;            /* elm_model_open */

@@ -189,8 +189,7 @@ elm_status elm_session_generate(elm_session *s, const elm_generate_options *opti
     elm_status status = loop(&g, err);
     if (status == ELM_CANCELLED) out->reason = ELM_STOP_CANCELLED, status = ELM_OK;
     if (status != ELM_OK) {
-        s->n_tokens = s->n_run;
-        elm_session_mark_tokens(s);
+        elm_session_cut_tokens(s, s->n_run);
         return status;
     }
     if (out->reason != ELM_STOP_STRING && out->reason != ELM_STOP_CALLBACK) {

@@ -62,6 +62,7 @@ struct elm_model {
     elm_device devices[ELM_MAX_DEVICES];
     uint32_t n_devices;
     elm_plan plan;
+    elm_plan draft_plan; /* of the graph "draft"; graph NULL = there is none */
     char backend_text[160];
     uint64_t load_us;
     elm_prefix_cache *prefix_cache; /* NULL: off */
@@ -92,9 +93,10 @@ elm_status elm_model_open_devices(elm_model *m, const char *list, uint32_t cpu_m
 /* Checks every weight's chunks once, on all threads; later calls cost one load. */
 elm_status elm_model_check_weights(elm_model *m, elm_error *err) ELM_MUST_CHECK;
 
-/* A plan like the model's own for other batch sizes. Free with elm_plan_free. */
-elm_status elm_model_make_plan(elm_model *m, uint32_t max_tokens, uint32_t max_rows,
-                               const elm_model_hooks *hooks, elm_plan *out,
+/* A plan like the model's own for other batch sizes or another graph (NULL: text). Free with
+ * elm_plan_free. */
+elm_status elm_model_make_plan(elm_model *m, const elm_graph *graph, uint32_t max_tokens,
+                               uint32_t max_rows, const elm_model_hooks *hooks, elm_plan *out,
                                elm_error *err) ELM_MUST_CHECK;
 
 /* Copies an option struct of an older or newer caller: min(struct_size, own_bytes), the rest zero.

@@ -284,7 +284,7 @@ def test_usage_errors(args, word):
     assert word in run(*args, check=2).message
 
 
-@pytest.mark.parametrize("args", [("run", "m", "--draft", "x"), ("convert", "s", "-o", "o", "--calib", "t")])
+@pytest.mark.parametrize("args", [("convert", "s", "-o", "o", "--calib", "t")])
 def test_what_this_version_does_not_have_is_said(args):
     assert "not in this version" in run(*args, check=5).message
 
