@@ -26,6 +26,11 @@ if(EDGE_LLM_HOST)
   elm_tests(conform elm_convert elm_api)
 endif()
 elm_tests(kernel elm_backend)
+# The oracle of pattern programs.
+if(TARGET unit_parse_test_pattern)
+  find_library(PCRE2 pcre2-8 REQUIRED)
+  target_link_libraries(unit_parse_test_pattern PRIVATE ${PCRE2})
+endif()
 # tests/tools/*.c: programs that the end-to-end tests drive.
 if(EDGE_LLM_HOST)
   file(GLOB tools CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/tools/*.c)

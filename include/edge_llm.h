@@ -183,6 +183,18 @@ ELM_API elm_status elm_session_sync(elm_session *session, const int32_t *ids, si
  * The logits may be gone until then. */
 ELM_API elm_status elm_session_rewind(elm_session *session, size_t n, elm_error *err) ELM_MUST_CHECK;
 
+/* Writes the whole session, its conversation included, to `path` (docs/sessions.md): to PATH.part first, renamed
+ * when it is whole. */
+ELM_API elm_status elm_session_save(elm_session *session, const char *path,
+                                    elm_error *err) ELM_MUST_CHECK;
+/* Makes a session of a saved one, which goes on as that one would have, bit for bit. Options as for create;
+ * context, KV type and sampling are the saved ones where they are left out. ELM_INVALID_ARGUMENT when another
+ * model made the file or another KV type is asked for, ELM_CONTEXT_FULL when its tokens do not fit,
+ * ELM_MALFORMED for a damaged file. Files are checked, never trusted. */
+ELM_API elm_status elm_session_load(elm_model *model, const char *path,
+                                    const elm_session_options *options, elm_session **out,
+                                    elm_error *err) ELM_MUST_CHECK;
+
 /* Stops the call that runs, or the next one, at the next step. From any thread. */
 ELM_API void elm_session_cancel(elm_session *session);
 

@@ -286,7 +286,7 @@ static inline elm_status session_model_open_file(fault_io *fs, const char *path,
                                                  elm_error *err) {
     elm_model_hooks hooks = {.platform = &fs->platform};
     options.struct_size = sizeof options;
-    if (options.n_threads == 0) options.n_threads = 2;
+    if (options.n_threads == 0) options.n_threads = 1;
     if (options.max_batch_tokens == 0) options.max_batch_tokens = 64;
     return elm_model_open_with(out, path, &options, &hooks, err);
 }

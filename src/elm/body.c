@@ -42,6 +42,7 @@ elm_status elm_body_flush(elm_body *b, elm_error *err) {
 }
 
 static elm_status put(elm_body *b, const uint8_t *data, size_t size, elm_error *err) {
+    if (b->failed != ELM_OK) return elm_body_flush(b, err); /* nothing empties the buffer any more */
     while (size > 0) {
         size_t room = BUFFER_BYTES - b->position % BUFFER_BYTES, n = room < size ? room : size;
         memcpy(b->buffer + b->n_buffer, data, n);

@@ -40,6 +40,10 @@ void elm_writer_keep_part(elm_writer *w) {
     w->keep_part = true;
 }
 
+void elm_writer_copy_mode(elm_writer *w, const elm_file *of) {
+    elm_file_copy_mode(of, &w->file);
+}
+
 void elm_writer_abort(elm_writer *w) {
     if (w) release(w, !w->keep_part, !w->keep_part);
 }

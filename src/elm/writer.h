@@ -26,6 +26,9 @@ elm_status elm_writer_resume(const elm_platform *platform, const char *path,
 /* From now on PATH.part stays when the writer is aborted or fails. */
 void elm_writer_keep_part(elm_writer *w);
 
+/* The file gets the permissions of another one, which it replaces or is made from. */
+void elm_writer_copy_mode(elm_writer *w, const elm_file *of);
+
 /* A file beside PATH.part that is removed together with it, or once PATH is there. */
 elm_status elm_writer_side_file(elm_writer *w, const char *path, elm_error *err) ELM_MUST_CHECK;
 

@@ -1,10 +1,10 @@
 /* session.c - create and free a session, what it takes, what it says of itself; runtime. */
 #include "runtime/prefix_cache.h"
-#include "runtime/session.h"
+#include "runtime/session_file.h"
 
 #include <string.h>
 
-enum { TEXT_BYTES = 4096, MAX_TEXT_BYTES = 1 << 20, MAX_CONVERSATION_BYTES = 16 << 20 };
+enum { TEXT_BYTES = 4096, MAX_TEXT_BYTES = 1 << 20 };
 
 /* ---- create and free ---- */
 
@@ -85,7 +85,7 @@ static elm_status allocate(elm_session *s, elm_error *err) {
     elm_states_layout(s);
     elm_states_reset(s);
     elm_buf_init(&s->text, s->alloc, MAX_TEXT_BYTES);
-    elm_buf_init(&s->conversation, s->alloc, MAX_CONVERSATION_BYTES);
+    elm_buf_init(&s->conversation, s->alloc, ELM_MAX_CONVERSATION_BYTES);
     if (!elm_buf_reserve(&s->text, TEXT_BYTES)) return elm_fail_oom(err, TEXT_BYTES, "text");
     return elm_sampler_init(&s->sampler, s->alloc, &m->meta, err);
 }

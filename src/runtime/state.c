@@ -219,15 +219,18 @@ uint64_t elm_mark_bytes(const elm_state_config *c) {
 void elm_mark_pack(const elm_session *s, uint8_t *mark) {
     for (uint32_t i = 0; i < s->model->module->n_states; i++) {
         const elm_state *state = state_at(&s->config, i);
-        size_t bytes = mark_state_bytes(&s->config, i);
+        size_t bytes = mark_state_bytes(&s->config, i), padded = elm_round_up(bytes, STATE_ALIGN);
         if (bytes == 0) continue;
         if (state->kind == ELM_STATE_KV) {
             uint32_t rows = mark_rows(state, s->n_run);
+            size_t used = rows * elm_kv_position_bytes(&s->states[i]);
             elm_kv_pack(&s->states[i], s->n_run - rows, rows, mark);
+            memset(mark + used, 0, padded - used); /* marks go into files */
         } else {
             memcpy(mark, s->recurrent[i].values, bytes);
+            memset(mark + bytes, 0, padded - bytes);
         }
-        mark += elm_round_up(bytes, STATE_ALIGN);
+        mark += padded;
     }
 }
 

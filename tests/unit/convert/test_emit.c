@@ -8,6 +8,7 @@
 #include "convert/conversion.h"
 #include "elm/container.h"
 #include "nth_alloc.h"
+#include "soak.h"
 #include "source_files.h"
 
 #define SOURCE "s.gguf"
@@ -129,7 +130,7 @@ static void asks_for_the_space_it_takes(void **state) {
 static void goes_on_after_a_kill_at_every_call(void **state) {
     uint32_t n_resumed = 0, at = 1;
     (void)state;
-    for (;; at++) {
+    for (;; at += soak(1, 2)) {
         fault_io fs;
         heard killed = {0}, resumed = {0};
         put_source(&fs);
@@ -155,7 +156,7 @@ static void goes_on_after_a_kill_at_every_call(void **state) {
 static void goes_on_after_a_power_cut(void **state) {
     (void)state;
     for (int variant = 0; variant < 6; variant++) {
-        for (uint32_t at = 1;; at += 2) {
+        for (uint32_t at = 1 + (uint32_t)variant;; at += soak(1, 9)) {
             fault_io fs;
             heard h = {0};
             put_source(&fs);
@@ -175,11 +176,11 @@ static void cleans_up_after_every_error(void **state) {
     static const int errors[] = {ENOSPC, EIO};
     (void)state;
     for (int e = 0; e < 2; e++) {
-        for (uint32_t at = 1;; at++) {
+        for (uint32_t at = 1 + (uint32_t)e;; at += soak(1, 2)) {
             fault_io fs;
             heard h = {0};
             put_source(&fs);
-            fs.max_write = 5000;
+            fs.max_write = 50000;
             fault_io_plan(&fs, FAULT_ANY, at, errors[e], false);
             elm_status status = convert(&fs.platform, false, ELM_QUANT_INT4, &h, NULL);
             uint32_t n_calls = fs.counts[FAULT_ANY];
@@ -200,11 +201,11 @@ static void cleans_up_after_every_error(void **state) {
 
 static void waits_out_interruptions(void **state) {
     (void)state;
-    for (uint32_t at = 1;; at++) {
+    for (uint32_t at = 1;; at += soak(1, 5)) {
         fault_io fs;
         heard h = {0};
         put_source(&fs);
-        fs.max_write = 3000;
+        fs.max_write = 20000;
         fault_io_plan(&fs, FAULT_WRITE, at, EINTR, false);
         assert_int_equal(convert(&fs.platform, false, ELM_QUANT_INT4, &h, NULL), ELM_OK);
         uint32_t n = fs.counts[FAULT_WRITE];
@@ -274,7 +275,7 @@ static void makes_damaged_weights_again(void **state) {
     (void)state;
     for (int which = 0; which < 2; which++) {
         size_t size = SIZE_MAX;
-        for (size_t back = 1; back < size; back += which == 0 ? 4099 : 13) {
+        for (size_t back = 1; back < size; back += which == 0 ? soak(4099, 30011) : soak(1, 29)) {
             fault_io fs;
             heard h = {0};
             leave_part(&fs);
@@ -307,7 +308,7 @@ static void begins_anew_without_a_journal(void **state) {
 
 static void survives_every_failed_allocation(void **state) {
     (void)state;
-    for (uint64_t at = 1;; at++) {
+    for (uint64_t at = 1;; at += soak(1, 3)) {
         fault_io fs;
         nth_alloc nth;
         heard h = {0};
