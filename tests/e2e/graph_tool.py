@@ -22,6 +22,20 @@ def rows(model, tokens, graph="text", value="output", backend="ref!", hidden=Non
     return np.frombuffer(result.stdout, np.float32, offset=4).reshape(len(tokens), width)
 
 
+def pages(model, tokens):
+    """Pages in memory of the tables that are stored row by row, after a run over `tokens`; None where the system keeps
+    the file in memory."""
+    data = struct.pack("<I", len(tokens)) + np.asarray(tokens, np.int32).tobytes() + struct.pack("<I", 0)
+    result = subprocess.run([TOOL, "--pages", str(model), "cpu!", "text", "output", "64", "0"], input=data,
+                            capture_output=True, timeout=600)
+    assert result.returncode == 0, result.stderr.decode()
+    counts = {"before": 0, "after": 0}
+    for line in result.stderr.decode().splitlines():
+        when, _, rest = line.split(": ")
+        counts[when] += int(rest.split()[0])
+    return counts["after"] if counts["before"] == 0 else None
+
+
 def first_wrong_layer(model, tokens, layers, backend, bar):
     """Where a model leaves the reference: `layers` is what every layer gives at the last position."""
     for layer, expected in enumerate(layers):

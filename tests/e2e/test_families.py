@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 from conftest import ROOT, logits, relative_rms, run, tiny_models
-from graph_tool import rows
+from graph_tool import pages, rows
 from numpy_mtp import mtp
 
 HYBRIDS = ["qwen35", "qwen35_odd", "qwen35_moe"]
@@ -116,6 +116,39 @@ def test_chunks_equal_the_recurrence_over_4096_tokens(tiny):
     one_by_one = rows(model, ids, value=value, backend="cpu!", chunk=1)
     for chunk in (64, 37, 512):
         assert relative_rms(rows(model, ids, value=value, backend="cpu!", chunk=chunk), one_by_one) < 1e-5, chunk
+
+
+# ---- per-layer embeddings ----
+
+@pytest.fixture(scope="module")
+def large_table(tmp_path_factory):
+    """A model whose per-layer embeddings are 51 MB."""
+    folder = tmp_path_factory.mktemp("large")
+    config = dict(tiny_models.CONFIGS["gemma4_e2b"], vocab_size=100000, vocab_size_per_layer_input=100000)
+    tensors = tiny_models.tensors_of("pages", config, tiny_models.shapes)
+    tiny_models.write_folder(folder / "hf", "gemma4_e2b", config, tensors)
+    run("convert", folder / "hf", "-o", folder / "m.elm", "--quant", "f32")
+    return folder / "m.elm"
+
+
+def test_only_the_pages_of_the_tokens_are_read(large_table):
+    """Six rows. The ends of the table do not count: tests/tools/graph_tool.c."""
+    tokens = [30000, 35000, 49999, 50000, 50001, 70000]
+    read = pages(large_table, tokens)
+    if read is None:
+        pytest.skip("this file system keeps files in memory")
+    assert 4 <= read <= 2 * len(tokens)  # a row may lie on two pages
+
+
+def test_a_damaged_row_is_found_when_its_token_comes(large_table, tmp_path):
+    data, middle = bytearray(large_table.read_bytes()), 25_600_000 + 50000 * 512 + (1 << 19)
+    data[middle] ^= 1
+    (tmp_path / "bad.elm").write_bytes(data)
+    (tmp_path / "ids.txt").write_text("30000 70000")
+    (tmp_path / "hit.txt").write_text("30000 50000")
+    run("eval", tmp_path / "bad.elm", "--tokens", tmp_path / "ids.txt", "--logits", tmp_path / "out.npy")
+    result = run("eval", tmp_path / "bad.elm", "--tokens", tmp_path / "hit.txt", "--logits", tmp_path / "o.npy", check=None)
+    assert result.returncode != 0 and "weights" in result.message
 
 
 # ---- draft head ----

@@ -11,11 +11,14 @@
 #include "partition/plan.h"
 #include "runtime/model.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-enum { MAX_CHUNK = 4096 };
+enum { MAX_CHUNK = 4096, READ_AHEAD = 12 << 20 };
 
 typedef struct job {
     elm_model *model;
@@ -146,11 +149,45 @@ static void make_plan(job *j, const char *graph, const char *value, uint32_t chu
     j->workspace = zeros(j->plan.workspace_bytes);
 }
 
+/* ---- pages ---- */
+
+static void forget(const char *path) {
+    int fd = open(path, O_RDONLY);
+    if (fd < 0 || fsync(fd) != 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0)
+        die("the file stays in memory");
+    close(fd);
+}
+
+static size_t resident(const void *data, size_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), n = 0;
+    uintptr_t begin = (uintptr_t)data / page * page;
+    size_t pages = ((uintptr_t)data + bytes - begin + page - 1) / page;
+    unsigned char *in = calloc(pages, 1);
+    if (!in || mincore((void *)begin, pages * page, in) != 0) die("mincore");
+    for (size_t i = 0; i < pages; i++) n += in[i] & 1;
+    free(in);
+    return n;
+}
+
+static void say_pages(const elm_model *m, const char *when) {
+    for (uint32_t i = 0; i < m->n_tensors; i++) {
+        const elm_tensor *t = &m->tensors[i];
+        if (t->layout != ELM_LAYOUT_ROWS || t->codes_bytes < 3 * READ_AHEAD) continue;
+        size_t n =
+            resident((const uint8_t *)t->codes + READ_AHEAD, t->codes_bytes - 2 * READ_AHEAD);
+        fprintf(stderr, "%s: %s: %zu pages of %zu bytes\n", when, t->name, n,
+                (size_t)sysconf(_SC_PAGESIZE));
+    }
+}
+
 int main(int argc, char **argv) {
     job j = {0};
     elm_error err;
+    bool pages = argc > 1 && strcmp(argv[1], "--pages") == 0;
+    if (pages) argc--, argv++;
     if (argc != 7) die("MODEL BACKENDS GRAPH VALUE CHUNK HOLD");
     uint32_t chunk = (uint32_t)atoi(argv[5]), hold = (uint32_t)atoi(argv[6]);
+    if (pages) forget(argv[1]);
     elm_model_options o = {.struct_size = sizeof o, .backends = argv[2]};
     if (elm_model_open_with(&j.model, argv[1], &o, NULL, &err) != ELM_OK) die(err.message);
     j.n = get_u32();
@@ -161,7 +198,9 @@ int main(int argc, char **argv) {
     make_plan(&j, argv[3], argv[4], chunk < hold ? hold : chunk);
     make_states(&j);
     float *out = zeros((size_t)j.n * j.width * sizeof *out);
+    if (pages) say_pages(j.model, "before");
     run(&j, chunk, hold, out);
+    if (pages) say_pages(j.model, "after");
     fwrite(&j.width, sizeof j.width, 1, stdout);
     fwrite(out, sizeof *out, (size_t)j.n * j.width, stdout);
     return 0; /* the end of the process frees what was taken */
