@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_DEFAULT_THREADS = 8, CHECK_BYTES = 4 << 20 };
+enum { MAX_DEFAULT_THREADS = 8 };
 
 void elm_options_copy(void *out, size_t own_bytes, const void *options) {
     size_t given = 0;
@@ -154,6 +154,7 @@ static elm_status open_all(elm_model *m, const char *path, const elm_model_optio
                                         err));
     }
     m->skip_checks = o->skip_checks;
+    elm_model_advise(m);
     describe(m);
     m->load_us = elm_now_us(&m->platform) - start;
     return ELM_OK;
@@ -201,52 +202,6 @@ void elm_model_close(elm_model *m) {
     elm_container_close(&m->container);
     pthread_mutex_destroy(&m->check_lock);
     elm_free(m->capped.parent, m, sizeof *m);
-}
-
-/* ---- weight checks ---- */
-
-typedef struct check_job {
-    elm_model *model;
-    const elm_section *section;
-    atomic_uint_fast64_t next;
-    atomic_int status;
-    pthread_mutex_t lock;
-    elm_error *err;
-} check_job;
-
-static void check_step(void *context, uint32_t thread, uint32_t n_threads) {
-    check_job *job = context;
-    elm_error message;
-    (void)thread, (void)n_threads;
-    while (atomic_load(&job->status) == ELM_OK) {
-        uint64_t at = atomic_fetch_add(&job->next, CHECK_BYTES);
-        if (at >= job->section->size) return;
-        uint64_t left = job->section->size - at;
-        elm_status status = elm_container_check(&job->model->container, job->section, at,
-                                                left < CHECK_BYTES ? left : CHECK_BYTES, &message);
-        if (status == ELM_OK) continue;
-        pthread_mutex_lock(&job->lock);
-        if (atomic_load(&job->status) == ELM_OK && job->err) *job->err = message;
-        atomic_store(&job->status, (int)status);
-        pthread_mutex_unlock(&job->lock);
-    }
-}
-
-elm_status elm_model_check_weights(elm_model *m, elm_error *err) {
-    if (m->skip_checks || atomic_load(&m->weights_checked)) return ELM_OK;
-    const elm_section *section = elm_container_find(&m->container, ELM_SECTION_WEIGHTS);
-    check_job job = {.model = m, .section = section, .err = err};
-    elm_status status = ELM_OK;
-    pthread_mutex_lock(&m->check_lock);
-    if (section && !atomic_load(&m->weights_checked)) {
-        pthread_mutex_init(&job.lock, NULL);
-        elm_thread_pool_run(m->pool, check_step, &job);
-        pthread_mutex_destroy(&job.lock);
-        status = (elm_status)atomic_load(&job.status);
-        if (status == ELM_OK) atomic_store(&m->weights_checked, true);
-    }
-    pthread_mutex_unlock(&m->check_lock);
-    return status;
 }
 
 /* ---- what it is ---- */

@@ -90,8 +90,13 @@ elm_status elm_meta_read(elm_span section, elm_arena *arena, elm_meta *out,
 elm_status elm_model_open_devices(elm_model *m, const char *list, uint32_t cpu_mask,
                                   elm_error *err) ELM_MUST_CHECK;
 
-/* Checks every weight's chunks once, on all threads; later calls cost one load. */
-elm_status elm_model_check_weights(elm_model *m, elm_error *err) ELM_MUST_CHECK;
+/* Tells the system which tables are read a row at a time. */
+void elm_model_advise(const elm_model *m);
+
+/* Checks the weights that a step over these tokens reads, each chunk once, on all threads; later
+ * calls cost next to nothing. */
+elm_status elm_model_check_weights(elm_model *m, const int32_t *tokens, uint32_t n,
+                                   elm_error *err) ELM_MUST_CHECK;
 
 /* A plan like the model's own for other batch sizes or another graph (NULL: text). Free with
  * elm_plan_free. */

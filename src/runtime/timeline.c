@@ -21,7 +21,7 @@ elm_status elm_session_step(elm_session *s, const elm_work *work, uint32_t n, ui
     int32_t rows[ELM_MAX_BATCH_TOKENS];
     const elm_place *place = &work->plan->places[work->plan->graph->output];
     if (atomic_exchange(s->cancel, false)) return elm_fail(err, ELM_CANCELLED, "cancelled");
-    ELM_TRY(elm_model_check_weights(s->model, err));
+    ELM_TRY(elm_model_check_weights(s->model, s->tokens + s->n_run, n, err));
     ELM_TRY(elm_draft_before_step(s, err));
     for (uint32_t t = 0; t < n; t++) s->positions[t] = (int32_t)(s->n_run + t);
     for (uint32_t r = 0; r < n_rows; r++) rows[r] = (int32_t)(n - n_rows + r);
