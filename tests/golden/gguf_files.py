@@ -1,5 +1,5 @@
-"""GGUF files of tiny models, as llama.cpp's converter writes them: names, metadata, permuted q and k, norms plus one, and
-blocks of Q4_0, Q4_1 and Q8_0."""
+"""GGUF files of tiny models, as llama.cpp's converter writes them: names, metadata, permuted q and k, and blocks of
+Q4_0, Q4_1 and Q8_0."""
 import struct
 
 import numpy as np
