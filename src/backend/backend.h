@@ -63,6 +63,8 @@ typedef struct elm_step {
     const int32_t *tokens;    /* [T] */
     const int32_t *positions; /* [T] */
     const int32_t *rows;      /* [R] */
+    const float *hidden;      /* [T][hidden_stride]: ELM_INPUT_HIDDEN, for graphs that read it */
+    uint32_t hidden_stride;
     uint8_t *scratch;         /* the places' memory, 64-byte aligned */
     void *workspace;          /* the program's own, of the size that prepare asked for */
     elm_kv *states;           /* [module->n_states], those of kind KV filled in */

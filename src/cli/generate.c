@@ -65,8 +65,8 @@ elm_status cli_stream(elm_session *session, const cli_options *o, elm_buf *answe
     stream s = {.options = o, .answer = answer, .first_id = true};
     elm_generate_options g = {
         .struct_size = sizeof g,
-        .stop_strings = o->stops,
-        .n_stop_strings = o->n_stops,
+        .stop_strings = o->stops.items,
+        .n_stop_strings = o->stops.n,
         .on_text = on_text,
         .on_token = on_token,
         .context = &s,

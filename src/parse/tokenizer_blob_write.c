@@ -186,20 +186,30 @@ static void join_within(const elm_tokenizer_spec *s, elm_span text, uint8_t *set
     }
 }
 
+/* A byte that the vocabulary lacks is dropped, or becomes an unknown token that fuses with others:
+ * its neighbours meet. */
+static void join_missing_bytes(const elm_tokenizer_spec *s, uint8_t *set) {
+    for (uint32_t missing = 0; missing < 256 && (s->flags & ELM_TOK_BYTE_LEVEL); missing++) {
+        for (uint32_t other = 0; other < 256 && s->byte_ids[missing] < 0; other++) {
+            set_bit(set, elm_pair_hash(missing, other) & (JOIN_BITS - 1));
+            set_bit(set, elm_pair_hash(other, missing) & (JOIN_BITS - 1));
+        }
+    }
+}
+
 /* Cutting is exact only while a symbol is the text that it stands for: not when unknown characters
- * fuse, nor when byte tokens or the unknown token take part in merges. */
+ * are dropped or fuse, nor when byte tokens or the unknown token take part in merges. */
 static bool can_cut(const elm_tokenizer_spec *s) {
     bool all_bytes = true;
     uint8_t byte;
     if (s->model == ELM_MODEL_SPM) return true;
     for (int i = 0; i < 256; i++) all_bytes = all_bytes && s->byte_ids[i] >= 0;
-    bool known = all_bytes && (s->flags & (ELM_TOK_BYTE_LEVEL | ELM_TOK_BYTE_FALLBACK));
-    if (!known && s->unk_id != ELM_NO_TOKEN) return false;
+    bool byte_level = (s->flags & ELM_TOK_BYTE_LEVEL) != 0;
+    if (!byte_level && !(all_bytes && (s->flags & ELM_TOK_BYTE_FALLBACK))) return false;
     for (uint32_t i = 0; i < s->n_merges; i++) {
         for (int k = 0; k < 3; k++) {
             uint32_t id = s->merges[(size_t)i * 3 + (size_t)k];
-            bool fallback = !(s->flags & ELM_TOK_BYTE_LEVEL) &&
-                            elm_is_byte_token(s->spellings[id], false, &byte);
+            bool fallback = !byte_level && elm_is_byte_token(s->spellings[id], false, &byte);
             if (fallback || (int32_t)id == s->unk_id) return false;
         }
     }
@@ -212,6 +222,7 @@ static elm_status put_joins(writing *w) {
     if (s->model == ELM_MODEL_UNIGRAM || !can_cut(s)) return ELM_OK;
     uint8_t *set = elm_arena_array(&s->arena, bytes, 1);
     if (!set) return elm_fail_oom(w->err, bytes, "the tokenizer's tables");
+    join_missing_bytes(s, set);
     for (uint32_t i = 0; i < s->n_merges; i++)
         join_within(s, s->spellings[s->merges[(size_t)i * 3 + 2]], set);
     for (uint32_t i = 0; s->model == ELM_MODEL_SPM && i < s->n_ids; i++) {
@@ -228,6 +239,14 @@ static elm_status put_joins(writing *w) {
 }
 
 /* ---- what the tables themselves tell ---- */
+
+/* The token's spelling becomes what is matched, as Hugging Face decodes it; the model does not find
+ * another spelling. */
+static void normalized_added(elm_tokenizer_spec *s, uint32_t id, const uint8_t *text, size_t size) {
+    elm_span spelling = elm_span_of(text, size);
+    if (!elm_span_equal(spelling, s->spellings[id])) s->in_model[id] = 0;
+    s->normalized[id] = s->spellings[id] = spelling;
+}
 
 /* Runs the contents of normalised added tokens through the normalizer, over a section that has only
  * the steps. */
@@ -250,7 +269,7 @@ static elm_status normalize_added(writing *w) {
         else if (text.size == 0)
             s->normalized[i] = elm_span_of(NULL, 0), s->token_flags[i] &= (uint8_t)~ELM_TOKEN_ADDED;
         else
-            memcpy(copy, text.data, text.size), s->normalized[i] = elm_span_of(copy, text.size);
+            normalized_added(s, i, memcpy(copy, text.data, text.size), text.size);
     }
     elm_status end = elm_encoding_finish(&e, status == ELM_OK ? w->err : NULL);
     elm_buf_free(&ids);

@@ -80,7 +80,9 @@ static elm_status read_tokens(builder *b) {
         s->in_model[i] = 1;
         if (type == TYPE_CONTROL || type == TYPE_UNKNOWN) {
             s->token_flags[i] = ELM_TOKEN_ADDED | ELM_TOKEN_SPECIAL;
-            if (type == TYPE_UNKNOWN && s->unk_id == ELM_NO_TOKEN) s->unk_id = (int32_t)i;
+            bool byte_level = (s->flags & ELM_TOK_BYTE_LEVEL) != 0;
+            if (type == TYPE_UNKNOWN && s->unk_id == ELM_NO_TOKEN && !byte_level)
+                s->unk_id = (int32_t)i;
         } else if (type == TYPE_USER_DEFINED) {
             s->token_flags[i] = ELM_TOKEN_ADDED;
         } else if (s->flags & ELM_TOK_BYTE_LEVEL) {
@@ -156,7 +158,8 @@ static elm_status build(builder *b, elm_buf *blob) {
     }
     ELM_TRY(elm_tokenizer_spec_init(&b->s, blob->alloc, v->n_tokens, b->err));
     b->s.model = spm ? ELM_MODEL_SPM : ELM_MODEL_BPE;
-    b->s.unk_id = inside(v, v->unk_id) ? v->unk_id : ELM_NO_TOKEN;
+    /* Byte-level, a byte that the vocabulary lacks gives no token, as in llama.cpp. */
+    b->s.unk_id = !byte_level && inside(v, v->unk_id) ? v->unk_id : ELM_NO_TOKEN;
     if (ranked) b->s.flags |= ELM_TOK_FUSE_UNK;
     ELM_TRY(byte_level ? byte_level_steps(b) : mark_steps(b));
     ELM_TRY(read_tokens(b));

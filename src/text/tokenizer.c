@@ -52,33 +52,36 @@ static void mark_parts(const source *s, elm_buf *marks) {
     while (marks->size < s->text.size) elm_buf_u8(marks, 0);
 }
 
+/* All scratch buffers, in a row. */
+enum { N_SCRATCH = 12 + ELM_MAX_STEPS };
+static void list_scratch(elm_encoding *e, elm_buf *out[N_SCRATCH]) {
+    elm_buf *fixed[] = {&e->normal[0].text,  &e->normal[0].marks, &e->normal[1].text,
+                        &e->normal[1].marks, &e->unicode.points,  &e->unicode.scratch,
+                        &e->symbols,         &e->links,           &e->heap,
+                        &e->tokens[0],       &e->tokens[1],       &e->pair};
+    _Static_assert(sizeof fixed / sizeof fixed[0] == N_SCRATCH - ELM_MAX_STEPS, "all of them");
+    memcpy(out, fixed, sizeof fixed);
+    for (int i = 0; i < ELM_MAX_STEPS; i++) out[N_SCRATCH - ELM_MAX_STEPS + i] = &e->pieces[i];
+}
+
 void elm_encoding_init(elm_encoding *e, const elm_tokenizer *t, elm_buf *ids, size_t text_bytes) {
-    size_t most = SIZE_MAX / 16;
+    elm_buf *scratch[N_SCRATCH];
     memset(e, 0, sizeof *e);
     e->t = t;
     e->ids = ids;
     e->fuel = FUEL_LEAST + (uint64_t)FUEL_PER_BYTE * text_bytes;
-    for (int i = 0; i < 2; i++) {
-        elm_buf_init(&e->normal[i].text, t->alloc, most);
-        elm_buf_init(&e->normal[i].marks, t->alloc, most);
-    }
-    elm_buf_init(&e->unicode.points, t->alloc, most);
-    elm_buf_init(&e->unicode.scratch, t->alloc, most);
-    for (int i = 0; i < ELM_MAX_STEPS; i++) elm_buf_init(&e->pieces[i], t->alloc, most);
-    elm_buf_init(&e->symbols, t->alloc, most);
-    elm_buf_init(&e->heap, t->alloc, most);
+    list_scratch(e, scratch);
+    for (int i = 0; i < N_SCRATCH; i++) elm_buf_init(scratch[i], t->alloc, SIZE_MAX / 16);
 }
 
 elm_status elm_encoding_finish(elm_encoding *e, elm_error *err) {
     elm_status status = elm_buf_check(e->ids, "the ids", err);
-    elm_buf *scratch[] = {
-        &e->normal[0].text, &e->normal[0].marks, &e->normal[1].text, &e->normal[1].marks,
-        &e->unicode.points, &e->unicode.scratch, &e->symbols,        &e->heap};
-    for (size_t i = 0; i < sizeof scratch / sizeof scratch[0] + ELM_MAX_STEPS; i++) {
-        size_t n = sizeof scratch / sizeof scratch[0];
-        elm_buf *buf = i < n ? scratch[i] : &e->pieces[i - n];
-        if (status == ELM_OK) status = elm_buf_check(buf, "the tokenizer's scratch memory", err);
-        elm_buf_free(buf);
+    elm_buf *scratch[N_SCRATCH];
+    list_scratch(e, scratch);
+    for (int i = 0; i < N_SCRATCH; i++) {
+        if (status == ELM_OK)
+            status = elm_buf_check(scratch[i], "the tokenizer's scratch memory", err);
+        elm_buf_free(scratch[i]);
     }
     if (status == ELM_OK && e->fuel == 0) {
         status = elm_fail(err, ELM_LIMIT, "a pattern of the tokenizer takes too long on this text");
@@ -150,29 +153,4 @@ elm_span elm_tokenizer_spelling(const elm_tokenizer *t, int32_t id) {
 
 bool elm_tokenizer_is_special(const elm_tokenizer *t, int32_t id) {
     return id >= 0 && (uint32_t)id < t->n_ids && (t->token_flags[id] & ELM_TOKEN_SPECIAL) != 0;
-}
-
-/* An added token with exactly this content. */
-static int32_t find_added(const elm_trie *trie, elm_span text) {
-    uint32_t node = 0;
-    if (trie->n_nodes == 0 || text.size == 0) return ELM_NO_TOKEN;
-    for (size_t i = 0; i < text.size; i++) {
-        node = elm_trie_step(trie, node, text.data[i]);
-        if (node == 0) return ELM_NO_TOKEN;
-    }
-    return trie->values[node];
-}
-
-int32_t elm_tokenizer_find(const elm_tokenizer *t, elm_span text) {
-    const elm_trie *tries[] = {&t->added, &t->added_normalized};
-    for (int i = 0; i < 2; i++) {
-        int32_t id = find_added(tries[i], text);
-        if (id >= 0 && elm_span_equal(elm_tokenizer_spelling(t, id), text)) return id;
-    }
-    /* Normalised, a token may be spelled otherwise than its content. */
-    for (uint32_t i = 0; t->added_normalized.n_nodes > 0 && i < t->n_ids; i++) {
-        bool added = (t->token_flags[i] & ELM_TOKEN_ADDED) != 0;
-        if (added && elm_span_equal(elm_tokenizer_spelling(t, (int32_t)i), text)) return (int32_t)i;
-    }
-    return elm_tokenizer_lookup(t, text.data, text.size);
 }

@@ -41,9 +41,6 @@ elm_status elm_tokenizer_encode(const elm_tokenizer *t, const elm_parts *parts, 
 elm_status elm_tokenizer_encode_text(const elm_tokenizer *t, elm_span text, elm_part_origin origin,
                                      bool add_special, elm_buf *ids, elm_error *err) ELM_MUST_CHECK;
 
-/* The id whose vocabulary or added-token content is exactly `text`, or ELM_NO_TOKEN. */
-int32_t elm_tokenizer_find(const elm_tokenizer *t, elm_span text);
-
 /* The stored spelling of an id (byte-level tokens in their raw bytes); empty for ids without one.
  */
 elm_span elm_tokenizer_spelling(const elm_tokenizer *t, int32_t id);

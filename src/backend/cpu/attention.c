@@ -309,7 +309,7 @@ static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *k
 static void tile_aim(tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size_t head,
                      size_t token, size_t n) {
     t->kv_head = (uint32_t)head;
-    t->first = r->step->n_past + token;
+    t->first = r->step->n_past + elm_cpu_token_of(r, &s->in[0], token);
     t->n_tokens = n;
     t->n_q = n * t->group;
     bool whole = t->k_dim == t->k_pad && t->v_dim == t->v_pad;
@@ -327,11 +327,19 @@ static void finish(float *out, const float *o, float l, size_t n) {
     for (size_t i = 0; i < n; i++) out[i] = o[i] * inv;
 }
 
+/* Tokens of a tile follow each other; wanted rows need not. */
+static size_t rows_of_tile(const elm_cpu_run *r, const elm_cpu_step *s, size_t group) {
+    size_t n = elm_cpu_n_rows(r, &s->in[0]);
+    bool apart =
+        n > 0 && elm_cpu_token_of(r, &s->in[0], n - 1) + 1 - elm_cpu_token_of(r, &s->in[0], 0) != n;
+    return apart ? 1 : tile_tokens(group);
+}
+
 /* Tiles of tokens, dealt out in turn: later tiles see more keys. */
 static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
                       uint32_t thread, uint32_t n_threads) {
     tile t = tile_of(r, s, kv, thread);
-    size_t n_tokens = r->step->n_tokens, step = tile_tokens(t.group),
+    size_t n_tokens = elm_cpu_n_rows(r, &s->in[0]), step = rows_of_tile(r, s, t.group),
            n_tiles = (n_tokens + step - 1) / step;
     for (size_t item = thread; item < n_tiles * kv->n_heads; item += n_threads) {
         size_t head = item / n_tiles, token = item % n_tiles * step;
@@ -357,7 +365,8 @@ static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
 static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
                       uint32_t thread, uint32_t n_threads) {
     tile t = tile_of(r, s, kv, thread);
-    const size_t position = r->step->n_past, end = position / ELM_CPU_KV_CHUNK + 1;
+    const size_t position = r->step->n_past + elm_cpu_token_of(r, &s->in[0], 0),
+                 end = position / ELM_CPU_KV_CHUNK + 1;
     const size_t floats = partial_floats(kv->v_dim), n_heads = s->n_heads;
     float *totals = (float *)(void *)(r->workspace + r->program->partials),
           *partials = totals + n_heads * floats;
@@ -400,8 +409,10 @@ void elm_cpu_run_attention(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t
                            uint32_t n_threads) {
     const elm_kv *kv = &r->step->states[s->state];
     bool even = kv->n_heads % n_threads == 0 || kv->n_heads >= 8 * n_threads;
-    bool deep = r->step->n_past / ELM_CPU_KV_CHUNK > first_chunk(&s->node->attrs, r->step->n_past);
-    if (r->step->n_tokens == 1 && !even && deep)
+    size_t n_rows = elm_cpu_n_rows(r, &s->in[0]);
+    size_t first = r->step->n_past + (n_rows > 0 ? elm_cpu_token_of(r, &s->in[0], 0) : 0);
+    bool deep = first / ELM_CPU_KV_CHUNK > first_chunk(&s->node->attrs, first);
+    if (n_rows == 1 && !even && deep)
         by_chunks(r, s, kv, thread, n_threads);
     else
         by_tokens(r, s, kv, thread, n_threads);

@@ -89,6 +89,21 @@ typedef struct elm_cpu_kernels {
     /* y = activation(gate) * up; up may be NULL. */
     void (*glu)(const float *gate, const float *up, size_t n, int32_t activation, float *y);
     void (*add)(const float *a, const float *b, size_t n, float *y);
+    /* y = cap * tanh(x / cap). y may be x. */
+    void (*softcap)(const float *x, size_t n, float cap, float *y);
+    /* y[i] = activation(sum over j of rows[j][i] * taps[j * taps_stride + i]), j ascending. */
+    void (*conv)(const float *const *rows, const float *taps, size_t taps_stride, size_t n_taps,
+                 size_t n, int32_t activation, float *y);
+    /* One token of a delta net's head, S [n_k][stride], n % 16 == 0 columns: d = (v - decay S^T k)
+     * beta; S = decay S + k d^T; o = S^T q (q and o NULL: not wanted). */
+    void (*delta_step)(float *s, size_t stride, size_t n_k, size_t n, const float *k,
+                       const float *q, const float *v, float decay, float beta, float *o);
+    /* c[i][j] += sum over p of a[i * a_row + p * a_col] * b[p][j], p ascending; i < m, p < n_k, j <
+     * n, n % 16 == 0. */
+    void (*gemm)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_stride,
+                 size_t m, size_t n_k, size_t n, float *c, size_t c_stride);
+    /* x[i] -= sum over j < i of a[i][j] x[j], rows in turn; a rows are 64 floats, n % 16 == 0. */
+    void (*solve)(const float *a, size_t n_rows, size_t n, float *x, size_t stride);
     /* Indexed by elm_kv dtype: 0 f32, 1 f16, 2 int8 (codes only; the caller applies scales). */
     elm_cpu_scores_fn scores[3];
     elm_cpu_values_fn values[3];
@@ -103,6 +118,11 @@ typedef struct elm_cpu_kernels {
     float (*to_i8)(const float *x, size_t n, int8_t *out); /* returns the scale */
     void (*from_f16)(const uint16_t *x, size_t n, float *out);
     void (*from_i8)(const int8_t *x, size_t n, float *out);
+    /* The limit that the int4 and int8 linears are measured against: `rounds` times a run of their
+     * multiply-adds on registers, nothing else. Returns the operations done; a multiply-add is two.
+     */
+    uint64_t (*peak_i4)(size_t rounds);
+    uint64_t (*peak_i8)(size_t rounds);
 } elm_cpu_kernels;
 
 /* Fills every slot with the best of what `features` (ELM_CPU_* bits) allows. */

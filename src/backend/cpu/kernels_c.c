@@ -60,8 +60,23 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
     linear_int(job, begin, end, false);
 }
 
+static uint64_t peak(size_t rounds) {
+    enum { CODES = 64 };
+    int8_t w[CODES], x[CODES];
+    int32_t sum = 0;
+    memset(w, 1, sizeof w);
+    memset(x, 2, sizeof x);
+    for (size_t i = 0; i < rounds; i++) {
+        __asm__ volatile("" : : "r"(w), "r"(x) : "memory"); /* as if the codes were new */
+        for (size_t j = 0; j < CODES; j++) sum += w[j] * x[j];
+    }
+    __asm__ volatile("" : : "r"(sum));
+    return (uint64_t)rounds * CODES * 2;
+}
+
 void elm_cpu_kernels_c(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
+    k->peak_i4 = k->peak_i8 = peak;
 }

@@ -70,6 +70,7 @@ ELM_INLINE v16 v_gelu_erf(v16 x) {
 
 ELM_INLINE v16 v_activate(v16 x, int32_t activation) {
     if (activation == ELM_SILU) return v_times_sigmoid(x, x);
+    if (activation == ELM_SIGMOID) return v_times_sigmoid(v_splat(1.0f), x);
     return activation == ELM_GELU_TANH ? v_gelu_tanh(x) : v_gelu_erf(x);
 }
 
@@ -522,6 +523,8 @@ static void k_join(float *o, float a, const float *p, float b, size_t n) {
     }
 }
 
+#include "backend/cpu/kernels_delta.h"
+
 /* All slots but the int8 linears. */
 static inline void fill_float_kernels(elm_cpu_kernels *k) {
     k->linear_float = k_linear_float;
@@ -530,6 +533,11 @@ static inline void fill_float_kernels(elm_cpu_kernels *k) {
     k->rotate = k_rotate;
     k->glu = k_glu;
     k->add = k_add;
+    k->softcap = k_softcap;
+    k->conv = k_conv;
+    k->delta_step = k_delta_step;
+    k->gemm = k_gemm;
+    k->solve = k_solve;
     k->scores[0] = k_scores_f32;
     k->scores[1] = k_scores_f16;
     k->scores[2] = k_scores_i8;

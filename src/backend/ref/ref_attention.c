@@ -62,9 +62,11 @@ void elm_ref_attention(const elm_ref_call *c) {
     const elm_kv *kv = state_of(c, 1);
     const elm_value *q = &c->info->graph->values[c->node->inputs[0]];
     uint32_t heads = (uint32_t)q->dims[1], dim = (uint32_t)q->dims[2];
-    for (uint32_t t = 0; t < c->step->n_tokens; t++) {
+    uint32_t rows = elm_ref_rows(c, c->node->output);
+    for (uint32_t t = 0; t < rows; t++) {
+        uint32_t position = c->step->n_past + elm_ref_token(c, c->node->output, t);
         for (uint32_t h = 0; h < heads; h++) {
-            attend(c, kv, h / (heads / kv->n_heads), c->step->n_past + t,
+            attend(c, kv, h / (heads / kv->n_heads), position,
                    elm_ref_row(c, c->node->inputs[0], t) + (size_t)h * dim,
                    elm_ref_row(c, c->node->output, t) + (size_t)h * kv->v_dim);
         }

@@ -167,7 +167,20 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
         linear(job, begin, end, false);
 }
 
+static uint64_t peak(size_t rounds) {
+    int8x16_t w = vdupq_n_s8(1), x = vdupq_n_s8(2);
+    int32x4_t acc[8];
+    for (int i = 0; i < 8; i++) acc[i] = vdupq_n_s32(0);
+    for (size_t r = 0; r < rounds; r++)
+        for (int i = 0; i < 8; i++) {
+            acc[i] = vdotq_laneq_s32(acc[i], w, x, 0);
+            __asm__ volatile("" : "+w"(acc[i]));
+        }
+    return (uint64_t)rounds * 8 * 32;
+}
+
 void elm_cpu_kernels_dotprod(elm_cpu_kernels *k) {
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
+    k->peak_i4 = k->peak_i8 = peak;
 }

@@ -269,8 +269,25 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
         linear(job, begin, end, scratch, false, false);
 }
 
+/* ---- the limit ---- */
+
+static uint64_t peak(size_t rounds) {
+    __m512i acc[12], w = _mm512_set1_epi8(1), x = _mm512_set1_epi8(2);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; i++) acc[i] = _mm512_setzero_si512();
+    for (size_t r = 0; r < rounds; r++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++) {
+            acc[i] = _mm512_dpbusd_epi32(acc[i], w, x);
+            __asm__ volatile("" : "+v"(acc[i]));
+        }
+    }
+    return (uint64_t)rounds * 12 * 128;
+}
+
 void elm_cpu_kernels_avx512(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
+    k->peak_i4 = k->peak_i8 = peak;
 }
