@@ -1,6 +1,8 @@
 /* records.c - see records.h; convert. */
 #include "convert/records.h"
 
+#include "text/answer.h"
+
 #include <math.h>
 
 enum { MAX_META_BYTES = 4 << 20, MAX_QUANT_BYTES = 64 << 20 };
@@ -74,6 +76,11 @@ elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb,
     write_ids(&w, "suppress_ids", source->suppress_ids, source->n_suppress, mb->vocab_size);
     write_sampling(&source->sampling, &w);
     write_special_tokens(source->special_tokens, &w);
+    if (source->chat_template) {
+        elm_answer_format answer;
+        elm_answer_format_detect(elm_span_str(source->chat_template), &answer);
+        elm_answer_format_write(&answer, &w);
+    }
     elm_json_put_str(&w, "source_format", source->is_gguf ? "gguf" : "safetensors");
     elm_json_put_str(&w, "converter_version", EDGE_LLM_VERSION);
     elm_json_end_object(&w);

@@ -123,7 +123,7 @@ SMALL = [
 UNPRINTABLE = (" object at 0x", "dict_items(", "dict_keys(", "dict_values(", "<class ")
 # jinja2 does these, we refuse them when the template is parsed, or they are undefined.
 MISSING = ("filesizeformat", "random", "wordwrap", "pprint", "xmlattr", "striptags", "lipsum", "cycler", "joiner", "autoescape true",
-           "translate", "self is", ".encode", "f.name", "| urlencode", "{% raw %}", "l[]", "items.items }}", "(_a=1)")
+           "translate", "self is", ".encode", "f.name", "| urlencode", "{% raw %}", "l[]", "items.items }}", "(_a=1)", "| s ~", "| loop is")
 
 
 def expected_of(source, variables):
