@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Hardening of a built program: PIE, RELRO, BIND_NOW, no executable stack, no segment both writable and executable, stack
-protector and FORTIFY in use. Usage: hardening.py build/edge-llm"""
+"""Hardening of a built program: PIE, RELRO, BIND_NOW, no executable stack, no segment both writable and executable,
+stack protector and FORTIFY in use. Usage: hardening.py build/edge-llm"""
 import re
 import subprocess
 import sys

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Places where a parser refuses its input and that no test reaches, by gcov: every refusal should have a file that triggers
-exactly it. Usage: scripts/refusal_sites.py [FOLDER...]   (default: src/elm src/parse src/base/json.c)
+"""Places where a parser refuses its input and that no test reaches, by gcov: every refusal should have a file that
+triggers exactly it. Usage: scripts/refusal_sites.py [FOLDER...]   (default: src/elm src/parse src/base/json.c)
 
-Builds build-coverage, runs the unit tests of those layers, and prints lines and branches covered a file and each refusal
-that was not reached. Exit code 1 when there is one."""
+Builds build-coverage, runs the unit tests of those layers, and prints lines and branches covered a file and each
+refusal that was not reached. Exit code 1 when there is one."""
 import glob
 import gzip
 import json
@@ -26,7 +26,8 @@ def build_and_run():
     flags = "-O0 --coverage"
     subprocess.run(["cmake", "-S", ROOT, "-B", BUILD, "-DEDGE_LLM_TESTS=ON", "-DCMAKE_BUILD_TYPE=None",
                     f"-DCMAKE_C_FLAGS={flags}"], check=True, stdout=subprocess.DEVNULL)
-    tests = [f"unit_{p.parent.name}_{p.stem}" for layer in LAYERS for p in (ROOT / "tests/unit" / layer).glob("test_*.c")]
+    programs = [p for layer in LAYERS for p in (ROOT / "tests/unit" / layer).glob("test_*.c")]
+    tests = [f"unit_{p.parent.name}_{p.stem}" for p in programs]
     subprocess.run(["cmake", "--build", BUILD, "-j", str(os.cpu_count()), "--target", *tests], check=True,
                    stdout=subprocess.DEVNULL)
     for data in BUILD.rglob("*.gcda"):
@@ -63,7 +64,8 @@ def main():
         hit, taken = sum(c > 0 for c, _, _ in lines.values()), sum(t for _, t, _ in lines.values())
         branches = sum(b for _, _, b in lines.values())
         totals = [a + b for a, b in zip(totals, (hit, len(lines), taken, branches))]
-        print(f"{name:34} lines {100 * hit / max(1, len(lines)):5.1f} %   branches {100 * taken / max(1, branches):5.1f} %")
+        print(f"{name:34} lines {100 * hit / max(1, len(lines)):5.1f} %   "
+              f"branches {100 * taken / max(1, branches):5.1f} %")
         source = (ROOT / name).read_text().splitlines()
         for number, (count, _, _) in sorted(lines.items()):
             text = " ".join(source[number - 1:number + 1])
