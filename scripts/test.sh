@@ -51,6 +51,7 @@ suite_lint() {
 suite_unit() {
     if build build -- -DEDGE_LLM_TESTS=ON; then
         if python3 scripts/symbols.py build; then ok; else bad "exported symbols"; fi
+        if python3 scripts/hardening.py build/edge-llm; then ok; else bad "hardening"; fi
         run_programs build '*'
     else
         bad "build"
