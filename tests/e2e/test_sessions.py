@@ -4,7 +4,7 @@ import json
 import pytest
 from conftest import run, tiny_models
 
-KINDS = [name for name in ["qwen3", "gemma3", "qwen3_5", "gemma4"] if name in tiny_models.CONFIGS]
+KINDS = [name for name in ["qwen3", "gemma3", "qwen35", "gemma4_e2b"] if name in tiny_models.CONFIGS]
 PROMPT = "abcabcabcab" * 6
 
 
