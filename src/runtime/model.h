@@ -11,6 +11,7 @@
 #include "edge_llm.h"
 #include "elm/container.h"
 #include "partition/plan.h"
+#include "text/answer.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -35,6 +36,7 @@ typedef struct elm_meta {
     uint32_t n_suppress_ids;
     elm_sampling sampling;
     const elm_json *special_tokens; /* {"bos_token": "<s>", ...} or NULL */
+    elm_answer_format answer;
     bool float_weights;             /* an f32 file: the KV default is f32 */
 } elm_meta;
 
