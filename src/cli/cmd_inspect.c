@@ -87,9 +87,9 @@ static void print_summary(const elm_model *m, const totals *t) {
     printf("%.1f M parameters, %u layers, hidden %u, vocabulary %u (%u real), context %u\n",
            (double)meta->n_parameters / 1e6, meta->n_layers, meta->hidden_size, meta->vocab_size,
            meta->n_real_tokens, meta->context_length);
-    printf("file %.1f MB, weights %.1f MB: 1/%.2f of float32 (%.1f MB)\n",
-           (double)m->container.map.size / 1e6, (double)t->stored / 1e6,
-           (double)t->f32 / (double)m->container.map.size, (double)t->f32 / 1e6);
+    printf("weights %.1f MB: 1/%.2f of float32 (%.1f MB); file %.1f MB: 1/%.2f\n",
+           (double)t->stored / 1e6, (double)t->f32 / (double)t->stored, (double)t->f32 / 1e6,
+           (double)m->container.map.size / 1e6, (double)t->f32 / (double)m->container.map.size);
     for (uint32_t d = 0; d < ELM_N_DTYPES; d++) {
         if (t->n_by_type[d]) {
             printf("  %-6s %4u tensors, %.1f MB\n", elm_dtype_get(d)->text, t->n_by_type[d],
@@ -154,7 +154,8 @@ static elm_status print_json(elm_model *m, const totals *t, const elm_json *reco
     elm_json_put_int(&w, "file_bytes", (int64_t)m->container.map.size);
     elm_json_put_int(&w, "weight_bytes", (int64_t)t->stored);
     elm_json_put_int(&w, "f32_bytes", (int64_t)t->f32);
-    elm_json_put_double(&w, "f32_ratio", (double)t->f32 / (double)m->container.map.size);
+    elm_json_put_double(&w, "f32_ratio", (double)t->f32 / (double)t->stored); /* of the weights */
+    elm_json_put_double(&w, "file_f32_ratio", (double)t->f32 / (double)m->container.map.size);
     elm_json_begin_array(&w, "sections");
     for (uint32_t i = 0; i < m->container.n_sections; i++) {
         const elm_section *s = &m->container.sections[i];
