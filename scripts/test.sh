@@ -82,9 +82,9 @@ suite_asan() {
 }
 
 suite_tsan() {
-    # Only what shares memory between threads: the pool, the runtime, the container's lazy checks, conversion.
+    # Only what shares memory between threads: the pool, sessions of one model, lazy checks, conversion.
     local file targets=()
-    for file in tests/unit/{base/test_thread_pool,runtime/test_*,elm/test_container,convert/test_convert}.c; do
+    for file in tests/unit/*/test_*thread*.c tests/unit/{elm/test_container,convert/test_convert}.c; do
         file=${file#tests/} && file=${file%.c} && targets+=("${file//\//_}")
     done
     if build build-tsan "${targets[@]}" -- -DEDGE_LLM_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DEDGE_LLM_SANITIZE=thread; then

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { STATE_ALIGN = 64, MAX_PLANES = 4 };
+enum { STATE_ALIGN = 64 };
 
 elm_dtype elm_kv_dtype(const elm_model *m, elm_kv_type kv) {
     switch (kv) {
@@ -132,64 +132,6 @@ bool elm_states_reach(const elm_session *s, uint32_t n) {
         }
     }
     return true;
-}
-
-/* ---- rows ---- */
-
-typedef struct plane {
-    uint8_t *base;
-    size_t row_bytes;
-} plane;
-
-static uint32_t planes_of(const elm_kv *kv, plane out[MAX_PLANES]) {
-    size_t bits = elm_dtype_get(kv->dtype)->bits;
-    out[0] = (plane){kv->k, kv->k_dim * bits / 8};
-    out[1] = (plane){kv->v, kv->v_dim * bits / 8};
-    if (kv->dtype != ELM_I8) return 2;
-    out[2] = (plane){(uint8_t *)kv->k_scales, sizeof(float)};
-    out[3] = (plane){(uint8_t *)kv->v_scales, sizeof(float)};
-    return 4;
-}
-
-size_t elm_kv_position_bytes(const elm_kv *kv) {
-    plane planes[MAX_PLANES];
-    size_t bytes = 0;
-    for (uint32_t p = 0, n = planes_of(kv, planes); p < n; p++) bytes += planes[p].row_bytes;
-    return bytes * kv->n_heads;
-}
-
-/* Walks the pieces of a ring that hold the positions, in packed order. */
-static void copy_rows(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *to,
-                      const uint8_t *from) {
-    plane planes[MAX_PLANES];
-    uint32_t n_planes = planes_of(kv, planes);
-    for (uint32_t p = 0; p < n_planes; p++) {
-        for (uint32_t head = 0; head < kv->n_heads; head++) {
-            for (uint32_t done = 0; done < n;) {
-                uint32_t slot = (first + done) % kv->capacity, take = kv->capacity - slot;
-                if (take > n - done) take = n - done;
-                size_t bytes = take * planes[p].row_bytes;
-                uint8_t *rows =
-                    planes[p].base + ((size_t)head * kv->capacity + slot) * planes[p].row_bytes;
-                if (to) {
-                    memcpy(to, rows, bytes);
-                    to += bytes;
-                } else {
-                    memcpy(rows, from, bytes);
-                    from += bytes;
-                }
-                done += take;
-            }
-        }
-    }
-}
-
-void elm_kv_pack(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed) {
-    copy_rows(kv, first, n, packed, NULL);
-}
-
-void elm_kv_unpack(elm_kv *kv, uint32_t first, uint32_t n, const uint8_t *packed) {
-    copy_rows(kv, first, n, NULL, packed);
 }
 
 /* ---- marks ---- */

@@ -45,15 +45,6 @@ void elm_states_wrote(elm_session *s, uint32_t end);
 /* Whether every state can be cut to its first `n` positions, n <= n_run. */
 bool elm_states_reach(const elm_session *s, uint32_t n);
 
-/* ---- rows of one KV state ---- */
-
-/* Bytes of one position: K and V of all heads, and their scales. */
-size_t elm_kv_position_bytes(const elm_kv *kv);
-/* Copies positions [first, first + n), which the state holds, out to `packed` or in from it:
- * planes K, V, K scales, V scales; each [head][position][dim]. */
-void elm_kv_pack(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed);
-void elm_kv_unpack(elm_kv *kv, uint32_t first, uint32_t n, const uint8_t *packed);
-
 /* ---- marks ---- */
 
 /* Bytes of a mark at most. */

@@ -165,7 +165,7 @@ static inline bool rig_refuses(void *context, uint32_t node, uint32_t device) {
 typedef struct rig_result {
     float *rows; /* [RIG_TOKENS][width] of the output, all steps in order */
     size_t width, n_rows;
-    uint8_t *states; /* every state, one after the other */
+    uint8_t *states; /* what every state holds, packed, one after the other */
     size_t states_bytes;
 } rig_result;
 
@@ -210,6 +210,24 @@ static inline void rig_fill_past(rig *g) {
     g->seed = kept;
 }
 
+/* The states' contents without how a backend pads or orders them. */
+static inline void rig_states_pack(const rig *g, rig_result *out) {
+    out->states = calloc(1, out->states_bytes + 64);
+    out->states_bytes = 0;
+    for (uint32_t s = 0; s < g->b.module->n_states; s++) {
+        const elm_kv *kv = &g->kv[s];
+        size_t bytes = elm_state_floats(&g->b.module->states[s]) * sizeof(float);
+        if (bytes > 0) {
+            memcpy(out->states + out->states_bytes, g->recurrent[s].values, bytes);
+        } else {
+            uint32_t end = g->n_past + RIG_TOKENS, held = kv->capacity < end ? kv->capacity : end;
+            elm_kv_pack(kv, end - held, held, out->states + out->states_bytes);
+            bytes = held * elm_kv_position_bytes(kv);
+        }
+        out->states_bytes += bytes;
+    }
+}
+
 /* Runs all tokens in steps of `chunk` on `threads` threads. False when the backend refuses a node
  * under test. */
 static inline bool rig_run(rig *g, const elm_backend *backend, uint32_t chunk, uint32_t threads,
@@ -248,9 +266,9 @@ static inline bool rig_run(rig *g, const elm_backend *backend, uint32_t chunk, u
                64); /* NaN: nothing may be read before it is written */
     memset(workspace, 0xff, (plan.workspace_bytes + 127) / 64 * 64);
     out->states_bytes = rig_states_layout(g, NULL);
-    out->states = aligned_alloc(64, out->states_bytes + 64);
-    memset(out->states, 0xff, out->states_bytes);
-    rig_states_layout(g, out->states);
+    uint8_t *states = aligned_alloc(64, (out->states_bytes + 127) / 64 * 64);
+    memset(states, 0xff, out->states_bytes);
+    rig_states_layout(g, states);
     rig_fill_past(g);
     const elm_value *v = &graph->values[output];
     bool gathered = v->dims[0] == ELM_DIM_R;
@@ -288,6 +306,8 @@ static inline bool rig_run(rig *g, const elm_backend *backend, uint32_t chunk, u
                    out->width * sizeof(float));
         done += n;
     }
+    rig_states_pack(g, out);
+    free(states);
     free(workspace);
     free(scratch);
     elm_thread_pool_free(pool);

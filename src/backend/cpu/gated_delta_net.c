@@ -25,6 +25,7 @@ typedef struct cell {
     float *x;          /* [CELL][v_pad] values, then N */
     float *o;          /* [CELL][v_pad] */
     float *a, *p;      /* [CELL][CELL] */
+    float *kt;         /* [k_pad][CELL] K transposed */
     float *copy;       /* [k_dim][v_pad] a state that must not be written, or is not padded */
     float decay[CELL]; /* g */
     float beta[CELL];  /* b */
@@ -50,7 +51,7 @@ static size_t padded(size_t n) {
 
 size_t elm_cpu_delta_scratch(const elm_state *state) {
     size_t k = padded(state->k_dim), v = padded(state->v_dim);
-    return (2 * CELL * k + 2 * CELL * v + 2 * CELL * CELL + state->k_dim * v) * sizeof(float);
+    return (3 * CELL * k + 2 * CELL * v + 2 * CELL * CELL + state->k_dim * v) * sizeof(float);
 }
 
 static net net_of(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread) {
@@ -72,6 +73,7 @@ static net net_of(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread) 
     n.c.o = at, at += CELL * n.v_pad;
     n.c.a = at, at += CELL * CELL;
     n.c.p = at, at += CELL * CELL;
+    n.c.kt = at, at += CELL * n.k_pad;
     n.c.copy = at;
     return n;
 }
@@ -172,13 +174,24 @@ static void scale_rows(float *x, size_t stride, size_t width, size_t n_rows, con
         for (size_t j = 0; j < width; j++) x[j] *= factors[i];
 }
 
+/* a = K K^T and p = Q K^T, [count][count]. */
+static void products_with_keys(const net *n, size_t count) {
+    const cell *c = &n->c;
+    size_t kp = n->k_pad, wide = padded(count);
+    for (size_t d = 0; d < kp; d++)
+        for (size_t j = 0; j < wide; j++) c->kt[d * CELL + j] = j < count ? c->k[j * kp + d] : 0.0f;
+    memset(c->a, 0, count * CELL * sizeof *c->a);
+    memset(c->p, 0, count * CELL * sizeof *c->p);
+    n->run->kernels->gemm(c->k, kp, 1, c->kt, CELL, count, kp, wide, c->a, CELL);
+    n->run->kernels->gemm(c->q, kp, 1, c->kt, CELL, count, kp, wide, c->p, CELL);
+}
+
 static void chunk(const net *n, size_t count) {
     const elm_cpu_kernels *k = n->run->kernels;
     const cell *c = &n->c;
     size_t kp = n->k_pad, vp = n->v_pad;
     float through[CELL], last[CELL], *seen = c->o;
-    k->scores[0](c->k, kp, count, c->k, count, kp, c->a);
-    k->scores[0](c->q, kp, count, c->k, count, kp, c->p);
+    products_with_keys(n, count);
     apply_decays(n, count, through, last);
 
     memset(seen, 0, count * vp * sizeof *seen);

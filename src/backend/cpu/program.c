@@ -197,8 +197,12 @@ static uint32_t rope_table(builder *b, const elm_tensor *inv_freq, float scale, 
 
 static void add_attention(builder *b, elm_cpu_step *s, uint32_t state_input) {
     s->state = value_of(b, s->node->inputs[state_input])->index;
-    if (s->node->op == ELM_OP_KV_WRITE) return;
     const elm_state *state = &b->info->module->states[s->state];
+    if (s->node->op == ELM_OP_KV_WRITE) { /* a row as it is stored */
+        size_t row = ((size_t)state->k_dim + 4) * sizeof(uint16_t);
+        if (row > b->attention_scratch) b->attention_scratch = row;
+        return;
+    }
     s->split = ELM_CPU_SPLIT_WIDE;
     size_t scratch =
         elm_cpu_attention_scratch(s->n_heads, state->n_heads, state->k_dim, state->v_dim);

@@ -5,7 +5,7 @@
  * int16, then they are added in pairs into int32. */
 #include "backend/cpu/arm/simd_neon.h"
 
-#include "backend/cpu/kernels_float.h"
+#include "backend/cpu/kernels_attention.h"
 
 /* Four activations, repeated for the 4 rows of a register. */
 static inline int8x16_t repeat4(const int8_t *p) {
@@ -55,6 +55,16 @@ ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4
     for (int i = 0; i < 4; i++) isum[i] = vpaddq_s32(acc[2 * i], acc[2 * i + 1]);
 }
 
+/* One cell of 16 int8 keys x 4 dimensions against 4 query codes. */
+ELM_INLINE void key_cell(const int8_t *cell, const int8_t *x, int32x4_t acc[4]) {
+    int8x16_t xv = repeat4(x);
+    for (int i = 0; i < 4; i++) {
+        int8x16_t w = vld1q_s8(cell + 16 * i);
+        int16x8_t lo = vmull_s8(vget_low_s8(w), vget_low_s8(xv)), hi = vmull_high_s8(w, xv);
+        acc[i] = vaddq_s32(acc[i], rows4(lo, hi));
+    }
+}
+
 #include "backend/cpu/arm/int_neon.h"
 
 static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
@@ -95,6 +105,8 @@ static uint64_t peak_i8(size_t rounds) {
 
 void elm_cpu_kernels_neon(elm_cpu_kernels *k) {
     fill_float_kernels(k);
+    fill_attention_kernels(k);
+    k->scores_i8 = scores_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
     k->peak_i4 = peak_i4;
