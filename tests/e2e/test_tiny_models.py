@@ -62,9 +62,9 @@ def test_cpu_equals_ref_on_the_same_file(tiny, tmp_path, name, options):
                                         ("llama_odd", "int4"), ("llama3", "bf16"), ("qwen3_moe", "int8"),
                                         ("gemma4_e2b", "int4"), ("gemma4_26b", "bf16")])
 def test_any_chunking_and_any_threads_give_the_same_bits(tiny, tmp_path, name, quant, kv):
-    model, ids = tiny(name, "--quant", quant), tiny_models.prompt(name)
+    model, ids = tiny(name, "--quant", quant), tiny_models.prompt(name)[:100]
     first = logits(model, ids, tmp_path, "--chunk", "1", "--threads", "1", "--kv", kv)
-    for chunk, threads in [(64, 1), (37, 2), (49, 3), (150, 4), (1, 4), (7, 2)]:
+    for chunk, threads in [(64, 1), (37, 2), (49, 3), (100, 4), (9, 4), (7, 2)]:
         found = logits(model, ids, tmp_path, "--chunk", chunk, "--threads", threads, "--kv", kv)
         assert np.array_equal(found.view(np.uint32), first.view(np.uint32)), (chunk, threads)
 
