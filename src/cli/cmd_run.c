@@ -4,20 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The prompt's ids: through the chat template, or raw with BOS where the model wants it. */
+/* The prompt's ids: through the chat template, with its arguments in `json`, or raw with BOS where
+ * the model wants it. */
 static elm_status prompt_ids(const cli_options *o, const elm_model *model,
-                             const elm_model_info *info, elm_span prompt, int32_t **ids, size_t *n,
-                             elm_error *err) {
+                             const elm_model_info *info, elm_span prompt, elm_buf *json,
+                             int32_t **ids, size_t *n, elm_error *err) {
     *ids = NULL;
     if (!o->raw) {
-        elm_buf turns, json;
+        elm_buf turns;
         cli_buf(&turns);
-        cli_buf(&json);
         if (o->system) cli_add_turn(&turns, "system", elm_span_str(o->system));
         cli_add_turn(&turns, "user", prompt);
-        elm_status status = cli_chat_json(o, elm_buf_span(&turns), &json, err);
-        if (status == ELM_OK) status = cli_chat_ids(model, elm_buf_span(&json), ids, n, err);
-        elm_buf_free(&json);
+        elm_status status = cli_chat_json(o, elm_buf_span(&turns), json, err);
+        if (status == ELM_OK) status = cli_chat_ids(model, elm_buf_span(json), ids, n, err);
         elm_buf_free(&turns);
         return status;
     }
@@ -52,8 +51,8 @@ static const char *reason_text(elm_stop_reason reason) {
     return "none";
 }
 
-static void print_json(const elm_session *session, const elm_buf *answer, size_t n_prompt,
-                       const elm_generate_result *result) {
+static void print_json(const elm_session *session, const cli_reply *reply, size_t n_prompt) {
+    const elm_generate_result *result = &reply->result;
     elm_buf out;
     elm_json_writer w;
     elm_stats stats;
@@ -63,7 +62,11 @@ static void print_json(const elm_session *session, const elm_buf *answer, size_t
     elm_json_writer_init(&w, &out, true);
     elm_json_begin_object(&w, NULL);
     elm_json_put_int(&w, "schema_version", 1);
-    elm_json_put_string(&w, "text", elm_buf_span(answer));
+    elm_json_put_string(&w, "text", elm_buf_span(&reply->text));
+    if (reply->message.size > 0) {
+        elm_buf_str(&out, ",\n  \"message\": ");
+        elm_buf_append(&out, reply->message.data, reply->message.size);
+    }
     elm_json_begin_array(&w, "ids");
     for (uint32_t i = (uint32_t)n_prompt; i < elm_session_length(session); i++) {
         elm_json_put_int(&w, NULL, tokens[i]);
@@ -83,18 +86,20 @@ static void print_json(const elm_session *session, const elm_buf *answer, size_t
     elm_buf_free(&out);
 }
 
-static elm_status answer(const cli_options *o, elm_session *session, const int32_t *ids, size_t n,
-                         elm_generate_result *result, elm_error *err) {
-    elm_buf text;
-    cli_buf(&text);
+static elm_status answer(const cli_options *o, const elm_model *model, elm_session *session,
+                         elm_span chat, const int32_t *ids, size_t n, elm_generate_result *result,
+                         elm_error *err) {
+    cli_reply reply;
+    cli_reply_init(&reply);
     cli_cancel_target(session);
     elm_status status = elm_session_append(session, ids, n, err);
     cli_cancel_target(NULL);
-    if (status == ELM_OK) status = cli_stream(session, o, &text, result, err);
-    if (status == ELM_OK && o->json) print_json(session, &text, n, result);
+    if (status == ELM_OK) status = cli_stream(model, session, o, chat, &reply, err);
+    if (status == ELM_OK && o->json) print_json(session, &reply, n);
     if (status == ELM_OK && !o->json) fputc('\n', stdout);
     if (status == ELM_OK && o->stats) cli_print_stats(session);
-    elm_buf_free(&text);
+    *result = reply.result;
+    cli_reply_free(&reply);
     return status;
 }
 
@@ -107,16 +112,19 @@ static elm_status run_model(const cli_options *o, elm_span prompt, elm_generate_
     elm_model_info info;
     int32_t *ids = NULL;
     size_t n = 0;
+    elm_buf chat;
+    cli_buf(&chat);
     elm_status status = cli_model_options(o, &mo, err);
     if (status == ELM_OK) status = elm_model_open(&model, o->positional[0], &mo, err);
     if (status != ELM_OK) goto out;
     elm_model_get_info(model, &info);
     ELM_TRY_OUT(cli_session_options(o, &info, &so, err));
-    ELM_TRY_OUT(prompt_ids(o, model, &info, prompt, &ids, &n, err));
+    ELM_TRY_OUT(prompt_ids(o, model, &info, prompt, &chat, &ids, &n, err));
     cli_fit_context(o, &info, n, &so);
     ELM_TRY_OUT(elm_session_create(model, &so, &session, err));
-    status = answer(o, session, ids, n, result, err);
+    status = answer(o, model, session, elm_buf_span(&chat), ids, n, result, err);
 out:
+    elm_buf_free(&chat);
     free(ids);
     elm_session_free(session);
     elm_model_close(model);
