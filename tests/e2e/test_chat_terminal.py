@@ -1,4 +1,5 @@
 """edge-llm chat at a terminal: prompts, several lines, commands, Ctrl-C, history, dimmed thoughts."""
+
 import json
 import os
 import pty
@@ -29,7 +30,7 @@ class Terminal:
         while True:
             found = re.search(pattern, self.text)
             if found:
-                got, self.text = self.text[:found.end()], self.text[found.end():]
+                got, self.text = self.text[: found.end()], self.text[found.end() :]
                 return got
             assert time.monotonic() < end, f"no {pattern!r} in {self.text[-500:]!r}"
             if select.select([self.fd], [], [], 0.2)[0]:
@@ -138,8 +139,11 @@ def test_history(tiny, tmp_path, kept):
         assert t.leave() == 0
 
 
-THINKING = ("{% for m in messages %}<{{ m.role }}>{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n{% endif %}"
-            "{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant><think>\n{% endif %}")
+THINKING = (
+    "{% for m in messages %}<{{ m.role }}>{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think"
+    ">\n{% endif %}"
+    "{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant><think>\n{% endif %}"
+)
 
 
 def test_thoughts_are_dimmed_and_kept_apart(tmp_path):
