@@ -36,7 +36,7 @@ typedef struct cli_options {
     int64_t n, top_k, ctx, seed, window, skip, chunk, repeat, prefill, memory_mb;
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty, sustained;
     bool raw, ids, json, stats, zero_point, resume, no_bos, plain, render, graph, tensors, plan,
-        help, verbose, quiet, no_fallback;
+        help, verbose, quiet, no_fallback, no_history;
 } cli_options;
 
 /* Values of numbers that were not given. */
