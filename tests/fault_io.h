@@ -258,6 +258,10 @@ static inline int fault_is_at(void *self, void *handle, const char *path, bool *
     return error;
 }
 
+static inline void fault_copy_mode(void *self, void *from, void *to) {
+    (void)self, (void)from, (void)to;
+}
+
 static inline void fault_io_init(fault_io *f) {
     memset(f, 0, sizeof *f);
     for (int i = 0; i < FAULT_MAX_FILES; i++) f->names[i].node = f->durable_names[i].node = -1;
@@ -278,7 +282,8 @@ static inline void fault_io_init(fault_io *f) {
                      fault_sync_folder,
                      fault_free_space,
                      fault_kind,
-                     fault_is_at};
+                     fault_is_at,
+                     fault_copy_mode};
     f->platform = *elm_platform_default();
     f->platform.io = &f->io;
     f->free_bytes = (int64_t)1 << 40;

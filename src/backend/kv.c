@@ -67,8 +67,10 @@ void elm_kv_store(elm_kv *kv, bool is_v, uint32_t head, uint32_t position, const
         else
             ((int8_t *)plane)[at] = code_of(row[i], inverse);
     }
-    if (kv->dtype == ELM_I8)
-        (is_v ? kv->v_scales : kv->k_scales)[head * elm_kv_slots(kv) + slot] = amax / 127.0f;
+    if (kv->dtype != ELM_I8) return;
+    (is_v ? kv->v_scales : kv->k_scales)[elm_kv_row(kv, head, slot)] = amax / 127.0f;
+    for (size_t i = dim; !is_v && i < elm_kv_k_width(kv); i++)
+        ((int8_t *)plane)[element(kv, is_v, head, slot, i)] = 0;
 }
 
 void elm_kv_load(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, float *row) {
@@ -77,7 +79,7 @@ void elm_kv_load(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, 
     const void *plane = is_v ? kv->v : kv->k;
     float scale = 1.0f;
     if (kv->dtype == ELM_I8)
-        scale = (is_v ? kv->v_scales : kv->k_scales)[head * elm_kv_slots(kv) + slot];
+        scale = (is_v ? kv->v_scales : kv->k_scales)[elm_kv_row(kv, head, slot)];
     for (uint32_t i = 0; i < dim; i++) {
         size_t at = element(kv, is_v, head, slot, i);
         if (kv->dtype == ELM_F32)
@@ -87,4 +89,50 @@ void elm_kv_load(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, 
         else
             row[i] = scale * (float)((const int8_t *)plane)[at];
     }
+}
+
+/* ---- packed rows ---- */
+
+size_t elm_kv_position_bytes(const elm_kv *kv) {
+    size_t bytes = ((size_t)kv->k_dim + kv->v_dim) * elm_dtype_get(kv->dtype)->bits / 8;
+    if (kv->dtype == ELM_I8) bytes += 2 * sizeof(float);
+    return bytes * kv->n_heads;
+}
+
+/* One row of a plane and its packed form. */
+static void copy_row(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, uint8_t *packed,
+                     bool out) {
+    size_t size = elm_dtype_get(kv->dtype)->bits / 8, slot = elm_kv_slot(kv, position);
+    size_t dim = is_v ? kv->v_dim : kv->k_dim, run = is_v ? dim : kv->dtype == ELM_I8 ? 4 : 1;
+    uint8_t *plane = is_v ? kv->v : kv->k;
+    for (size_t i = 0; i < dim; i += run) {
+        uint8_t *stored = plane + element(kv, is_v, head, slot, i) * size;
+        size_t bytes = (dim - i < run ? dim - i : run) * size;
+        memcpy(out ? packed + i * size : stored, out ? stored : packed + i * size, bytes);
+    }
+}
+
+static void copy_rows(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed, bool out) {
+    for (int is_v = 0; is_v < 2; is_v++) {
+        size_t bytes = (size_t)(is_v ? kv->v_dim : kv->k_dim) * elm_dtype_get(kv->dtype)->bits / 8;
+        for (uint32_t h = 0; h < kv->n_heads; h++)
+            for (uint32_t p = first; p < first + n; p++, packed += bytes)
+                copy_row(kv, is_v, h, p, packed, out);
+    }
+    for (int is_v = 0; is_v < 2 && kv->dtype == ELM_I8; is_v++) {
+        float *scales = is_v ? kv->v_scales : kv->k_scales;
+        for (uint32_t h = 0; h < kv->n_heads; h++)
+            for (uint32_t p = first; p < first + n; p++, packed += sizeof *scales) {
+                float *scale = scales + elm_kv_row(kv, h, elm_kv_slot(kv, p));
+                memcpy(out ? (void *)packed : scale, out ? (void *)scale : packed, sizeof *scale);
+            }
+    }
+}
+
+void elm_kv_pack(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed) {
+    copy_rows(kv, first, n, packed, true);
+}
+
+void elm_kv_unpack(elm_kv *kv, uint32_t first, uint32_t n, const uint8_t *packed) {
+    copy_rows(kv, first, n, (uint8_t *)(uintptr_t)packed, false);
 }

@@ -121,6 +121,10 @@ elm_status elm_file_is_at(const elm_file *file, const char *path, bool *out, elm
     return check(file->io->is_at(file->io->self, file->handle, path, out), "look at", path, err);
 }
 
+void elm_file_copy_mode(const elm_file *from, const elm_file *to) {
+    from->io->copy_mode(from->io->self, from->handle, to->handle);
+}
+
 elm_status elm_file_map(const elm_file *file, elm_span *out, elm_error *err) {
     uint64_t size;
     const void *data = NULL;

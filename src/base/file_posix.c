@@ -145,7 +145,9 @@ static int posix_kind(void *self, const char *path, elm_path_kind *out) {
     (void)self;
     *out = ELM_PATH_NONE;
     if (stat(path, &st) != 0) return errno == ENOENT || errno == ENOTDIR ? 0 : -errno;
-    *out = S_ISDIR(st.st_mode) ? ELM_PATH_FOLDER : ELM_PATH_FILE;
+    *out = S_ISDIR(st.st_mode)   ? ELM_PATH_FOLDER
+           : S_ISREG(st.st_mode) ? ELM_PATH_FILE
+                                 : ELM_PATH_OTHER;
     return 0;
 }
 
@@ -159,13 +161,19 @@ static int posix_is_at(void *self, void *handle, const char *path, bool *out) {
     return 0;
 }
 
+static void posix_copy_mode(void *self, void *from, void *to) {
+    struct stat st;
+    (void)self;
+    if (fstat(fd_of(from), &st) == 0) (void)!fchmod(fd_of(to), st.st_mode & 0777);
+}
+
 const elm_io *elm_io_posix(void) {
     static const elm_io io = {
         NULL,          posix_open,     posix_close,       posix_size,
         posix_read_at, posix_write_at, posix_sync,        posix_truncate,
         posix_map,     posix_unmap,    posix_advise,      posix_lock,
         posix_rename,  posix_remove,   posix_sync_folder, posix_free_space,
-        posix_kind,    posix_is_at,
+        posix_kind,    posix_is_at, posix_copy_mode,
     };
     return &io;
 }

@@ -49,6 +49,8 @@ typedef struct cli_command {
 
 extern const cli_command *const cli_commands[]; /* NULL-terminated */
 const cli_command *cli_command_find(const char *name);
+/* Says that there is no such command, with the likeliest meant one, and returns 2. */
+int cli_no_command(const char *word);
 
 /* Fills *out from argv[first..]; on a mistake prints what and how to get help and returns 2. */
 int cli_parse(const cli_command *command, int argc, char **argv, int first, cli_options *out);

@@ -121,6 +121,7 @@ static elm_status fill(subject *s, uint32_t depth, elm_error *err) {
         if (s->model->module->states[i].kind != ELM_STATE_KV) continue;
         uint32_t widest = kv->k_dim > kv->v_dim ? kv->k_dim : kv->v_dim;
         uint32_t from = depth > kv->capacity ? depth - kv->capacity : 0;
+        session->oldest[i] = from;
         for (uint32_t p = from; p < depth && widest < ROWS; p++) {
             for (uint32_t h = 0; h < kv->n_heads; h++) {
                 const float *row = rows + (uint32_t)seeded_id(p * kv->n_heads + h, ROWS - widest);
@@ -131,7 +132,6 @@ static elm_status fill(subject *s, uint32_t depth, elm_error *err) {
     }
     for (uint32_t p = 0; p < depth; p++) session->tokens[p] = seeded_id(p, s->info.n_real_tokens);
     session->n_tokens = session->n_run = depth;
-    if (depth > session->high_water) session->high_water = depth;
     return ELM_OK;
 }
 

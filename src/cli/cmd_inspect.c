@@ -103,18 +103,21 @@ static void print_summary(const elm_model *m, const totals *t) {
                (unsigned long long)s->offset, (unsigned long long)s->size, s->n_chunks);
         printf(" %02x%02x%02x%02x... |\n", s->sha256[0], s->sha256[1], s->sha256[2], s->sha256[3]);
     }
-    puts("\n| context | KV f32 MB | KV f16 MB | KV int8 MB | other MB "
-         "|\n|---:|---:|---:|---:|---:|");
+    puts("\n| context | KV f32 MB | KV f16 MB | KV int8 MB | rewind points MB | other MB |\n"
+         "|---:|---:|---:|---:|---:|---:|");
     const uint32_t contexts[] = {2048, 8192, 32768, 131072};
     for (size_t i = 0; i < sizeof contexts / sizeof contexts[0]; i++) {
         if (contexts[i] > meta->context_length && i > 0) break;
         elm_memory_estimate e[3];
         for (int kv = 0; kv < 3; kv++) {
-            (void)!elm_model_estimate_memory(m, contexts[i], (elm_kv_type)(ELM_KV_F32 + kv), &e[kv],
-                                             NULL);
+            elm_session_options so = {.struct_size = sizeof so,
+                                      .n_context = contexts[i],
+                                      .kv = (elm_kv_type)(ELM_KV_F32 + kv)};
+            (void)!elm_model_estimate_memory(m, &so, &e[kv], NULL);
         }
-        printf("| %u | %.1f | %.1f | %.1f | %.1f |\n", contexts[i], (double)e[0].kv_bytes / 1e6,
-               (double)e[1].kv_bytes / 1e6, (double)e[2].kv_bytes / 1e6,
+        printf("| %u | %.1f | %.1f | %.1f | %.1f | %.1f |\n", contexts[i],
+               (double)e[0].kv_bytes / 1e6, (double)e[1].kv_bytes / 1e6,
+               (double)e[2].kv_bytes / 1e6, (double)e[1].snapshot_bytes / 1e6,
                (double)e[1].scratch_bytes / 1e6);
     }
     printf("\nchat template: %s\n", m->chat_template ? "yes" : "none");

@@ -52,10 +52,7 @@ int main(int argc, char **argv) {
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
     const cli_command *command = cli_command_find(name);
-    if (!command) {
-        return cli_fail(ELM_INVALID_ARGUMENT, "there is no command '%s'; see 'edge-llm help'",
-                        name);
-    }
+    if (!command) return cli_no_command(name);
     install_signals();
     int code = cli_parse(command, argc, argv, 2, &options);
     if (code != 0) return code;

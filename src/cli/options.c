@@ -77,10 +77,30 @@ static size_t distance(const char *a, const char *b) {
     return row[n];
 }
 
+/* A suggestion must share more than half of what was typed. */
+static size_t largest_distance(const char *word) {
+    size_t n = strlen(word);
+    return n < 2 ? 0 : n < 6 ? n / 2 : 3;
+}
+
+int cli_no_command(const char *word) {
+    const char *nearest = NULL;
+    size_t best = largest_distance(word) + 1;
+    for (size_t i = 0; cli_commands[i]; i++) {
+        size_t d = distance(word, cli_commands[i]->name);
+        if (d < best) best = d, nearest = cli_commands[i]->name;
+    }
+    if (nearest) {
+        return cli_fail(ELM_INVALID_ARGUMENT, "there is no command '%s'; did you mean '%s'?", word,
+                        nearest);
+    }
+    return cli_fail(ELM_INVALID_ARGUMENT, "there is no command '%s'; see 'edge-llm help'", word);
+}
+
 static int unknown(const cli_command *command, const char *word) {
     const char *nearest = NULL;
-    size_t best = 4;
     const char *bare = word + strspn(word, "-");
+    size_t best = largest_distance(bare) + 1;
     for (size_t i = 0; i < N_OPTIONS; i++) {
         if (!(table[i].commands & bit_of(command))) continue;
         size_t d = distance(bare, table[i].name);

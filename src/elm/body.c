@@ -42,6 +42,7 @@ elm_status elm_body_flush(elm_body *b, elm_error *err) {
 }
 
 static elm_status put(elm_body *b, const uint8_t *data, size_t size, elm_error *err) {
+    if (b->failed != ELM_OK) return elm_body_flush(b, err); /* nothing empties the buffer any more */
     while (size > 0) {
         size_t room = BUFFER_BYTES - b->position % BUFFER_BYTES, n = room < size ? room : size;
         memcpy(b->buffer + b->n_buffer, data, n);
@@ -73,6 +74,7 @@ static void end_chunk(elm_body *b) {
 /* The sums over bytes of the open section. */
 static void count(elm_body *b, const uint8_t *p, size_t left) {
     if (left > 0) elm_sha256_update(&b->sha, p, left);
+    b->crc = elm_crc32c(b->crc, p, left);
     while (left > 0) {
         size_t room = b->section.chunk_bytes - b->chunk_used, n = left < room ? left : room;
         if (b->chunk_used == 0) b->chunk_crc = elm_chunk_crc(b->section.n_chunks, NULL, 0);

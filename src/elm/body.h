@@ -24,6 +24,7 @@ typedef struct elm_body {
     uint32_t types_seen; /* bit (1 << type) */
     elm_sha256 sha;
     uint32_t chunk_crc, chunk_used;
+    uint32_t crc; /* of all section bytes since someone set it to 0 */
     elm_buf sections, checksums;
     uint32_t n_sections;
 } elm_body;

@@ -146,13 +146,14 @@ static elm_status no_slot(const elm_container *c, const char *path, slot_state s
 /* Chooses the valid slot of the higher generation. */
 static elm_status choose_slot(elm_container *c, const char *path, elm_error *err) {
     elm_disk_slot best = {0}, telling = {0};
+    c->slot = 0;
     slot_state worst = SLOT_EMPTY;
     for (size_t i = 0; i < ELM_N_SLOTS; i++) {
         elm_disk_slot s;
         slot_state state = judge_slot(c, i, &s);
         if (state == SLOT_VERSION) return refuse_version(path, &s, err);
         c->slot_damaged[i] = state != SLOT_VALID && state != SLOT_EMPTY;
-        if (state == SLOT_VALID && s.generation > best.generation) best = s;
+        if (state == SLOT_VALID && s.generation > best.generation) best = s, c->slot = (uint32_t)i;
         if (state > worst) worst = state, telling = s;
     }
     if (best.generation == 0) return no_slot(c, path, worst, &telling, err);
@@ -336,8 +337,16 @@ elm_status elm_container_open(const elm_platform *platform, const char *path, el
     elm_arena_init(&c->arena, platform->alloc, 0);
     ELM_TRY(elm_file_open(platform, path, ELM_OPEN_READ, &c->file, err));
     ELM_TRY(elm_file_map(&c->file, &c->map, err));
-    ELM_TRY(choose_slot(c, path, err));
-    return read_toc(c, err);
+    elm_status status = choose_slot(c, path, err);
+    /* A writer may be between two commits: its slot half written, or a TOC behind the end that the
+     * file had when it was mapped. A damage that is real is there the second time as well. */
+    if ((status != ELM_OK && status != ELM_UNSUPPORTED) || c->slot_damaged[0] ||
+        c->slot_damaged[1]) {
+        elm_file_unmap(&c->file, c->map);
+        ELM_TRY(elm_file_map(&c->file, &c->map, err));
+        status = choose_slot(c, path, err);
+    }
+    return status == ELM_OK ? read_toc(c, err) : status;
 }
 
 void elm_container_close(elm_container *c) {

@@ -28,6 +28,7 @@ typedef struct elm_container {
     elm_span map;
     uint16_t major, minor;
     uint64_t generation, committed_end, toc_offset, toc_bytes;
+    uint32_t slot; /* the one that counts: 0 = A, 1 = B */
     uint8_t toc_sha256[32];
     bool slot_damaged[ELM_N_SLOTS]; /* a slot that is neither valid nor empty: opened from the other
                                      */

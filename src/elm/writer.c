@@ -12,8 +12,8 @@ enum { MAX_TABLE_BYTES = 256 << 20 };
 struct elm_writer {
     const elm_platform *platform;
     elm_file file;
-    char *path, *part;
-    size_t path_bytes, part_bytes;
+    char *path, *part, *side; /* side: NULL, or a file that goes when PATH.part goes */
+    size_t path_bytes, part_bytes, side_bytes;
     elm_body body;
     bool resumed;   /* PATH.part may be longer than what is written */
     bool keep_part; /* also after a failure */
@@ -21,16 +21,18 @@ struct elm_writer {
     uint32_t n_tensors;
 };
 
-static void release(elm_writer *w, bool remove_part) {
+/* Names are removed under the lock: afterwards they may be another writer's. */
+static void release(elm_writer *w, bool remove_part, bool remove_side) {
     const elm_platform *p = w->platform;
-    /* Removed under the lock: afterwards the name may be another writer's. */
     if (remove_part) (void)!elm_path_remove(p, w->part, NULL);
+    if (remove_side && w->side) (void)!elm_path_remove(p, w->side, NULL);
     elm_body_free(&w->body);
     elm_file_close(&w->file);
     elm_buf_free(&w->tensors);
     elm_buf_free(&w->names);
     elm_free(p->alloc, w->path, w->path_bytes);
     elm_free(p->alloc, w->part, w->part_bytes);
+    elm_free(p->alloc, w->side, w->side_bytes);
     elm_free(p->alloc, w, sizeof *w);
 }
 
@@ -38,10 +40,12 @@ void elm_writer_keep_part(elm_writer *w) {
     w->keep_part = true;
 }
 
+void elm_writer_copy_mode(elm_writer *w, const elm_file *of) {
+    elm_file_copy_mode(of, &w->file);
+}
+
 void elm_writer_abort(elm_writer *w) {
-    if (!w) return;
-    if (w->keep_part && w->body.open) (void)!elm_body_flush(&w->body, NULL);
-    release(w, !w->keep_part);
+    if (w) release(w, !w->keep_part, !w->keep_part);
 }
 
 static elm_status check_space(const elm_platform *p, const char *path, uint64_t need,
@@ -55,6 +59,15 @@ static elm_status check_space(const elm_platform *p, const char *path, uint64_t 
                     "was written",
                     path, (unsigned long long)need, (double)need / 1e6,
                     (unsigned long long)free_bytes, (double)free_bytes / 1e6);
+}
+
+/* The finished file is moved to `path`, which must not put it in the place of a device. */
+static elm_status check_target(const elm_platform *p, const char *path, elm_error *err) {
+    elm_path_kind kind;
+    ELM_TRY(elm_path_kind_of(p, path, &kind, err));
+    if (kind == ELM_PATH_NONE || kind == ELM_PATH_FILE) return ELM_OK;
+    return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s' is %s; give the path of the file to write",
+                    path, kind == ELM_PATH_FOLDER ? "a folder" : "no regular file");
 }
 
 /* Opens and locks PATH.part before it is emptied, so that a file in the making is never cut under
@@ -76,20 +89,22 @@ static elm_status claim_part(elm_writer *w, uint64_t *present, elm_error *err) {
     return status;
 }
 
-static elm_status name_part(elm_writer *w, const char *path, elm_error *err) {
-    const elm_allocator *a = w->platform->alloc;
-    size_t n = strlen(path);
-    ELM_TRY(elm_alloc(a, n + 1, "a path", &w->path, err));
-    w->path_bytes = n + 1;
-    memcpy(w->path, path, n);
-    ELM_TRY(elm_alloc(a, n + 6, "a path", &w->part, err));
-    w->part_bytes = n + 6;
-    memcpy(w->part, path, n);
-    memcpy(w->part + n, ".part", 5);
+static elm_status copy_path(const elm_writer *w, const char *path, const char *suffix, char **out,
+                            size_t *bytes, elm_error *err) {
+    size_t n = strlen(path), m = strlen(suffix);
+    ELM_TRY(elm_alloc(w->platform->alloc, n + m + 1, "a path", out, err));
+    *bytes = n + m + 1;
+    memcpy(*out, path, n);
+    memcpy(*out + n, suffix, m);
     return ELM_OK;
 }
 
-/* With `resume` bytes wanted: PATH.part is kept as it is, and what it holds needs no space. */
+elm_status elm_writer_side_file(elm_writer *w, const char *path, elm_error *err) {
+    assert(!w->side);
+    return copy_path(w, path, "", &w->side, &w->side_bytes, err);
+}
+
+/* To resume, PATH.part is kept as it is, and what it holds needs no more space. */
 static elm_status open_part(elm_writer *w, uint64_t expected_bytes, elm_error *err) {
     uint64_t present = 0;
     ELM_TRY(elm_body_init(&w->body, w->platform, &w->file, ELM_SECTION_ALIGN, err));
@@ -105,15 +120,17 @@ static elm_status open_writer(const elm_platform *platform, const char *path,
                               elm_error *err) {
     elm_writer *w = NULL;
     *out = NULL;
+    ELM_TRY(check_target(platform, path, err));
     ELM_TRY(elm_alloc(platform->alloc, sizeof *w, "a writer", &w, err));
     w->platform = platform;
     w->resumed = w->keep_part = resume;
     elm_buf_init(&w->tensors, platform->alloc, MAX_TABLE_BYTES);
     elm_buf_init(&w->names, platform->alloc, MAX_TABLE_BYTES);
-    elm_status status = name_part(w, path, err);
+    elm_status status = copy_path(w, path, "", &w->path, &w->path_bytes, err);
+    if (status == ELM_OK) status = copy_path(w, path, ".part", &w->part, &w->part_bytes, err);
     if (status == ELM_OK) status = open_part(w, expected_bytes, err);
     if (status != ELM_OK) {
-        release(w, w->file.handle != NULL && !resume);
+        release(w, w->file.handle != NULL && !resume, false);
         return status;
     }
     *out = w;
@@ -147,6 +164,16 @@ elm_status elm_writer_align(elm_writer *w, size_t align, elm_error *err) {
 
 uint64_t elm_writer_tell(const elm_writer *w) {
     return elm_body_tell(&w->body);
+}
+
+uint64_t elm_writer_position(const elm_writer *w) {
+    return w->body.position;
+}
+
+uint32_t elm_writer_take_crc(elm_writer *w) {
+    uint32_t crc = w->body.crc;
+    w->body.crc = 0;
+    return crc;
 }
 
 elm_status elm_writer_flush(elm_writer *w, elm_error *err) {
@@ -274,6 +301,6 @@ elm_status elm_writer_finish(elm_writer *w, elm_error *err) {
                      "file before may be back",
                      w->path);
     }
-    release(w, !renamed && !w->keep_part);
+    release(w, !renamed && !w->keep_part, renamed || !w->keep_part);
     return status;
 }

@@ -1,13 +1,12 @@
 /* families.c - the list of model families. A new family is one file and one line here. */
 #include "models/family.h"
 
-extern const elm_family elm_family_gemma3, elm_family_llama, elm_family_qwen3;
+extern const elm_family elm_family_gemma3, elm_family_gemma4, elm_family_llama, elm_family_qwen3,
+    elm_family_qwen3_5;
 
 const elm_family *const elm_families[] = {
-    &elm_family_gemma3,
-    &elm_family_llama,
-    &elm_family_qwen3,
-    NULL,
+    &elm_family_gemma3, &elm_family_gemma4,  &elm_family_llama,
+    &elm_family_qwen3,  &elm_family_qwen3_5, NULL,
 };
 
 const elm_family *elm_family_find(elm_span model_type) {

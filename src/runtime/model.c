@@ -5,6 +5,8 @@
  * (elm_model_check_weights). */
 #include "runtime/model.h"
 
+#include "runtime/prefix_cache.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,6 +38,21 @@ static elm_status read_text_sections(elm_model *m, elm_error *err) {
     return elm_template_parse(m->platform.alloc, section, &m->chat_template, err);
 }
 
+static void mark_users(elm_model *m, const elm_graph *g, uint8_t user) {
+    for (uint32_t v = 0; g && v < g->n_values; v++) {
+        if (g->values[v].kind == ELM_VALUE_STATE) m->state_users[g->values[v].index] |= user;
+    }
+}
+
+static elm_status find_state_users(elm_model *m, elm_error *err) {
+    uint32_t n = m->module->n_states;
+    m->state_users = elm_arena_array(&m->arena, n, sizeof *m->state_users);
+    if (!m->state_users && n > 0) return elm_fail_oom(err, n, "state variables");
+    mark_users(m, m->graph, ELM_USED_BY_TEXT);
+    mark_users(m, elm_module_graph(m->module, "draft"), ELM_USED_BY_DRAFT);
+    return ELM_OK;
+}
+
 static elm_status read_graph(elm_model *m, elm_error *err) {
     elm_span section;
     ELM_TRY(elm_container_load(&m->container, ELM_SECTION_META, &section, err));
@@ -46,6 +63,7 @@ static elm_status read_graph(elm_model *m, elm_error *err) {
     ELM_TRY(elm_module_validate(m->module, m->tensors, m->n_tensors, err));
     m->graph = elm_module_graph(m->module, "text");
     if (!m->graph) return elm_fail(err, ELM_MALFORMED, "the file has no graph 'text'");
+    ELM_TRY(find_state_users(m, err));
     const elm_value *out = &m->graph->values[m->graph->output];
     if (out->n_dims != 2 || out->dims[0] != ELM_DIM_R ||
         out->dims[1] != (elm_dim)m->meta.vocab_size) {
@@ -95,6 +113,10 @@ static elm_status open_all(elm_model *m, const char *path, const elm_model_optio
     ELM_TRY(elm_thread_pool_create(m->platform.alloc, m->n_threads, &m->pool, err));
     ELM_TRY(elm_model_open_devices(m, o->backends, o->cpu_mask, err));
     ELM_TRY(elm_model_make_plan(m, m->max_batch_tokens, ELM_DECODE_ROWS, hooks, &m->plan, err));
+    if (o->prefix_cache_bytes > 0) {
+        ELM_TRY(elm_prefix_cache_create(m->platform.alloc, o->prefix_cache_bytes, &m->prefix_cache,
+                                        err));
+    }
     m->skip_checks = o->skip_checks;
     describe(m);
     m->load_us = elm_now_us(&m->platform) - start;
@@ -132,6 +154,7 @@ elm_status elm_model_open(elm_model **out, const char *path, const elm_model_opt
 
 void elm_model_close(elm_model *m) {
     if (!m) return;
+    elm_prefix_cache_free(m->prefix_cache);
     elm_plan_free(&m->plan);
     for (uint32_t d = 0; d < m->n_devices; d++) m->devices[d].backend->close(m->devices[d].handle);
     elm_thread_pool_free(m->pool);

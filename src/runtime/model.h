@@ -38,6 +38,11 @@ typedef struct elm_meta {
     bool float_weights;             /* an f32 file: the KV default is f32 */
 } elm_meta;
 
+typedef struct elm_prefix_cache elm_prefix_cache;
+
+/* Which graphs use a state variable. */
+enum { ELM_USED_BY_TEXT = 1, ELM_USED_BY_DRAFT = 2 };
+
 struct elm_model {
     elm_capped_allocator capped;
     elm_platform platform; /* alloc = &capped.interface */
@@ -46,6 +51,7 @@ struct elm_model {
     elm_meta meta;
     elm_module *module;
     const elm_graph *graph; /* "text" */
+    uint8_t *state_users;   /* [n_states] ELM_USED_BY_* */
     elm_tensor *tensors;
     uint32_t n_tensors;
     elm_tokenizer *tokenizer;
@@ -58,6 +64,7 @@ struct elm_model {
     elm_plan plan;
     char backend_text[160];
     uint64_t load_us;
+    elm_prefix_cache *prefix_cache; /* NULL: off */
 
     bool skip_checks;
     pthread_mutex_t check_lock;

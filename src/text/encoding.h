@@ -29,8 +29,8 @@ typedef struct elm_encoding {
     uint64_t fuel;            /* of the pattern programs */
     elm_marked_buf normal[2]; /* a normalizer step reads one and writes the other */
     elm_unicode_work unicode;
-    elm_buf pieces[ELM_MAX_STEPS]; /* what a pre-tokenizer step made of a piece */
-    elm_buf symbols, heap;         /* of the model */
+    elm_buf pieces[ELM_MAX_STEPS];                 /* what a pre-tokenizer step made of a piece */
+    elm_buf symbols, links, heap, tokens[2], pair; /* of the model */
 } elm_encoding;
 
 void elm_encoding_init(elm_encoding *e, const elm_tokenizer *t, elm_buf *ids, size_t text_bytes);

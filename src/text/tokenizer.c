@@ -52,33 +52,36 @@ static void mark_parts(const source *s, elm_buf *marks) {
     while (marks->size < s->text.size) elm_buf_u8(marks, 0);
 }
 
+/* All scratch buffers, in a row. */
+enum { N_SCRATCH = 12 + ELM_MAX_STEPS };
+static void list_scratch(elm_encoding *e, elm_buf *out[N_SCRATCH]) {
+    elm_buf *fixed[] = {&e->normal[0].text,  &e->normal[0].marks, &e->normal[1].text,
+                        &e->normal[1].marks, &e->unicode.points,  &e->unicode.scratch,
+                        &e->symbols,         &e->links,           &e->heap,
+                        &e->tokens[0],       &e->tokens[1],       &e->pair};
+    _Static_assert(sizeof fixed / sizeof fixed[0] == N_SCRATCH - ELM_MAX_STEPS, "all of them");
+    memcpy(out, fixed, sizeof fixed);
+    for (int i = 0; i < ELM_MAX_STEPS; i++) out[N_SCRATCH - ELM_MAX_STEPS + i] = &e->pieces[i];
+}
+
 void elm_encoding_init(elm_encoding *e, const elm_tokenizer *t, elm_buf *ids, size_t text_bytes) {
-    size_t most = SIZE_MAX / 16;
+    elm_buf *scratch[N_SCRATCH];
     memset(e, 0, sizeof *e);
     e->t = t;
     e->ids = ids;
     e->fuel = FUEL_LEAST + (uint64_t)FUEL_PER_BYTE * text_bytes;
-    for (int i = 0; i < 2; i++) {
-        elm_buf_init(&e->normal[i].text, t->alloc, most);
-        elm_buf_init(&e->normal[i].marks, t->alloc, most);
-    }
-    elm_buf_init(&e->unicode.points, t->alloc, most);
-    elm_buf_init(&e->unicode.scratch, t->alloc, most);
-    for (int i = 0; i < ELM_MAX_STEPS; i++) elm_buf_init(&e->pieces[i], t->alloc, most);
-    elm_buf_init(&e->symbols, t->alloc, most);
-    elm_buf_init(&e->heap, t->alloc, most);
+    list_scratch(e, scratch);
+    for (int i = 0; i < N_SCRATCH; i++) elm_buf_init(scratch[i], t->alloc, SIZE_MAX / 16);
 }
 
 elm_status elm_encoding_finish(elm_encoding *e, elm_error *err) {
     elm_status status = elm_buf_check(e->ids, "the ids", err);
-    elm_buf *scratch[] = {
-        &e->normal[0].text, &e->normal[0].marks, &e->normal[1].text, &e->normal[1].marks,
-        &e->unicode.points, &e->unicode.scratch, &e->symbols,        &e->heap};
-    for (size_t i = 0; i < sizeof scratch / sizeof scratch[0] + ELM_MAX_STEPS; i++) {
-        size_t n = sizeof scratch / sizeof scratch[0];
-        elm_buf *buf = i < n ? scratch[i] : &e->pieces[i - n];
-        if (status == ELM_OK) status = elm_buf_check(buf, "the tokenizer's scratch memory", err);
-        elm_buf_free(buf);
+    elm_buf *scratch[N_SCRATCH];
+    list_scratch(e, scratch);
+    for (int i = 0; i < N_SCRATCH; i++) {
+        if (status == ELM_OK)
+            status = elm_buf_check(scratch[i], "the tokenizer's scratch memory", err);
+        elm_buf_free(scratch[i]);
     }
     if (status == ELM_OK && e->fuel == 0) {
         status = elm_fail(err, ELM_LIMIT, "a pattern of the tokenizer takes too long on this text");

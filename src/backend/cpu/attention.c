@@ -143,19 +143,25 @@ static const uint8_t *at_element(const elm_kv *kv, const void *plane, size_t ind
     return (const uint8_t *)plane + index * elm_dtype_get(kv->dtype)->bits / 8;
 }
 
+/* Bytes from a row of a plane to the same row of the head's next block. */
+static size_t next_block(const elm_kv *kv, size_t width) {
+    return kv->n_heads * BLOCK * width * elm_dtype_get(kv->dtype)->bits / 8;
+}
+
 static void block_scores(const tile *t, size_t q0, size_t n_q, size_t base) {
     const elm_kv *kv = t->kv;
     const void *k = at_element(kv, kv->k, elm_kv_k_panel(kv, t->kv_head, elm_kv_slot(kv, base)));
     float *s = t->s + q0 * BLOCK;
+    size_t ahead = next_block(kv, elm_kv_k_width(kv));
     if (kv->dtype == ELM_I8) {
         elm_cpu_acts codes = t->codes;
         codes.q += q0 * codes.q_stride;
         codes.d += q0 * codes.block_stride;
         codes.sum += q0 * codes.block_stride;
-        t->kernels->scores_i8(&codes, n_q, k, t->k_dim, s);
+        t->kernels->scores_i8(&codes, n_q, k, t->k_dim, ahead, s);
     } else {
         t->kernels->scores[kv->dtype == ELM_F32 ? 0 : 1](t->q + q0 * t->k_dim, t->k_dim, n_q, k,
-                                                         t->k_dim, s);
+                                                         t->k_dim, ahead, s);
     }
 }
 
@@ -164,7 +170,7 @@ static void block_softmax(const tile *t, size_t q, size_t base, size_t lo, size_
     float *s = t->s + q * BLOCK, cap = t->attrs->softcap;
     const elm_kv *kv = t->kv;
     const size_t begin = lo - base, end = hi - base;
-    const size_t row = t->kv_head * elm_kv_slots(kv) + elm_kv_slot(kv, base);
+    const size_t row = elm_kv_row(kv, t->kv_head, elm_kv_slot(kv, base));
     bool int8 = kv->dtype == ELM_I8;
     t->kernels->scale_scores(s, int8 ? kv->k_scales + row : NULL, t->attrs->scale);
     if (cap > 0.0f)
@@ -182,7 +188,7 @@ static void add_values(const tile *t, size_t q0, size_t n_q, const float *c, siz
     const void *v = at_element(kv, kv->v, elm_kv_v_row(kv, t->kv_head, elm_kv_slot(kv, from)));
     int index = kv->dtype == ELM_F32 ? 0 : kv->dtype == ELM_F16 ? 1 : 2;
     t->kernels->values[index](t->s + q0 * BLOCK + (from - base), c, n_q, v, to - from, t->v_pad,
-                              t->chunk.o + q0 * t->v_pad, t->v_pad);
+                              next_block(kv, t->v_pad), t->chunk.o + q0 * t->v_pad, t->v_pad);
 }
 
 /* The values of a block for tokens [i0, i1), each over exactly the positions that it sees: what all
@@ -269,7 +275,7 @@ static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *k
 static void tile_aim(tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size_t head,
                      size_t token, size_t n) {
     t->kv_head = (uint32_t)head;
-    t->first = r->step->n_past + token;
+    t->first = r->step->n_past + elm_cpu_token_of(r, &s->in[0], token);
     t->n_tokens = n;
     t->n_q = n * t->group;
     for (size_t i = 0; i < t->n_q; i++) {
@@ -289,11 +295,19 @@ static void finish(float *out, const float *o, float l, size_t n) {
     for (size_t i = 0; i < n; i++) out[i] = o[i] * inv;
 }
 
+/* Tokens of a tile follow each other; wanted rows need not. */
+static size_t rows_of_tile(const elm_cpu_run *r, const elm_cpu_step *s, size_t group) {
+    size_t n = elm_cpu_n_rows(r, &s->in[0]);
+    bool apart =
+        n > 0 && elm_cpu_token_of(r, &s->in[0], n - 1) + 1 - elm_cpu_token_of(r, &s->in[0], 0) != n;
+    return apart ? 1 : tile_tokens(group);
+}
+
 /* Tiles of tokens, dealt out in turn: later tiles see more keys. */
 static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
                       uint32_t thread, uint32_t n_threads) {
     tile t = tile_of(r, s, kv, thread);
-    size_t n_tokens = r->step->n_tokens, step = tile_tokens(t.group),
+    size_t n_tokens = elm_cpu_n_rows(r, &s->in[0]), step = rows_of_tile(r, s, t.group),
            n_tiles = (n_tokens + step - 1) / step;
     for (size_t item = thread; item < n_tiles * kv->n_heads; item += n_threads) {
         size_t head = item / n_tiles, token = item % n_tiles * step;
@@ -319,7 +333,8 @@ static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
 static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
                       uint32_t thread, uint32_t n_threads) {
     tile t = tile_of(r, s, kv, thread);
-    const size_t position = r->step->n_past, end = position / ELM_CPU_KV_CHUNK + 1;
+    const size_t position = r->step->n_past + elm_cpu_token_of(r, &s->in[0], 0),
+                 end = position / ELM_CPU_KV_CHUNK + 1;
     const size_t floats = partial_floats(kv->v_dim), n_heads = s->n_heads;
     float *totals = (float *)(void *)(r->workspace + r->program->partials),
           *partials = totals + n_heads * floats;
@@ -362,8 +377,10 @@ void elm_cpu_run_attention(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t
                            uint32_t n_threads) {
     const elm_kv *kv = &r->step->states[s->state];
     bool even = kv->n_heads % n_threads == 0 || kv->n_heads >= 8 * n_threads;
-    bool deep = r->step->n_past / ELM_CPU_KV_CHUNK > first_chunk(&s->node->attrs, r->step->n_past);
-    if (r->step->n_tokens == 1 && !even && deep)
+    size_t n_rows = elm_cpu_n_rows(r, &s->in[0]);
+    size_t first = r->step->n_past + (n_rows > 0 ? elm_cpu_token_of(r, &s->in[0], 0) : 0);
+    bool deep = first / ELM_CPU_KV_CHUNK > first_chunk(&s->node->attrs, first);
+    if (n_rows == 1 && !even && deep)
         by_chunks(r, s, kv, thread, n_threads);
     else
         by_tokens(r, s, kv, thread, n_threads);

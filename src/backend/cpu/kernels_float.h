@@ -70,6 +70,7 @@ ELM_INLINE v16 v_gelu_erf(v16 x) {
 
 ELM_INLINE v16 v_activate(v16 x, int32_t activation) {
     if (activation == ELM_SILU) return v_times_sigmoid(x, x);
+    if (activation == ELM_SIGMOID) return v_times_sigmoid(v_splat(1.0f), x);
     return activation == ELM_GELU_TANH ? v_gelu_tanh(x) : v_gelu_erf(x);
 }
 
@@ -327,6 +328,8 @@ static void k_linear_float(const elm_cpu_linear *job, size_t begin, size_t end, 
     }
 }
 
+#include "backend/cpu/kernels_delta.h"
+
 /* All slots but the integer linears and those of attention. */
 static inline void fill_float_kernels(elm_cpu_kernels *k) {
     k->linear_float = k_linear_float;
@@ -335,6 +338,11 @@ static inline void fill_float_kernels(elm_cpu_kernels *k) {
     k->rotate = k_rotate;
     k->glu = k_glu;
     k->add = k_add;
+    k->softcap = k_softcap;
+    k->conv = k_conv;
+    k->delta_step = k_delta_step;
+    k->gemm = k_gemm;
+    k->solve = k_solve;
     k->to_f16 = k_to_f16;
     k->to_i8 = k_to_i8;
 }
