@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes a Hugging Face folder with random bf16 weights in the shape of a known model, for speed measurements.
 
-    bench/make_model.py qwen3-0.6b FOLDER [--layers N]
+    bench/make_model.py qwen3-0.6b FOLDER [--layers N] [--shards N]
     edge-llm convert FOLDER -o model.elm --quant int4 --embed int4 --head int4
 
 Speed depends on shapes, not on values; what the model says is noise. Standard library only. Every weight has a random
@@ -66,20 +66,32 @@ def bf16(rng, shape):
         left -= n
 
 
-def write_weights(path, config):
+def write_shard(path, tensors, rng):
     header, at = {}, 0
-    for name, shape in shapes(config):
+    for name, shape in tensors:
         size = 2 * (shape[0] * shape[1] if len(shape) > 1 else shape[0])
         header[name] = dict(dtype="BF16", shape=list(shape), data_offsets=[at, at + size])
         at += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    rng = random.Random(1)
     with open(path, "wb") as f:
         f.write(struct.pack("<Q", len(text)) + text)
-        for _, shape in shapes(config):
+        for _, shape in tensors:
             for piece in bf16(rng, shape):
                 f.write(piece)
+
+
+def write_weights(folder, config, shards):
+    rng, tensors, weight_map = random.Random(1), list(shapes(config)), {}
+    if shards == 1:
+        write_shard(folder / "model.safetensors", tensors, rng)
+        return
+    for shard in range(shards):
+        name, part = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors", tensors[shard::shards]
+        write_shard(folder / name, part, rng)
+        weight_map.update({tensor: name for tensor, _ in part})
+    index = dict(metadata={}, weight_map=weight_map)
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1))
 
 
 def byte_tokenizer():
@@ -100,6 +112,7 @@ def main():
     parser.add_argument("shape", choices=sorted(SHAPES))
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--layers", type=int, help="fewer layers than the model has")
+    parser.add_argument("--shards", type=int, default=1, help="files that the weights are spread over")
     args = parser.parse_args()
     config = dict(SHAPES[args.shape], torch_dtype="bfloat16")
     if args.layers:
@@ -107,7 +120,7 @@ def main():
     args.folder.mkdir(parents=True, exist_ok=True)
     (args.folder / "config.json").write_text(json.dumps(config, indent=1))
     (args.folder / "tokenizer.json").write_text(json.dumps(byte_tokenizer()))
-    write_weights(args.folder / "model.safetensors", config)
+    write_weights(args.folder, config, args.shards)
 
 
 if __name__ == "__main__":

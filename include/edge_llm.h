@@ -230,7 +230,8 @@ typedef struct elm_generate_options {
     const char *const *stop_strings; /* [n_stop_strings] */
     uint32_t n_stop_strings;
     bool ignore_eos;
-    bool show_special;               /* special tokens appear in the text */
+    bool show_special;               /* special tokens appear in the text; those that mark thoughts and
+                                        tool calls always do (elm_answer_*) */
     elm_text_fn on_text;
     elm_token_fn on_token;
     void *context;
@@ -254,6 +255,39 @@ ELM_API elm_status elm_session_chat(elm_session *session, const char *user_text,
                                     void *context, elm_error *err) ELM_MUST_CHECK;
 /* Forgets the conversation (the timeline is cut at the next turn). */
 ELM_API void elm_session_chat_reset(elm_session *session);
+/* The conversation so far: JSON objects {"role", "content"}, separated by commas, as they stand in "messages".
+ * It is saved with the session. Borrowed until the next call; not NUL-terminated. */
+ELM_API const char *elm_session_conversation(const elm_session *session, size_t *n_bytes);
+/* Replaces it. ELM_MALFORMED when it is no such list. */
+ELM_API elm_status elm_session_set_conversation(elm_session *session, const char *turns, size_t n_bytes,
+                                                elm_error *err) ELM_MUST_CHECK;
+
+/* ---- reading an answer --------------------------------------------------------------------- */
+
+/* Takes an answer apart as it streams: thoughts, text, tool calls in the form that the model's template has. */
+typedef struct elm_answer elm_answer;
+
+typedef enum elm_answer_part {
+    ELM_ANSWER_CONTENT,   /* a piece of the text */
+    ELM_ANSWER_REASONING, /* a piece of the thoughts */
+    ELM_ANSWER_CALL,      /* one whole tool call: {"name": ..., "arguments": {...}} */
+} elm_answer_part;
+
+/* `text` is borrowed for the call, never empty, not NUL-terminated. */
+typedef void (*elm_answer_fn)(void *context, elm_answer_part part, const char *text, size_t text_bytes);
+
+/* `chat_json`: what elm_chat_tokenize took. It says whether the template has opened the thoughts already, and
+ * which parameters of the tools are strings. on_part may be NULL. */
+ELM_API elm_status elm_answer_create(const elm_model *model, const char *chat_json, size_t chat_bytes,
+                                     elm_answer_fn on_part, void *context, elm_answer **out,
+                                     elm_error *err) ELM_MUST_CHECK;
+/* Text as on_text gets it. */
+ELM_API void elm_answer_add(elm_answer *answer, const char *text, size_t text_bytes);
+/* Ends the answer and gives it as a message: {"role": "assistant", "content": ..., "reasoning_content": ...,
+ * "tool_calls": [...]}, which the template renders back. Free the message with elm_string_free. */
+ELM_API elm_status elm_answer_message(elm_answer *answer, char **json, size_t *json_bytes,
+                                      elm_error *err) ELM_MUST_CHECK;
+ELM_API void elm_answer_free(elm_answer *answer);
 
 typedef struct elm_stats {
     uint64_t load_us;            /* elm_model_open */

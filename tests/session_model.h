@@ -288,6 +288,7 @@ static inline elm_status session_model_open_file(fault_io *fs, const char *path,
     options.struct_size = sizeof options;
     if (options.n_threads == 0) options.n_threads = 1;
     if (options.max_batch_tokens == 0) options.max_batch_tokens = 64;
+    if (!options.backends) options.backends = "cpu,ref"; /* ref takes what cpu does not run */
     return elm_model_open_with(out, path, &options, &hooks, err);
 }
 
@@ -307,9 +308,7 @@ static inline void session_model_open_with(open_model *o, const char *mixers,
 }
 
 static inline void session_model_open(open_model *o, const char *mixers) {
-    elm_model_options options = {0};
-    if (strchr(mixers, 'G')) options.backends = "cpu,ref"; /* ref takes what cpu does not run */
-    session_model_open_with(o, mixers, options);
+    session_model_open_with(o, mixers, (elm_model_options){0});
 }
 
 static inline void session_model_close(open_model *o) {

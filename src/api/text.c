@@ -4,7 +4,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { MAX_CONTEXT_BYTES = 64 << 20, MAX_TEXT_BYTES = 256 << 20 };
+enum { MAX_TEXT_BYTES = 256 << 20 };
 
 static elm_status copy_ids(const elm_buf *ids, int32_t *out, size_t capacity, size_t *n_ids,
                            elm_error *err) {
@@ -32,9 +32,8 @@ elm_status elm_tokenize(const elm_model *model, const char *text, size_t text_by
     return status;
 }
 
-/* Hands a buffer's bytes to the caller, exactly sized and NUL-terminated. */
-static elm_status give(const elm_model *model, const elm_buf *buf, const char *what, char **out,
-                       size_t *out_bytes, elm_error *err) {
+elm_status elm_give_string(const elm_model *model, const elm_buf *buf, const char *what, char **out,
+                           size_t *out_bytes, elm_error *err) {
     ELM_TRY(elm_buf_check(buf, what, err));
     ELM_TRY(elm_alloc(model->platform.alloc, buf->size + 1, what, out, err));
     if (buf->size > 0) memcpy(*out, buf->data, buf->size);
@@ -53,7 +52,7 @@ elm_status elm_detokenize(const elm_model *model, const int32_t *ids, size_t n_i
         elm_detokenizer_push(model->tokenizer, &d, ids[i], skip_special, &buf);
     }
     elm_detokenizer_finish(model->tokenizer, &d, &buf);
-    elm_status status = give(model, &buf, "decoded text", out, out_bytes, err);
+    elm_status status = elm_give_string(model, &buf, "decoded text", out, out_bytes, err);
     elm_buf_free(&buf);
     return status;
 }
@@ -85,27 +84,30 @@ static elm_status add_special_tokens(const elm_model *model, elm_json *context, 
     return ELM_OK;
 }
 
+elm_status elm_chat_arguments(const elm_model *model, elm_span json, elm_arena *arena,
+                              elm_json *out, elm_error *err) {
+    const elm_json *parsed = NULL;
+    ELM_TRY(elm_json_parse(json, "chat arguments", NULL, arena, &parsed, err));
+    if (parsed->type != ELM_JSON_OBJECT) {
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "chat arguments must be an object with \"messages\"");
+    }
+    *out = *parsed;
+    return add_special_tokens(model, out, arena, err);
+}
+
 elm_status elm_chat_parts(const elm_model *model, elm_span json, elm_parts *out, elm_error *err) {
     if (!model->chat_template) {
         return elm_fail(err, ELM_UNSUPPORTED,
                         "the model has no chat template; use raw text (--raw)");
     }
     elm_arena arena;
-    const elm_json *parsed = NULL;
+    elm_json context;
     elm_template_options options = {.now_unix_s = (int64_t)time(NULL)};
-    elm_arena_init(&arena, model->platform.alloc, MAX_CONTEXT_BYTES);
-    elm_status status = elm_json_parse(json, "chat arguments", NULL, &arena, &parsed, err);
-    if (status == ELM_OK && parsed->type != ELM_JSON_OBJECT) {
-        status = elm_fail(err, ELM_INVALID_ARGUMENT,
-                          "chat arguments must be an object with \"messages\"");
-    }
-    if (status == ELM_OK) {
-        elm_json context = *parsed;
-        status = add_special_tokens(model, &context, &arena, err);
-        if (status == ELM_OK) {
-            status = elm_template_render(model->chat_template, &context, &options, out, err);
-        }
-    }
+    elm_arena_init(&arena, model->platform.alloc, ELM_MAX_CONTEXT_BYTES);
+    elm_status status = elm_chat_arguments(model, json, &arena, &context, err);
+    if (status == ELM_OK)
+        status = elm_template_render(model->chat_template, &context, &options, out, err);
     elm_arena_free(&arena);
     return status;
 }
@@ -139,7 +141,8 @@ elm_status elm_chat_render(const elm_model *model, const char *json, size_t json
     *out_bytes = 0;
     elm_parts_init(&parts, model->platform.alloc, ELM_TEMPLATE_MAX_OUTPUT_BYTES);
     elm_status status = elm_chat_parts(model, elm_span_of(json, json_bytes), &parts, err);
-    if (status == ELM_OK) status = give(model, &parts.text, "rendered text", out, out_bytes, err);
+    if (status == ELM_OK)
+        status = elm_give_string(model, &parts.text, "rendered text", out, out_bytes, err);
     elm_parts_free(&parts);
     return status;
 }

@@ -40,7 +40,7 @@ void elm_kv_layout(elm_kv *kv, void *memory) {
 }
 
 /* Index of element i of a row. */
-static size_t element(const elm_kv *kv, bool is_v, size_t head, size_t slot, size_t i) {
+static size_t element_of(const elm_kv *kv, bool is_v, size_t head, size_t slot, size_t i) {
     return is_v ? elm_kv_v_row(kv, head, slot) + i
                 : elm_kv_k_panel(kv, head, slot) + elm_kv_k_element(kv, slot, i);
 }
@@ -59,7 +59,7 @@ void elm_kv_store(elm_kv *kv, bool is_v, uint32_t head, uint32_t position, const
     for (uint32_t i = 0; i < dim; i++) amax = fabsf(row[i]) > amax ? fabsf(row[i]) : amax;
     float inverse = amax > 0.0f ? 127.0f / amax : 0.0f;
     for (uint32_t i = 0; i < dim; i++) {
-        size_t at = element(kv, is_v, head, slot, i);
+        size_t at = element_of(kv, is_v, head, slot, i);
         if (kv->dtype == ELM_F32)
             ((float *)plane)[at] = row[i];
         else if (kv->dtype == ELM_F16)
@@ -70,7 +70,7 @@ void elm_kv_store(elm_kv *kv, bool is_v, uint32_t head, uint32_t position, const
     if (kv->dtype != ELM_I8) return;
     (is_v ? kv->v_scales : kv->k_scales)[elm_kv_row(kv, head, slot)] = amax / 127.0f;
     for (size_t i = dim; !is_v && i < elm_kv_k_width(kv); i++)
-        ((int8_t *)plane)[element(kv, is_v, head, slot, i)] = 0;
+        ((int8_t *)plane)[element_of(kv, is_v, head, slot, i)] = 0;
 }
 
 void elm_kv_load(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, float *row) {
@@ -81,7 +81,7 @@ void elm_kv_load(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, 
     if (kv->dtype == ELM_I8)
         scale = (is_v ? kv->v_scales : kv->k_scales)[elm_kv_row(kv, head, slot)];
     for (uint32_t i = 0; i < dim; i++) {
-        size_t at = element(kv, is_v, head, slot, i);
+        size_t at = element_of(kv, is_v, head, slot, i);
         if (kv->dtype == ELM_F32)
             row[i] = ((const float *)plane)[at];
         else if (kv->dtype == ELM_F16)
@@ -94,45 +94,59 @@ void elm_kv_load(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, 
 /* ---- packed rows ---- */
 
 size_t elm_kv_position_bytes(const elm_kv *kv) {
-    size_t bytes = ((size_t)kv->k_dim + kv->v_dim) * elm_dtype_get(kv->dtype)->bits / 8;
-    if (kv->dtype == ELM_I8) bytes += 2 * sizeof(float);
-    return bytes * kv->n_heads;
+    size_t element = elm_dtype_get(kv->dtype)->bits / 8u;
+    size_t scales = kv->dtype == ELM_I8 ? 2 * sizeof(float) : 0;
+    return kv->n_heads * (((size_t)kv->k_dim + kv->v_dim) * element + scales);
 }
 
-/* One row of a plane and its packed form. */
-static void copy_row(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, uint8_t *packed,
-                     bool out) {
-    size_t size = elm_dtype_get(kv->dtype)->bits / 8, slot = elm_kv_slot(kv, position);
-    size_t dim = is_v ? kv->v_dim : kv->k_dim, run = is_v ? dim : kv->dtype == ELM_I8 ? 4 : 1;
-    uint8_t *plane = is_v ? kv->v : kv->k;
-    for (size_t i = 0; i < dim; i += run) {
-        uint8_t *stored = plane + element(kv, is_v, head, slot, i) * size;
-        size_t bytes = (dim - i < run ? dim - i : run) * size;
-        memcpy(out ? packed + i * size : stored, out ? stored : packed + i * size, bytes);
+/* A row between its packed form and where it is stored, in runs that lie together in both. */
+typedef struct row {
+    uint8_t *stored, *packed;
+    size_t run_bytes, stride_bytes; /* a run, and the way from one to the next in store */
+    size_t bytes;                   /* of the row */
+} row;
+
+static void copy_row(const row *r, bool out) {
+    uint8_t *stored = r->stored, *packed = r->packed;
+    for (size_t left = r->bytes; left > 0; stored += r->stride_bytes) {
+        size_t n = left < r->run_bytes ? left : r->run_bytes;
+        memcpy(out ? packed : stored, out ? stored : packed, n);
+        packed += n;
+        left -= n;
     }
 }
 
-static void copy_rows(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed, bool out) {
+/* `packed` is only read unless `out`. */
+static void copy_packed(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed, bool out) {
+    size_t element = elm_dtype_get(kv->dtype)->bits / 8u;
     for (int is_v = 0; is_v < 2; is_v++) {
-        size_t bytes = (size_t)(is_v ? kv->v_dim : kv->k_dim) * elm_dtype_get(kv->dtype)->bits / 8;
-        for (uint32_t h = 0; h < kv->n_heads; h++)
-            for (uint32_t p = first; p < first + n; p++, packed += bytes)
-                copy_row(kv, is_v, h, p, packed, out);
+        row r = {.packed = packed, .bytes = (is_v ? kv->v_dim : kv->k_dim) * element};
+        r.run_bytes = is_v ? r.bytes : kv->dtype == ELM_I8 ? 4 : element;
+        r.stride_bytes = ELM_KV_PANEL * r.run_bytes; /* of V: never taken */
+        uint8_t *plane = is_v ? kv->v : kv->k;
+        for (size_t head = 0; head < kv->n_heads; head++)
+            for (uint32_t i = 0; i < n; i++, r.packed += r.bytes) {
+                size_t slot = elm_kv_slot(kv, (size_t)first + i);
+                r.stored = plane + element_of(kv, is_v, head, slot, 0) * element;
+                copy_row(&r, out);
+            }
+        packed = r.packed;
     }
     for (int is_v = 0; is_v < 2 && kv->dtype == ELM_I8; is_v++) {
         float *scales = is_v ? kv->v_scales : kv->k_scales;
-        for (uint32_t h = 0; h < kv->n_heads; h++)
-            for (uint32_t p = first; p < first + n; p++, packed += sizeof *scales) {
-                float *scale = scales + elm_kv_row(kv, h, elm_kv_slot(kv, p));
-                memcpy(out ? (void *)packed : scale, out ? (void *)scale : packed, sizeof *scale);
+        for (size_t head = 0; head < kv->n_heads; head++)
+            for (uint32_t i = 0; i < n; i++, packed += sizeof(float)) {
+                float *scale = scales + elm_kv_row(kv, head, elm_kv_slot(kv, (size_t)first + i));
+                memcpy(out ? packed : (uint8_t *)scale, out ? (uint8_t *)scale : packed,
+                       sizeof *scale);
             }
     }
 }
 
 void elm_kv_pack(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed) {
-    copy_rows(kv, first, n, packed, true);
+    copy_packed(kv, first, n, packed, true);
 }
 
 void elm_kv_unpack(elm_kv *kv, uint32_t first, uint32_t n, const uint8_t *packed) {
-    copy_rows(kv, first, n, (uint8_t *)(uintptr_t)packed, false);
+    copy_packed(kv, first, n, (uint8_t *)(uintptr_t)packed, false);
 }

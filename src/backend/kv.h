@@ -59,17 +59,20 @@ void elm_kv_store(elm_kv *kv, bool is_v, uint32_t head, uint32_t position, const
 /* Reads it back as floats. */
 void elm_kv_load(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, float *row);
 
-/* Bytes of one position: K and V of all heads, and their scales, without what completes rows. */
-size_t elm_kv_position_bytes(const elm_kv *kv);
-/* Copies positions [first, first + n), which the state holds, out to `packed` or in from it:
- * planes K, V, K scales, V scales; each [head][position][dim]. */
-void elm_kv_pack(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed);
-void elm_kv_unpack(elm_kv *kv, uint32_t first, uint32_t n, const uint8_t *packed);
-
 /* Bytes of one KV state: all planes, each padded to 64. */
 size_t elm_kv_bytes(elm_dtype dtype, uint32_t n_heads, uint32_t k_dim, uint32_t v_dim,
                     uint32_t capacity);
 /* Lays the planes of `kv` (whose numbers are set) into `memory` of elm_kv_bytes bytes. */
 void elm_kv_layout(elm_kv *kv, void *memory);
+
+/* ---- packed rows: how states move between sessions, files and backends ---- */
+
+/* Bytes of one packed position: K and V of all heads, and their scales. */
+size_t elm_kv_position_bytes(const elm_kv *kv);
+/* Copies positions [first, first + n), which the state holds, out to `packed` or in from it: planes
+ * K, V, K scales, V scales, each [head][position][dim], codes as stored. Positions that are packed
+ * one after the other are not the same bytes as packed together. */
+void elm_kv_pack(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed);
+void elm_kv_unpack(elm_kv *kv, uint32_t first, uint32_t n, const uint8_t *packed);
 
 #endif

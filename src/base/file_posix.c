@@ -88,6 +88,11 @@ static void posix_advise(void *self, const void *data, uint64_t size, elm_map_ad
               : advice == ELM_MAP_WILLNEED ? MADV_WILLNEED
                                            : MADV_NORMAL;
     (void)self;
+#ifdef MADV_NOHUGEPAGE
+    /* Where huge pages are asked for a fault reads 2 MiB, whatever else is advised. */
+    if (advice == ELM_MAP_RANDOM)
+        (void)madvise((void *)(uintptr_t)data, (size_t)size, MADV_NOHUGEPAGE);
+#endif
     madvise((void *)(uintptr_t)data, (size_t)size, how);
 }
 

@@ -1,6 +1,7 @@
 /* cmd_chat.c - edge-llm chat: a conversation at the terminal, or a line a turn from a pipe; cli. */
 #include "cli/generate.h"
 #include "cli/line.h"
+#include "cli/open.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +9,7 @@
 
 typedef struct chat {
     const cli_options *options;
-    elm_model *model;
-    elm_session *session;
+    cli_opened opened;
     elm_buf turns; /* JSON objects, comma separated */
     char *system;  /* current system turn, or NULL */
     bool terminal;
@@ -26,13 +26,13 @@ static elm_status answer(chat *c, elm_buf *json, elm_buf *text, elm_generate_res
     int32_t *ids = NULL;
     size_t n = 0;
     elm_status status = cli_chat_json(c->options, elm_buf_span(&c->turns), json, err);
-    if (status == ELM_OK) status = cli_chat_ids(c->model, elm_buf_span(json), &ids, &n, err);
+    if (status == ELM_OK) status = cli_chat_ids(c->opened.model, elm_buf_span(json), &ids, &n, err);
     if (status == ELM_OK) {
-        cli_cancel_target(c->session);
-        status = elm_session_sync(c->session, ids, n, NULL, err);
+        cli_cancel_target(c->opened.session);
+        status = elm_session_sync(c->opened.session, ids, n, NULL, err);
         cli_cancel_target(NULL);
     }
-    if (status == ELM_OK) status = cli_stream(c->session, c->options, text, result, err);
+    if (status == ELM_OK) status = cli_stream(c->opened.session, c->options, text, result, err);
     free(ids);
     return status;
 }
@@ -53,7 +53,7 @@ static int say(chat *c, elm_span user) {
         fflush(stdout);
         if (result.reason == ELM_STOP_CONTEXT)
             fprintf(stderr, "[the context is full; /clear starts anew]\n");
-        if (c->options->stats || c->terminal) cli_print_stats(c->session);
+        if (c->options->stats || c->terminal) cli_print_stats(c->opened.session);
     } else {
         c->turns.size = before;
     }
@@ -101,7 +101,7 @@ static int command(chat *c, const char *line) {
     } else if (strcmp(line, "/clear") == 0) {
         restart(c);
     } else if (strcmp(line, "/stats") == 0) {
-        cli_print_stats(c->session);
+        cli_print_stats(c->opened.session);
     } else if (strncmp(line, "/system", 7) == 0 && (line[7] == ' ' || line[7] == 0)) {
         return set_system(c, line + 7 + (line[7] == ' '));
     } else if (strncmp(line, "/read ", 6) == 0) {
@@ -132,30 +132,32 @@ static int converse(chat *c) {
     return c->terminal ? 0 : code;
 }
 
+/* The turns to begin with: those of a loaded session, or the system turn. */
+static elm_status begin(chat *c, elm_error *err) {
+    size_t n;
+    ELM_TRY(cli_open_models(c->options, &c->opened, err));
+    ELM_TRY(cli_open_session(c->options, &c->opened, err));
+    const char *turns = elm_session_conversation(c->opened.session, &n);
+    elm_buf_append(&c->turns, turns, n);
+    ELM_TRY(elm_buf_check(&c->turns, "the conversation", err));
+    if (!c->options->system) return ELM_OK;
+    c->system = strdup(c->options->system);
+    if (!c->system) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for the system turn");
+    restart(c);
+    return ELM_OK;
+}
+
 static int run(const cli_options *o) {
     elm_error err;
-    elm_model_options mo;
-    elm_session_options so;
-    elm_model_info info;
     chat c = {.options = o, .terminal = isatty(0) != 0};
-    int code;
-    elm_status status = cli_model_options(o, &mo, &err);
-    if (status == ELM_OK) status = elm_model_open(&c.model, o->positional[0], &mo, &err);
-    if (status != ELM_OK) return cli_error(&err);
-    elm_model_get_info(c.model, &info);
-    status = cli_session_options(o, &info, &so, &err);
-    if (status == ELM_OK) status = elm_session_create(c.model, &so, &c.session, &err);
-    if (status == ELM_OK) {
-        cli_buf(&c.turns);
-        code = o->system ? set_system(&c, o->system) : 0;
-        if (code == 0) code = converse(&c);
-        elm_buf_free(&c.turns);
-        free(c.system);
-    } else {
+    cli_buf(&c.turns);
+    elm_status status = begin(&c, &err);
+    int code = status == ELM_OK ? converse(&c) : cli_error(&err);
+    if (status == ELM_OK && cli_save_session(o, &c.opened, &c.turns, &err) != ELM_OK)
         code = cli_error(&err);
-    }
-    elm_session_free(c.session);
-    elm_model_close(c.model);
+    cli_close(&c.opened);
+    elm_buf_free(&c.turns);
+    free(c.system);
     return code;
 }
 

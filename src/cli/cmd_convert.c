@@ -139,6 +139,13 @@ static void print_json(const elm_convert_result *r, double seconds) {
     elm_buf_free(&out);
 }
 
+static void say_what_is_left(const cli_options *o) {
+    char part[4096];
+    snprintf(part, sizeof part, "%s.part", o->output);
+    if (o->resume && !o->quiet && access(part, F_OK) == 0)
+        fprintf(stderr, "'%s' stays: the same command goes on from there\n", part);
+}
+
 static int run(const cli_options *o) {
     elm_error err;
     elm_convert_options co;
@@ -155,8 +162,7 @@ static int run(const cli_options *o) {
     elm_status status = elm_convert(o->positional[0], o->output, &co, &result, &err);
     clear_bar(&n);
     if (status != ELM_OK) {
-        if (o->resume && !o->quiet)
-            fprintf(stderr, "what was written stays: the same command goes on from there\n");
+        say_what_is_left(o);
         return cli_error(&err);
     }
     double seconds = (double)(elm_now_us(elm_platform_default()) - n.start_us) / 1e6;

@@ -2,6 +2,7 @@
 #include "convert/records.h"
 
 #include "convert/provenance.h"
+#include "text/answer.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -101,6 +102,11 @@ elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb,
     write_ids(&w, "suppress_ids", source->suppress_ids, source->n_suppress, mb->vocab_size);
     write_sampling(&source->sampling, &w);
     write_special_tokens(source->special_tokens, &w);
+    if (source->chat_template) {
+        elm_answer_format answer;
+        elm_answer_format_detect(elm_span_str(source->chat_template), &answer);
+        elm_answer_format_write(&answer, &w);
+    }
     ELM_TRY(elm_provenance_write(source, facts->path, &w, err));
     write_options(facts->options, mb, &w);
     elm_json_put_str(&w, "converter_version", EDGE_LLM_VERSION);

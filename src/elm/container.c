@@ -211,8 +211,11 @@ static elm_status check_type(const elm_container *c, uint32_t i, elm_error *err)
     }
     if (s->type != ELM_SECTION_PRODUCT && s->name[0])
         return bad_section(c, i, "has a name, which only products have", s->type, err);
-    for (uint32_t k = 0; k < i && !rule->many; k++) {
-        if (c->sections[k].type == s->type)
+    bool is_product = s->type == ELM_SECTION_PRODUCT;
+    if (is_product && !s->name[0]) return bad_section(c, i, "has no target as its name", i, err);
+    for (uint32_t k = 0; k < i; k++) {
+        const elm_section *o = &c->sections[k];
+        if (o->type == s->type && (is_product ? strcmp(o->name, s->name) == 0 : !rule->many))
             return bad_section(c, i, "occurs twice; first as section", k, err);
     }
     return ELM_OK;

@@ -71,8 +71,8 @@ static void on_damage(void *context, const elm_damage *d) {
     if (strcmp(d->section, "padding") == 0)
         mended = write_over(r, d->offset, NULL, d->size);
     else if (strcmp(d->section, "header") == 0 || strcmp(d->section, "toc") == 0)
-        mended = r->c.slot != d->chunk &&
-                 write_over(r, d->chunk * ELM_SLOT_BYTES, NULL, ELM_SLOT_BYTES);
+        mended =
+            r->c.slot != d->chunk && write_over(r, d->chunk * ELM_SLOT_BYTES, NULL, ELM_SLOT_BYTES);
     else
         mended = mend_chunk(r, d);
     if (!mended) return;
@@ -131,7 +131,10 @@ static elm_status restore_header(repair *r, elm_error *err) {
 static elm_status open_damaged(repair *r, const elm_platform *platform, const char *path,
                                elm_error *err) {
     elm_status status = elm_container_open(platform, path, &r->c, err);
-    if (status != ELM_MALFORMED) return status;
+    /* A newer generation whose slot or TOC is damaged, and the other copy still has it. */
+    bool behind = status == ELM_OK && (r->c.slot_damaged[0] || r->c.slot_damaged[1]) &&
+                  r->other->generation > r->c.generation;
+    if (status != ELM_MALFORMED && !behind) return status;
     elm_container_close(&r->c);
     ELM_TRY(restore_header(r, err));
     return elm_container_open(platform, path, &r->c, err);

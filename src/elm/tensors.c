@@ -174,6 +174,12 @@ elm_status elm_container_tensors(elm_container *c, elm_tensor **out, uint32_t *n
     ELM_TRY(elm_container_load(c, ELM_SECTION_TENSORS, &section, err));
     tensor_table table = {
         .c = c, .weights = elm_container_find(c, ELM_SECTION_WEIGHTS), .err = err};
+    if (!table.weights && elm_container_find(c, ELM_SECTION_DROPPED)) {
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "'%s' was stripped of its weights: only the products in it can run it; use "
+                        "the file it was made from",
+                        c->file.path);
+    }
     if (!table.weights)
         return elm_fail(err, ELM_MALFORMED, "'%s' has no section weights", c->file.path);
     elm_reader r = elm_reader_of(section);

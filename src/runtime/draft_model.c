@@ -46,14 +46,6 @@ elm_status elm_draft_model_create(elm_session *target, const elm_session_options
     return ELM_OK;
 }
 
-static int32_t likeliest(const float *logits, uint32_t n) {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n; i++) {
-        if (logits[i] > logits[best]) best = i;
-    }
-    return (int32_t)best;
-}
-
 /* Makes the draft's timeline the target's. */
 static elm_status follow(elm_session *draft, const elm_session *target, elm_error *err) {
     uint32_t common = 0,
@@ -71,7 +63,7 @@ elm_status elm_draft_model_propose(elm_session *draft, const elm_session *target
     *n = 0;
     ELM_TRY(follow(draft, target, err));
     for (;;) {
-        int32_t id = likeliest(draft->logits, draft->model->meta.n_real_tokens);
+        int32_t id = elm_likeliest(draft->logits, draft->model->meta.n_real_tokens);
         out[(*n)++] = id;
         if (*n == most) return ELM_OK;
         ELM_TRY(elm_session_append(draft, &id, 1, err));

@@ -92,6 +92,13 @@ static elm_stop_reason flush(generation *g, bool final) {
 
 /* ---- tokens ---- */
 
+/* Special tokens are text where the caller asks for them, or where they mark thoughts and calls. */
+static bool shows(const generation *g, int32_t id) {
+    const elm_model *m = g->session->model;
+    return g->options->show_special || !elm_tokenizer_is_special(m->tokenizer, id) ||
+           elm_answer_is_marker(&m->meta.answer, elm_tokenizer_spelling(m->tokenizer, id));
+}
+
 /* One sampled token: counts it, tells the callbacks, and says whether it ends the text. */
 static elm_stop_reason take(generation *g, int32_t id) {
     elm_session *s = g->session;
@@ -104,8 +111,7 @@ static elm_stop_reason take(generation *g, int32_t id) {
     s->tokens[s->n_tokens++] = id;
     elm_sampler_saw(&s->sampler, id, true);
     g->result->n_tokens++;
-    elm_detokenizer_push(s->model->tokenizer, &g->detokenizer, id, !g->options->show_special,
-                         &s->text);
+    elm_detokenizer_push(s->model->tokenizer, &g->detokenizer, id, !shows(g, id), &s->text);
     elm_stop_reason reason = flush(g, false);
     if (reason != ELM_STOP_NONE) return reason;
     uint32_t most = g->options->max_tokens;
@@ -189,8 +195,7 @@ elm_status elm_session_generate(elm_session *s, const elm_generate_options *opti
     elm_status status = loop(&g, err);
     if (status == ELM_CANCELLED) out->reason = ELM_STOP_CANCELLED, status = ELM_OK;
     if (status != ELM_OK) {
-        s->n_tokens = s->n_run;
-        elm_session_mark_tokens(s);
+        elm_session_cut_tokens(s, s->n_run);
         return status;
     }
     if (out->reason != ELM_STOP_STRING && out->reason != ELM_STOP_CALLBACK) {

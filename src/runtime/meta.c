@@ -95,6 +95,7 @@ elm_status elm_meta_read(elm_span section, elm_arena *arena, elm_meta *out, elm_
     ELM_TRY(ids(meta, "eos_ids", out->vocab_size, arena, &out->eos_ids, &out->n_eos_ids, err));
     ELM_TRY(ids(meta, "suppress_ids", out->vocab_size, arena, &out->suppress_ids,
                 &out->n_suppress_ids, err));
+    ELM_TRY(elm_answer_format_read(meta, &out->answer, err));
     out->special_tokens = elm_json_find(meta, "special_tokens");
     return sampling(meta, &out->sampling, err);
 }

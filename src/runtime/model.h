@@ -11,6 +11,7 @@
 #include "edge_llm.h"
 #include "elm/container.h"
 #include "partition/plan.h"
+#include "text/answer.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -35,6 +36,7 @@ typedef struct elm_meta {
     uint32_t n_suppress_ids;
     elm_sampling sampling;
     const elm_json *special_tokens; /* {"bos_token": "<s>", ...} or NULL */
+    elm_answer_format answer;
     bool float_weights;             /* an f32 file: the KV default is f32 */
 } elm_meta;
 
@@ -62,6 +64,7 @@ struct elm_model {
     elm_device devices[ELM_MAX_DEVICES];
     uint32_t n_devices;
     elm_plan plan;
+    elm_plan draft_plan; /* of the graph "draft"; graph NULL = there is none */
     char backend_text[160];
     uint64_t load_us;
     elm_prefix_cache *prefix_cache; /* NULL: off */
@@ -89,12 +92,18 @@ elm_status elm_meta_read(elm_span section, elm_arena *arena, elm_meta *out,
 elm_status elm_model_open_devices(elm_model *m, const char *list, uint32_t cpu_mask,
                                   elm_error *err) ELM_MUST_CHECK;
 
-/* Checks every weight's chunks once, on all threads; later calls cost one load. */
-elm_status elm_model_check_weights(elm_model *m, elm_error *err) ELM_MUST_CHECK;
+/* Tells the system which tables are read a row at a time. */
+void elm_model_advise(const elm_model *m);
 
-/* A plan like the model's own for other batch sizes. Free with elm_plan_free. */
-elm_status elm_model_make_plan(elm_model *m, uint32_t max_tokens, uint32_t max_rows,
-                               const elm_model_hooks *hooks, elm_plan *out,
+/* Checks the weights that a step over these tokens reads, each chunk once, on all threads; later
+ * calls cost next to nothing. */
+elm_status elm_model_check_weights(elm_model *m, const int32_t *tokens, uint32_t n,
+                                   elm_error *err) ELM_MUST_CHECK;
+
+/* A plan like the model's own for other batch sizes or another graph (NULL: text). Free with
+ * elm_plan_free. */
+elm_status elm_model_make_plan(elm_model *m, const elm_graph *graph, uint32_t max_tokens,
+                               uint32_t max_rows, const elm_model_hooks *hooks, elm_plan *out,
                                elm_error *err) ELM_MUST_CHECK;
 
 /* Copies an option struct of an older or newer caller: min(struct_size, own_bytes), the rest zero.

@@ -1,4 +1,5 @@
 /* prefix_cache.c - see prefix_cache.h; runtime. */
+#include "backend/kv.h"
 #include "runtime/prefix_cache.h"
 
 #include "runtime/session.h"

@@ -202,3 +202,33 @@ void elm_session_get_stats(const elm_session *s, elm_stats *out) {
     out->session_allocated_bytes = s->sizes.state + s->sizes.snapshots + s->sizes.scratch +
                                    s->sizes.workspace + s->sizes.draft + s->sizes.rest;
 }
+
+/* ---- the conversation ---- */
+
+const char *elm_session_conversation(const elm_session *s, size_t *n_bytes) {
+    *n_bytes = s->conversation.size;
+    return s->conversation.size > 0 ? (const char *)s->conversation.data : "";
+}
+
+elm_status elm_session_set_conversation(elm_session *s, const char *turns, size_t n_bytes,
+                                        elm_error *err) {
+    elm_buf text;
+    elm_arena arena;
+    const elm_json *list = NULL;
+    elm_buf_init(&text, s->alloc, ELM_MAX_CONVERSATION_BYTES);
+    elm_arena_init(&arena, s->alloc, 0);
+    elm_buf_u8(&text, '[');
+    if (n_bytes > 0) elm_buf_append(&text, turns, n_bytes);
+    elm_buf_u8(&text, ']');
+    elm_status status = elm_buf_check(&text, "the conversation", err);
+    if (status == ELM_OK)
+        status = elm_json_parse(elm_buf_span(&text), "the conversation", NULL, &arena, &list, err);
+    if (status == ELM_OK) {
+        elm_buf_clear(&s->conversation);
+        if (n_bytes > 0) elm_buf_append(&s->conversation, turns, n_bytes);
+        status = elm_buf_check(&s->conversation, "the conversation", err);
+    }
+    elm_arena_free(&arena);
+    elm_buf_free(&text);
+    return status;
+}

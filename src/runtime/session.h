@@ -56,10 +56,10 @@ elm_status elm_session_measure(const elm_model *m, const elm_session_options *o,
 /* ---- steps (timeline.c) ---- */
 
 /* A plan and the memory that its steps run in. */
-typedef struct elm_work {
+struct elm_work {
     const elm_plan *plan;
     uint8_t *scratch, *workspace;
-} elm_work;
+};
 
 elm_work elm_session_work(const elm_session *s); /* the session's own */
 
@@ -83,6 +83,8 @@ elm_status elm_session_commit(elm_session *s, elm_error *err) ELM_MUST_CHECK;
 elm_status elm_session_run_pending(elm_session *s, elm_error *err) ELM_MUST_CHECK;
 /* The same for a timeline whose logits are gone: runs its last token again. */
 elm_status elm_session_need_logits(elm_session *s, elm_error *err) ELM_MUST_CHECK;
+/* The timeline's tokens end at n: n_tokens, the sampler's marks, the draft. States stay. */
+void elm_session_cut_tokens(elm_session *s, uint32_t n);
 /* The sampler's marks from the timeline. */
 void elm_session_mark_tokens(elm_session *s);
 

@@ -1,4 +1,5 @@
 /* session_file.c - sizes and names of a session on disk, and saving one; runtime. */
+#include "backend/kv.h"
 #include "runtime/session_file.h"
 
 #include "base/hash.h"

@@ -1,5 +1,6 @@
 /* session_load.c - a session from its file: every number is checked against the model before it is
  * used, every chunk against its checksum before its bytes are; runtime. */
+#include "backend/kv.h"
 #include "base/hash.h"
 #include "runtime/session_file.h"
 
@@ -61,31 +62,14 @@ static elm_status get_tokens(elm_session_stream *in, elm_session *s, const elm_s
     return ELM_OK;
 }
 
-/* The turns: objects separated by commas. */
 static elm_status get_conversation(elm_session_stream *in, elm_session *s,
                                    const elm_session_header *h, elm_error *err) {
-    elm_buf text;
-    elm_arena arena;
-    const elm_json *turns = NULL;
-    size_t n = h->conversation_bytes;
-    elm_buf_init(&text, s->alloc, n + 2);
-    elm_arena_init(&arena, s->alloc, 0);
-    elm_status status = ELM_OK;
-    if (!elm_buf_reserve(&text, n + 2)) status = elm_fail_oom(err, n, "the conversation");
-    if (status == ELM_OK) {
-        elm_buf_u8(&text, '[');
-        status = get(in, text.data + 1, n, err);
-        text.size += n;
-        elm_buf_u8(&text, ']');
-    }
+    char *turns = NULL;
+    ELM_TRY(elm_alloc(in->alloc, h->conversation_bytes, "the conversation", &turns, err));
+    elm_status status = get(in, turns, h->conversation_bytes, err);
     if (status == ELM_OK)
-        status = elm_json_parse(elm_buf_span(&text), in->file.path, NULL, &arena, &turns, err);
-    if (status == ELM_OK) {
-        elm_buf_append(&s->conversation, text.data + 1, n);
-        status = elm_buf_check(&s->conversation, "the conversation", err);
-    }
-    elm_arena_free(&arena);
-    elm_buf_free(&text);
+        status = elm_session_set_conversation(s, turns, h->conversation_bytes, err);
+    elm_free(in->alloc, turns, h->conversation_bytes);
     return status;
 }
 

@@ -2,6 +2,7 @@
 #include "runtime/speculate.h"
 
 #include "runtime/draft_model.h"
+#include "runtime/draft_mtp.h"
 #include "runtime/session.h"
 
 #include <string.h>
@@ -11,11 +12,12 @@ struct elm_draft {
     elm_draft_kind kind;
     uint32_t most, now; /* guesses a step: at most, and as recent steps suggest */
     elm_session *model; /* ELM_DRAFT_MODEL: the draft model's own session */
+    elm_mtp *mtp;       /* ELM_DRAFT_MTP */
 };
 
-/* Guesses a step when the caller names none: lookup costs nothing, a model its own steps. */
+/* Guesses a step when the caller names none: lookup costs nothing, the others their own steps. */
 static uint32_t default_of(elm_draft_kind kind) {
-    return kind == ELM_DRAFT_LOOKUP ? ELM_MAX_DRAFT : 4;
+    return kind == ELM_DRAFT_LOOKUP ? ELM_MAX_DRAFT : kind == ELM_DRAFT_MTP ? 3 : 4;
 }
 
 static elm_status check(const elm_session_options *o, elm_error *err) {
@@ -41,7 +43,8 @@ elm_status elm_draft_measure(const elm_model *m, const elm_session_options *o, u
         ELM_TRY(elm_draft_model_measure(m, o, bytes, err));
         break;
     case ELM_DRAFT_MTP:
-        return elm_fail(err, ELM_UNSUPPORTED, "the file has no draft head (MTP)");
+        ELM_TRY(elm_mtp_measure(m, bytes, err));
+        break;
     default:
         return elm_fail(err, ELM_INVALID_ARGUMENT, "there is no draft kind %d", (int)o->draft);
     }
@@ -58,12 +61,12 @@ elm_status elm_draft_create(elm_session *s, const elm_session_options *o, elm_dr
     d->alloc = s->alloc;
     d->kind = o->draft;
     d->most = d->now = o->n_draft ? o->n_draft : default_of(o->draft);
-    if (d->kind == ELM_DRAFT_MODEL) {
-        elm_status status = elm_draft_model_create(s, o, &d->model, err);
-        if (status != ELM_OK) {
-            elm_draft_free(d);
-            return status;
-        }
+    elm_status status = ELM_OK;
+    if (d->kind == ELM_DRAFT_MODEL) status = elm_draft_model_create(s, o, &d->model, err);
+    if (d->kind == ELM_DRAFT_MTP) status = elm_mtp_create(s, &d->mtp, err);
+    if (status != ELM_OK) {
+        elm_draft_free(d);
+        return status;
     }
     *out = d;
     return ELM_OK;
@@ -72,7 +75,36 @@ elm_status elm_draft_create(elm_session *s, const elm_session_options *o, elm_dr
 void elm_draft_free(elm_draft *d) {
     if (!d) return;
     elm_session_free(d->model);
+    elm_mtp_free(d->mtp);
     elm_free(d->alloc, d, sizeof *d);
+}
+
+elm_status elm_draft_before_step(elm_session *s, elm_error *err) {
+    return s->draft && s->draft->mtp ? elm_mtp_prime(s->draft->mtp, s, err) : ELM_OK;
+}
+
+void elm_draft_after_step(elm_session *s, const elm_work *work, uint32_t first, uint32_t n) {
+    if (s->draft && s->draft->mtp) elm_mtp_saw(s->draft->mtp, s, work, first, n);
+}
+
+void elm_draft_cut(elm_session *s, uint32_t n) {
+    if (s->draft && s->draft->mtp) elm_mtp_cut(s->draft->mtp, n);
+}
+
+void elm_draft_forget_rows(elm_session *s) {
+    if (s->draft && s->draft->mtp) elm_mtp_forget_rows(s->draft->mtp);
+}
+
+bool elm_draft_wants_last(const elm_session *s, uint32_t n) {
+    return n > 0 && s->draft && s->draft->mtp && !elm_mtp_has_row(s->draft->mtp, n - 1);
+}
+
+int32_t elm_likeliest(const float *logits, uint32_t n) {
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++) {
+        if (logits[i] > logits[best]) best = i;
+    }
+    return (int32_t)best;
 }
 
 elm_status elm_draft_propose(elm_session *s, uint32_t most, uint32_t *n, elm_error *err) {
@@ -81,7 +113,8 @@ elm_status elm_draft_propose(elm_session *s, uint32_t most, uint32_t *n, elm_err
     *n = 0;
     if (most > d->now) most = d->now;
     if (most == 0) return ELM_OK;
-    if (d->kind == ELM_DRAFT_MODEL) return elm_draft_model_propose(d->model, s, most, out, n, err);
+    if (d->model) return elm_draft_model_propose(d->model, s, most, out, n, err);
+    if (d->mtp) return elm_mtp_propose(d->mtp, s, most, out, n, err);
     *n = elm_lookup_propose(s->tokens, s->n_tokens, most, out);
     return ELM_OK;
 }

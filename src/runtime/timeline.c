@@ -21,7 +21,8 @@ elm_status elm_session_step(elm_session *s, const elm_work *work, uint32_t n, ui
     int32_t rows[ELM_MAX_BATCH_TOKENS];
     const elm_place *place = &work->plan->places[work->plan->graph->output];
     if (atomic_exchange(s->cancel, false)) return elm_fail(err, ELM_CANCELLED, "cancelled");
-    ELM_TRY(elm_model_check_weights(s->model, err));
+    ELM_TRY(elm_model_check_weights(s->model, s->tokens + s->n_run, n, err));
+    ELM_TRY(elm_draft_before_step(s, err));
     for (uint32_t t = 0; t < n; t++) s->positions[t] = (int32_t)(s->n_run + t);
     for (uint32_t r = 0; r < n_rows; r++) rows[r] = (int32_t)(n - n_rows + r);
     elm_step step = {
@@ -46,6 +47,7 @@ elm_status elm_session_step(elm_session *s, const elm_work *work, uint32_t n, ui
         return status;
     }
     elm_states_wrote(s, s->n_run + n);
+    if (n > 0) elm_draft_after_step(s, work, s->n_run, n);
     s->n_commit = 0;
     if (!hold) s->n_run += n;
     *out = (elm_logits){elm_step_rows(&step, place), place->row_stride};
@@ -134,10 +136,15 @@ void elm_session_mark_tokens(elm_session *s) {
     }
 }
 
+void elm_session_cut_tokens(elm_session *s, uint32_t n) {
+    s->n_tokens = n;
+    elm_draft_cut(s, n);
+    elm_session_mark_tokens(s);
+}
+
 /* Takes back what was pushed and not run, after a failed or cancelled step. */
 static void forget_unrun(elm_session *s) {
-    s->n_tokens = s->n_run;
-    elm_session_mark_tokens(s);
+    elm_session_cut_tokens(s, s->n_run);
 }
 
 elm_status elm_session_append(elm_session *s, const int32_t *ids, size_t n, elm_error *err) {
@@ -165,7 +172,7 @@ elm_status elm_session_append_logits(elm_session *s, const int32_t *ids, size_t 
     elm_plan plan;
     elm_work work = {.plan = &plan};
     elm_status status =
-        elm_model_make_plan(s->model, (uint32_t)batch, (uint32_t)batch, NULL, &plan, err);
+        elm_model_make_plan(s->model, NULL, (uint32_t)batch, (uint32_t)batch, NULL, &plan, err);
     if (status == ELM_OK)
         status = elm_alloc(s->alloc, plan.scratch_bytes, "activations", &work.scratch, err);
     if (status == ELM_OK) {
@@ -184,6 +191,7 @@ elm_status elm_session_append_logits(elm_session *s, const int32_t *ids, size_t 
         done += take;
     }
     if (status != ELM_OK) forget_unrun(s);
+    elm_draft_forget_rows(s); /* they lay in the scratch of this call */
     elm_free(s->alloc, work.workspace, plan.workspace_bytes);
     elm_free(s->alloc, work.scratch, plan.scratch_bytes);
     elm_plan_free(&plan);
@@ -219,9 +227,11 @@ elm_status elm_session_rewind(elm_session *s, size_t n, elm_error *err) {
                         "cannot rewind to %zu: the timeline has %u tokens", n, s->n_tokens);
     }
     if (n == s->n_tokens) return ELM_OK;
-    s->n_tokens = (uint32_t)n;
-    go_back(s, s->n_tokens);
-    elm_session_mark_tokens(s);
+    elm_session_cut_tokens(s, (uint32_t)n);
+    if (elm_draft_wants_last(s, s->n_tokens) && elm_states_reach(s, s->n_tokens - 1))
+        go_back(s, s->n_tokens - 1);
+    else
+        go_back(s, s->n_tokens);
     return ELM_OK;
 }
 

@@ -12,8 +12,8 @@ typedef enum elm_tkind {
     ELM_TN_ATTR,    /* a.text */
     ELM_TN_INDEX,   /* a[b] */
     ELM_TN_SLICE,   /* a[list[0]:list[1]:list[2]], NULL where left out */
-    ELM_TN_CALL,    /* a(list..., names) */
-    ELM_TN_FILTER,  /* a | text(list..., names) */
+    ELM_TN_CALL,    /* a(list..., names, *b, **c) */
+    ELM_TN_FILTER,  /* a | text(list..., names, *b, **c) */
     ELM_TN_TEST,    /* a is text list...; flag: not */
     ELM_TN_BINARY,  /* a op b */
     ELM_TN_COMPARE, /* list[0] ops[0] list[1] ops[1] ... */
@@ -28,11 +28,12 @@ typedef enum elm_tkind {
     ELM_TN_TEXT,         /* value */
     ELM_TN_OUTPUT,       /* a */
     ELM_TN_IF,           /* a: condition (NULL: else), body; b: the next branch */
-    ELM_TN_FOR,          /* target list, a: what, b: filter, body, other: else */
+    ELM_TN_FOR,          /* target list, a: what, b: filter, body, other: else; flag: recursive */
     ELM_TN_SET,          /* target list, a: value */
     ELM_TN_SET_BLOCK,    /* target list, a: filters around NULL, body */
-    ELM_TN_MACRO,        /* text, params in names, defaults in list, body */
-    ELM_TN_CALL_BLOCK,   /* a: the call, names and list: parameters, body */
+    ELM_TN_WITH,         /* target list, their values in other, body; a scope of its own */
+    ELM_TN_MACRO,        /* text, params in names, defaults in list, body, uses */
+    ELM_TN_CALL_BLOCK,   /* a: the call, names and list: parameters, body, uses */
     ELM_TN_FILTER_BLOCK, /* a: filters around NULL, body */
     ELM_TN_BREAK,
     ELM_TN_CONTINUE,
@@ -60,6 +61,10 @@ typedef enum elm_top {
     ELM_OP_NOT_IN
 } elm_top;
 
+/* Which of the names that a macro may take for granted its body mentions. */
+enum { ELM_USES_VARARGS = 1, ELM_USES_KWARGS = 2, ELM_USES_CALLER = 4 };
+
+/* A target is a NAME, an ATTR of a NAME, or a TUPLE of targets. */
 typedef struct elm_tnode elm_tnode;
 typedef struct elm_tnodes {
     elm_tnode **items;
@@ -71,6 +76,7 @@ struct elm_tnode {
     elm_top op;
     uint32_t line, column;
     bool flag;
+    uint8_t uses;
     elm_tv value;
     elm_tstr text;
     elm_tnode *a, *b, *c;

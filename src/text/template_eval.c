@@ -5,9 +5,9 @@
  * while a block is captured. */
 #include "text/template_ast.h"
 
-#include <math.h>
 #include <string.h>
 
+/* No mark and release: what a loop or a macro leaves behind is bounded by this. */
 enum {
     MAX_ARENA_BYTES = 64 << 20,
     MAX_ARGUMENTS = 64,
@@ -23,6 +23,7 @@ static elm_tv eval(elm_trender *r, const elm_tnode *n);
 static void run(elm_trender *r, const elm_tnodes *body);
 static elm_tv call_macro(elm_trender *r, const elm_tnode *m, scope *outer, const elm_targs *args,
                          elm_tv caller);
+static elm_tv call_loop(elm_trender *r, const elm_tloop *l, const elm_targs *args);
 
 /* ---- scopes ---- */
 
@@ -88,11 +89,33 @@ static elm_tv captured(elm_trender *r, const elm_tnodes *body) {
     r->capture = list;
     run(r, body);
     r->capture = before;
-    elm_targs one = {&list, 1, NULL};
-    return elm_tv_method(r, elm_tv_literal(""), elm_tv_literal("join").as.string, &one);
+    return elm_tv_join(r, list.as.list, elm_tv_literal("").as.string);
 }
 
 /* ---- calls ---- */
+
+/* The arguments of `*list` and `**dict`, behind those that are written out. */
+static void collect_rest(elm_trender *r, const elm_tnode *n, elm_tv storage[MAX_ARGUMENTS],
+                         elm_targs *out) {
+    bool is_call = n->kind == ELM_TN_CALL || n->kind == ELM_TN_FILTER || n->kind == ELM_TN_TEST;
+    const elm_tlist *list = is_call && n->b ? elm_tv_iterate(r, eval(r, n->b)) : NULL;
+    for (uint32_t i = 0; list && r->status == ELM_OK && i < list->n; i++) {
+        if (out->n == MAX_ARGUMENTS)
+            elm_tr_fail(r, ELM_LIMIT, "a call has more than %d arguments", MAX_ARGUMENTS);
+        else
+            storage[out->n++] = list->items[i];
+    }
+    if (!is_call || !n->c || r->status != ELM_OK) return;
+    elm_tv more = eval(r, n->c), named = {.type = ELM_TV_DICT, .as.dict = out->named};
+    if (more.type != ELM_TV_DICT) {
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "** takes a dict, not %s", elm_tv_type_name(more));
+        return;
+    }
+    if (!out->named) named = elm_tv_new_dict(r);
+    for (uint32_t i = 0; i < more.as.dict->n && r->status == ELM_OK; i++)
+        elm_tv_set(r, named, more.as.dict->keys[i], more.as.dict->values[i]);
+    if (r->status == ELM_OK) out->named = named.as.dict;
+}
 
 static bool collect(elm_trender *r, const elm_tnode *n, elm_tv storage[MAX_ARGUMENTS],
                     elm_targs *out) {
@@ -102,13 +125,15 @@ static bool collect(elm_trender *r, const elm_tnode *n, elm_tv storage[MAX_ARGUM
         elm_tr_fail(r, ELM_LIMIT, "a call has more than %d arguments", MAX_ARGUMENTS);
     for (uint32_t i = 0; i < n_positional && r->status == ELM_OK; i++)
         storage[i] = eval(r, n->list.items[i]);
-    if (n->n_names == 0 || r->status != ELM_OK) return r->status == ELM_OK;
-    elm_tv named = elm_tv_new_dict(r);
-    for (uint32_t i = 0; i < n->n_names && r->status == ELM_OK; i++) {
-        elm_tv value = eval(r, n->list.items[n_positional + i]);
-        elm_tv_set(r, named, elm_tv_string(n->names[i]), value);
+    if (n->n_names > 0 && r->status == ELM_OK) {
+        elm_tv named = elm_tv_new_dict(r);
+        for (uint32_t i = 0; i < n->n_names && r->status == ELM_OK; i++) {
+            elm_tv value = eval(r, n->list.items[n_positional + i]);
+            elm_tv_set(r, named, elm_tv_string(n->names[i]), value);
+        }
+        out->named = r->status == ELM_OK ? named.as.dict : NULL;
     }
-    out->named = named.as.dict;
+    collect_rest(r, n, storage, out);
     return r->status == ELM_OK;
 }
 
@@ -124,6 +149,8 @@ static elm_tv call(elm_trender *r, const elm_tnode *n, elm_tv caller) {
         return elm_tv_method(r, *f.as.bound->self, f.as.bound->name, &args);
     case ELM_TV_MACRO:
         return call_macro(r, f.as.macro, f.scope, &args, caller);
+    case ELM_TV_LOOP:
+        return call_loop(r, f.as.loop, &args);
     case ELM_TV_UNDEFINED:
         elm_tr_fail(r, ELM_INVALID_ARGUMENT, "'%s' is undefined", f.as.undefined);
         break;
@@ -134,196 +161,93 @@ static elm_tv call(elm_trender *r, const elm_tnode *n, elm_tv caller) {
     return elm_tv_none();
 }
 
+/* Named arguments that are no parameter: `kwargs`, or a mistake. */
+static void bind_kwargs(elm_trender *r, const elm_tnode *m, const elm_tdict *named) {
+    elm_tv extra = elm_tv_new_dict(r);
+    for (uint32_t i = 0; named && i < named->n && r->status == ELM_OK; i++) {
+        bool known = false;
+        for (uint32_t k = 0; k < m->n_names && !known; k++)
+            known = elm_tv_equal(named->keys[i], elm_tv_string(m->names[k]));
+        if (known) continue;
+        if (!(m->uses & ELM_USES_KWARGS))
+            elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a macro has no such named argument");
+        elm_tv_set(r, extra, named->keys[i], named->values[i]);
+    }
+    if (m->uses & ELM_USES_KWARGS) bind(r, elm_tv_literal("kwargs").as.string, extra);
+}
+
+static void bind_varargs(elm_trender *r, const elm_tnode *m, const elm_targs *args) {
+    elm_tv extra = elm_tv_new_list(r, true);
+    for (uint32_t i = m->n_names; i < args->n && r->status == ELM_OK; i++)
+        elm_tv_append(r, extra, args->items[i]);
+    if (m->uses & ELM_USES_VARARGS)
+        bind(r, elm_tv_literal("varargs").as.string, extra);
+    else if (args->n > m->n_names)
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%u arguments for a macro of %u", args->n, m->n_names);
+}
+
 static elm_tv call_macro(elm_trender *r, const elm_tnode *m, scope *outer, const elm_targs *args,
                          elm_tv caller) {
     scope *before = r->scope;
     if (r->status != ELM_OK) return elm_tv_none();
     r->scope = push(r, outer);
-    elm_tv extra = elm_tv_new_list(r, true);
     for (uint32_t i = 0; i < m->n_names && r->status == ELM_OK; i++) {
         const elm_tv *named =
             args->named ? elm_tv_get(args->named, elm_tv_string(m->names[i])) : NULL;
+        if (named && i < args->n)
+            elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a macro got an argument twice");
         elm_tv value = i < args->n        ? args->items[i]
                        : named            ? *named
                        : m->list.items[i] ? eval(r, m->list.items[i])
                                           : elm_tv_undefined(name_text(r, m->names[i]));
         bind(r, m->names[i], value);
     }
-    for (uint32_t i = m->n_names; i < args->n; i++) elm_tv_append(r, extra, args->items[i]);
-    bind(r, elm_tv_literal("varargs").as.string, extra);
-    if (caller.type == ELM_TV_MACRO) bind(r, elm_tv_literal("caller").as.string, caller);
+    if (m->uses & ELM_USES_VARARGS || args->n > m->n_names) bind_varargs(r, m, args);
+    if (m->uses & ELM_USES_KWARGS || args->named) bind_kwargs(r, m, args->named);
+    if (m->uses & ELM_USES_CALLER)
+        bind(r, elm_tv_literal("caller").as.string,
+             caller.type == ELM_TV_MACRO ? caller : elm_tv_undefined("caller"));
+    else if (caller.type == ELM_TV_MACRO)
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "the macro of a call block has no use for a caller");
     elm_tv out = captured(r, &m->body);
     r->scope = before;
     return out;
 }
 
-/* ---- operators ---- */
+static void loop_over(elm_trender *r, const elm_tnode *n, elm_tv what, scope *outer,
+                      uint32_t depth);
 
-static bool is_number(elm_tv v) {
-    return v.type == ELM_TV_INT || v.type == ELM_TV_FLOAT || v.type == ELM_TV_BOOL;
-}
-static double number_of(elm_tv v) {
-    return v.type == ELM_TV_FLOAT ? v.as.number
-           : v.type == ELM_TV_INT ? (double)v.as.integer
-                                  : (double)v.as.boolean;
-}
-static int64_t integer_of(elm_tv v) {
-    return v.type == ELM_TV_INT ? v.as.integer : v.as.boolean;
-}
-
-static elm_tv type_error(elm_trender *r, const char *op, elm_tv a, elm_tv b) {
-    const elm_tv *u = a.type == ELM_TV_UNDEFINED ? &a : b.type == ELM_TV_UNDEFINED ? &b : NULL;
-    if (u)
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "'%s' is undefined", u->as.undefined);
-    else
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s %s %s is not possible", elm_tv_type_name(a), op,
-                    elm_tv_type_name(b));
-    return elm_tv_none();
-}
-
-static elm_tv overflow(elm_trender *r) {
-    elm_tr_fail(r, ELM_LIMIT, "an integer does not fit 64 bits");
-    return elm_tv_none();
-}
-
-/* Division that rounds down, as Python's. */
-static elm_tv integer_division(elm_trender *r, elm_top op, int64_t x, int64_t y) {
-    if (y == 0) {
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "division by zero");
+/* loop(items) of a recursive loop. */
+static elm_tv call_loop(elm_trender *r, const elm_tloop *l, const elm_targs *args) {
+    if (!l->node || args->n != 1) {
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT,
+                    "only a recursive loop is called, with what it goes over");
         return elm_tv_none();
     }
-    if (x == INT64_MIN && y == -1) return overflow(r);
-    int64_t q = x / y, rest = x % y;
-    if (rest != 0 && (rest < 0) != (y < 0)) q--, rest += y;
-    return elm_tv_int(op == ELM_OP_FLOOR ? q : rest);
-}
-
-static elm_tv arithmetic(elm_trender *r, elm_top op, elm_tv a, elm_tv b) {
-    bool real = a.type == ELM_TV_FLOAT || b.type == ELM_TV_FLOAT || op == ELM_OP_DIVIDE;
-    double x = number_of(a), y = number_of(b);
-    int64_t i = integer_of(a), j = integer_of(b), k;
-    if (op == ELM_OP_POWER && !real && j >= 0) {
-        for (k = 1; j > 0 && elm_tr_step(r); j--) {
-            if (__builtin_mul_overflow(k, i, &k)) return overflow(r);
-        }
-        return elm_tv_int(k);
-    }
-    if (op == ELM_OP_POWER) return elm_tv_float(pow(x, y));
-    if (!real && (op == ELM_OP_FLOOR || op == ELM_OP_MODULO)) return integer_division(r, op, i, j);
-    if (y == 0.0 && (op == ELM_OP_DIVIDE || op == ELM_OP_FLOOR || op == ELM_OP_MODULO)) {
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "division by zero");
+    elm_tv before = r->capture, list = elm_tv_new_list(r, false);
+    if (r->status != ELM_OK || r->depth >= MAX_EVAL_DEPTH) {
+        elm_tr_fail(r, ELM_LIMIT, "a recursive loop nests too deep");
         return elm_tv_none();
     }
-    switch (op) {
-    case ELM_OP_PLUS:
-        return real                               ? elm_tv_float(x + y)
-               : __builtin_add_overflow(i, j, &k) ? overflow(r)
-                                                  : elm_tv_int(k);
-    case ELM_OP_MINUS:
-        return real                               ? elm_tv_float(x - y)
-               : __builtin_sub_overflow(i, j, &k) ? overflow(r)
-                                                  : elm_tv_int(k);
-    case ELM_OP_TIMES:
-        return real                               ? elm_tv_float(x * y)
-               : __builtin_mul_overflow(i, j, &k) ? overflow(r)
-                                                  : elm_tv_int(k);
-    case ELM_OP_DIVIDE:
-        return elm_tv_float(x / y);
-    case ELM_OP_FLOOR:
-        return elm_tv_float(floor(x / y));
-    default:
-        return elm_tv_float(x - y * floor(x / y));
-    }
+    scope *here = r->scope;
+    r->capture = list;
+    r->depth++;
+    loop_over(r, l->node, args->items[0], l->scope, l->depth + 1);
+    r->depth--;
+    r->capture = before;
+    r->scope = here;
+    return elm_tv_join(r, list.as.list, elm_tv_literal("").as.string);
 }
 
-static elm_tv repeat(elm_trender *r, elm_tstr s, int64_t times) {
-    if (times <= 0 || s.size == 0) return elm_tv_literal("");
-    if (times > (16 << 20) / (int64_t)s.size) {
-        elm_tr_fail(r, ELM_LIMIT, "a string is too long");
-        return elm_tv_none();
-    }
-    elm_tstr *parts = elm_tr_alloc(r, (size_t)times * sizeof *parts);
-    for (int64_t i = 0; r->status == ELM_OK && i < times; i++) parts[i] = s;
-    return elm_tv_string(elm_ts_concat(r, parts, (uint32_t)times));
-}
-
-/* "text %s" % value */
-static elm_tv format(elm_trender *r, elm_tstr s, elm_tv v) {
-    elm_tv pieces = elm_tv_new_list(r, false);
-    uint32_t done = 0, used = 0;
-    for (uint32_t at = 0; at + 1 < s.size && r->status == ELM_OK; at++) {
-        if (s.data[at] != '%') continue;
-        elm_tv_append(r, pieces, elm_tv_string(elm_ts_slice(s, done, at)));
-        uint8_t c = s.data[++at];
-        done = at + 1;
-        if (c == '%') {
-            elm_tv_append(r, pieces, elm_tv_string(elm_ts_slice(s, at, at + 1)));
-            continue;
-        }
-        elm_tv item = v.type == ELM_TV_TUPLE ? (used < v.as.list->n ? v.as.list->items[used]
-                                                                    : elm_tv_undefined("format"))
-                                             : v;
-        used++;
-        if ((c != 's' && c != 'd') || item.type == ELM_TV_UNDEFINED)
-            elm_tr_fail(r, ELM_UNSUPPORTED, "a format other than %%s and %%d");
-        elm_tv_append(r, pieces, elm_tv_string(elm_tv_str(r, item)));
-    }
-    elm_tv_append(r, pieces, elm_tv_string(elm_ts_slice(s, done, s.size)));
-    elm_targs one = {&pieces, 1, NULL};
-    return elm_tv_method(r, elm_tv_literal(""), elm_tv_literal("join").as.string, &one);
-}
-
-static elm_tv concat_lists(elm_trender *r, elm_tv a, elm_tv b) {
-    elm_tv out = elm_tv_new_list(r, a.type == ELM_TV_TUPLE);
-    for (uint32_t i = 0; i < a.as.list->n && elm_tr_step(r); i++)
-        elm_tv_append(r, out, a.as.list->items[i]);
-    for (uint32_t i = 0; i < b.as.list->n && elm_tr_step(r); i++)
-        elm_tv_append(r, out, b.as.list->items[i]);
-    return out;
-}
+/* ---- expressions ---- */
 
 static elm_tv binary(elm_trender *r, const elm_tnode *n) {
-    static const char *const texts[] = {"or", "and", "+", "-", "*", "/", "//", "%", "**", "~"};
     elm_tv a = eval(r, n->a);
     if (n->op == ELM_OP_OR) return elm_tv_truth(a) ? a : eval(r, n->b);
     if (n->op == ELM_OP_AND) return elm_tv_truth(a) ? eval(r, n->b) : a;
     elm_tv b = eval(r, n->b);
-    if (r->status != ELM_OK) return elm_tv_none();
     r->line = n->line;
-    if (n->op == ELM_OP_TILDE ||
-        (n->op == ELM_OP_PLUS && a.type == ELM_TV_STRING && b.type == ELM_TV_STRING)) {
-        elm_tstr parts[2] = {elm_tv_str(r, a), elm_tv_str(r, b)};
-        return elm_tv_string(elm_ts_concat(r, parts, 2));
-    }
-    if (is_number(a) && is_number(b)) return arithmetic(r, n->op, a, b);
-    bool lists = (a.type == ELM_TV_LIST || a.type == ELM_TV_TUPLE) && a.type == b.type;
-    if (n->op == ELM_OP_PLUS && lists) return concat_lists(r, a, b);
-    if (n->op == ELM_OP_TIMES && a.type == ELM_TV_STRING && b.type == ELM_TV_INT)
-        return repeat(r, a.as.string, b.as.integer);
-    if (n->op == ELM_OP_TIMES && b.type == ELM_TV_STRING && a.type == ELM_TV_INT)
-        return repeat(r, b.as.string, a.as.integer);
-    if (n->op == ELM_OP_MODULO && a.type == ELM_TV_STRING) return format(r, a.as.string, b);
-    return type_error(r, texts[n->op], a, b);
-}
-
-static bool compare_one(elm_trender *r, elm_top op, elm_tv a, elm_tv b) {
-    elm_targs one = {&b, 1, NULL};
-    switch (op) {
-    case ELM_OP_EQ:
-        return elm_tv_equal(a, b);
-    case ELM_OP_NE:
-        return !elm_tv_equal(a, b);
-    case ELM_OP_LT:
-        return elm_tv_compare(r, a, b) < 0;
-    case ELM_OP_LE:
-        return elm_tv_compare(r, a, b) <= 0;
-    case ELM_OP_GT:
-        return elm_tv_compare(r, a, b) > 0;
-    case ELM_OP_GE:
-        return elm_tv_compare(r, a, b) >= 0;
-    default:
-        return elm_tv_test(r, elm_tv_literal("in").as.string, a, &one) == (op == ELM_OP_IN);
-    }
+    return r->status == ELM_OK ? elm_tv_binary(r, n->op, a, b) : elm_tv_none();
 }
 
 static elm_tv compare(elm_trender *r, const elm_tnode *n) {
@@ -331,52 +255,19 @@ static elm_tv compare(elm_trender *r, const elm_tnode *n) {
     for (uint32_t i = 1; i < n->list.n && r->status == ELM_OK; i++) {
         elm_tv right = eval(r, n->list.items[i]);
         r->line = n->line;
-        if (r->status != ELM_OK || !compare_one(r, (elm_top)n->ops[i - 1], left, right))
+        if (r->status != ELM_OK || !elm_tv_compare_by(r, n->ops[i - 1], left, right))
             return elm_tv_bool(false);
         left = right;
     }
     return elm_tv_bool(true);
 }
 
-static bool bound_of(elm_trender *r, const elm_tnode *n, int64_t *out) {
-    if (!n) return false;
-    elm_tv v = eval(r, n);
-    if (v.type == ELM_TV_NONE) return false;
-    if (v.type != ELM_TV_INT)
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a slice takes integers, not %s", elm_tv_type_name(v));
-    *out = v.as.integer;
-    return v.type == ELM_TV_INT;
-}
-
 static elm_tv slice(elm_trender *r, const elm_tnode *n) {
-    elm_tv v = eval(r, n->a);
-    int64_t step = 1, begin, end, size = elm_tv_length(v);
-    bool text = v.type == ELM_TV_STRING;
-    if (v.type == ELM_TV_UNDEFINED || (!text && v.type != ELM_TV_LIST && v.type != ELM_TV_TUPLE)) {
-        return type_error(r, "[:]", v, elm_tv_none());
-    }
-    (void)bound_of(r, n->list.items[2], &step);
-    if (step == 0) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a slice's step is 0");
-    int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
-    bool has_begin = bound_of(r, n->list.items[0], &begin),
-         has_end = bound_of(r, n->list.items[1], &end);
-    begin = !has_begin ? (step > 0 ? low : high) : begin < 0 ? begin + size : begin;
-    end = !has_end ? (step > 0 ? high : low) : end < 0 ? end + size : end;
-    if (has_begin) begin = begin < low ? low : begin > high ? high : begin;
-    if (has_end) end = end < low ? low : end > high ? high : end;
-    if (r->status != ELM_OK) return elm_tv_none();
-    if (text && step == 1) {
-        if (end <= begin) return elm_tv_literal("");
-        return elm_tv_string(elm_ts_slice(v.as.string, elm_ts_offset(v.as.string, (uint32_t)begin),
-                                          elm_ts_offset(v.as.string, (uint32_t)end)));
-    }
-    elm_tlist *items = elm_tv_iterate(r, v);
-    elm_tv out = elm_tv_new_list(r, v.type == ELM_TV_TUPLE);
-    for (int64_t i = begin; (step > 0 ? i < end : i > end) && elm_tr_step(r); i += step)
-        elm_tv_append(r, out, items->items[i]);
-    if (!text) return out;
-    elm_targs one = {&out, 1, NULL};
-    return elm_tv_method(r, elm_tv_literal(""), elm_tv_literal("join").as.string, &one);
+    elm_tv v = eval(r, n->a), bounds[3];
+    for (int i = 0; i < 3; i++)
+        bounds[i] = n->list.items[i] ? eval(r, n->list.items[i]) : elm_tv_none();
+    r->line = n->line;
+    return r->status == ELM_OK ? elm_tv_slice(r, v, bounds[0], bounds[1], bounds[2]) : v;
 }
 
 static elm_tv filter_value(elm_trender *r, const elm_tnode *n, elm_tv v) {
@@ -406,12 +297,6 @@ static elm_tv collection(elm_trender *r, const elm_tnode *n) {
             elm_tv_append(r, out, item);
     }
     return out;
-}
-
-static elm_tv negate(elm_trender *r, elm_tv v) {
-    if (v.type == ELM_TV_FLOAT) return elm_tv_float(-v.as.number);
-    if (!is_number(v)) return type_error(r, "-", v, elm_tv_none());
-    return integer_of(v) == INT64_MIN ? overflow(r) : elm_tv_int(-integer_of(v));
 }
 
 static elm_tv eval_node(elm_trender *r, const elm_tnode *n) {
@@ -445,7 +330,7 @@ static elm_tv eval_node(elm_trender *r, const elm_tnode *n) {
     case ELM_TN_NOT:
         return elm_tv_bool(!elm_tv_truth(eval(r, n->a)));
     case ELM_TN_NEGATE:
-        return negate(r, eval(r, n->a));
+        return elm_tv_negate(r, eval(r, n->a));
     case ELM_TN_PLUS:
         return eval(r, n->a);
     case ELM_TN_CONDITION:
@@ -470,15 +355,27 @@ static elm_tv eval(elm_trender *r, const elm_tnode *n) {
 
 /* ---- statements ---- */
 
+static void assign(elm_trender *r, const elm_tnodes *targets, elm_tv value);
+
 static void assign_one(elm_trender *r, const elm_tnode *target, elm_tv value) {
     if (target->kind == ELM_TN_NAME) {
         bind(r, target->text, value);
+        return;
+    }
+    if (target->kind == ELM_TN_TUPLE) {
+        elm_tlist *l = elm_tv_iterate(r, value);
+        if (r->status == ELM_OK && l->n != target->list.n)
+            elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%u values for %u names", l->n, target->list.n);
+        for (uint32_t i = 0; i < target->list.n && r->status == ELM_OK; i++)
+            assign_one(r, target->list.items[i], l->items[i]);
         return;
     }
     elm_tv object = eval(r, target->a);
     r->line = target->line;
     if (object.type != ELM_TV_NAMESPACE)
         elm_tr_fail(r, ELM_INVALID_ARGUMENT, "only a namespace takes attributes");
+    else if (target->text.data[0] == '_') /* as in transformers */
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "an attribute of a namespace begins with _");
     else
         elm_tv_set(r, object, elm_tv_string(target->text), value);
 }
@@ -488,61 +385,63 @@ static void assign(elm_trender *r, const elm_tnodes *targets, elm_tv value) {
         assign_one(r, targets->items[0], value);
         return;
     }
-    elm_tlist *l = elm_tv_iterate(r, value);
-    if (r->status == ELM_OK && l->n != targets->n) {
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%u values for %u names", l->n, targets->n);
-    }
-    for (uint32_t i = 0; i < targets->n && r->status == ELM_OK; i++)
-        assign_one(r, targets->items[i], l->items[i]);
-}
-
-static void set_text(elm_trender *r, elm_tv dict, const char *key, elm_tv value) {
-    elm_tv_set(r, dict, elm_tv_literal(key), value);
-}
-
-static void set_loop(elm_trender *r, elm_tv loop, const elm_tlist *l, uint32_t i, uint32_t depth) {
-    set_text(r, loop, "index", elm_tv_int((int64_t)i + 1));
-    set_text(r, loop, "index0", elm_tv_int(i));
-    set_text(r, loop, "revindex", elm_tv_int((int64_t)l->n - i));
-    set_text(r, loop, "revindex0", elm_tv_int((int64_t)l->n - i - 1));
-    set_text(r, loop, "first", elm_tv_bool(i == 0));
-    set_text(r, loop, "last", elm_tv_bool(i + 1 == l->n));
-    set_text(r, loop, "length", elm_tv_int(l->n));
-    set_text(r, loop, "depth", elm_tv_int(depth));
-    set_text(r, loop, "previtem", i > 0 ? l->items[i - 1] : elm_tv_undefined("loop.previtem"));
-    set_text(r, loop, "nextitem",
-             i + 1 < l->n ? l->items[i + 1] : elm_tv_undefined("loop.nextitem"));
+    elm_tnode tuple = {.kind = ELM_TN_TUPLE, .list = *targets};
+    assign_one(r, &tuple, value);
 }
 
 /* The items that pass the loop's own `if`. */
-static elm_tlist *chosen(elm_trender *r, const elm_tnode *n, elm_tlist *all, scope *outer) {
+static elm_tlist *chosen(elm_trender *r, const elm_tnode *n, const elm_titems *all, scope *inner) {
     elm_tv out = elm_tv_new_list(r, false);
-    for (uint32_t i = 0; i < all->n && r->status == ELM_OK; i++) {
-        r->scope = push(r, outer);
-        assign(r, &n->list, all->items[i]);
-        if (elm_tv_truth(eval(r, n->b))) elm_tv_append(r, out, all->items[i]);
+    for (int64_t i = 0; i < all->n && r->status == ELM_OK; i++) {
+        inner->vars.as.dict->n = 0;
+        assign(r, &n->list, elm_titem(all, i));
+        if (elm_tv_truth(eval(r, n->b))) elm_tv_append(r, out, elm_titem(all, i));
     }
-    r->scope = outer;
-    return r->status == ELM_OK ? out.as.list : all;
+    return out.as.list;
 }
 
-static void loop(elm_trender *r, const elm_tnode *n) {
-    scope *outer = r->scope;
-    elm_tlist *l = elm_tv_iterate(r, eval(r, n->a));
-    if (r->status == ELM_OK && n->b) l = chosen(r, n, l, outer);
-    elm_tv state = elm_tv_new_dict(r);
-    for (uint32_t i = 0; r->status == ELM_OK && i < l->n; i++) {
-        r->scope = push(r, outer);
-        set_loop(r, state, l, i, 1);
-        bind(r, elm_tv_literal("loop").as.string, state);
-        assign(r, &n->list, l->items[i]);
+/* One scope serves all rounds, emptied before each: a loop takes no memory of its own a round. */
+static void loop_over(elm_trender *r, const elm_tnode *n, elm_tv what, scope *outer,
+                      uint32_t depth) {
+    scope *inner = push(r, outer);
+    elm_tloop *state = elm_tr_alloc(r, sizeof *state);
+    if (r->status != ELM_OK) return;
+    *state = (elm_tloop){.items = elm_tv_items(r, what),
+                         .depth = depth,
+                         .node = n->flag ? n : NULL,
+                         .scope = outer,
+                         .changed = elm_tv_undefined("")};
+    r->scope = inner;
+    if (r->status == ELM_OK && n->b) {
+        elm_tlist *list = chosen(r, n, &state->items, inner);
+        if (r->status == ELM_OK) state->items = (elm_titems){.list = list, .n = list->n};
+    }
+    for (; r->status == ELM_OK && state->index < state->items.n; state->index++) {
+        elm_tv self = {.type = ELM_TV_LOOP, .as.loop = state};
+        inner->vars.as.dict->n = 0;
+        r->scope = inner;
+        bind(r, elm_tv_literal("loop").as.string, self);
+        assign(r, &n->list, elm_titem(&state->items, state->index));
         run(r, &n->body);
         bool stop = r->breaking;
         r->breaking = r->continuing = false;
-        if (stop) break;
+        if (stop || !elm_tr_step(r)) break;
     }
     r->scope = outer;
-    if (r->status == ELM_OK && l->n == 0) run(r, &n->other);
+    if (r->status == ELM_OK && state->items.n == 0) run(r, &n->other);
+}
+
+static void with(elm_trender *r, const elm_tnode *n) {
+    scope *outer = r->scope, *inner = push(r, outer);
+    for (uint32_t i = 0; i < n->list.n && r->status == ELM_OK; i++) {
+        r->scope = outer; /* the values do not see each other */
+        elm_tv value = eval(r, n->other.items[i]);
+        r->scope = inner;
+        assign_one(r, n->list.items[i], value);
+    }
+    r->scope = inner;
+    run(r, &n->body);
+    r->scope = outer;
 }
 
 static elm_tv through_filters(elm_trender *r, const elm_tnode *f, elm_tv v) {
@@ -578,7 +477,10 @@ static void statement(elm_trender *r, const elm_tnode *n) {
         if (n && r->status == ELM_OK) run(r, &n->body);
         return;
     case ELM_TN_FOR:
-        loop(r, n);
+        loop_over(r, n, eval(r, n->a), r->scope, 1);
+        return;
+    case ELM_TN_WITH:
+        with(r, n);
         return;
     case ELM_TN_SET:
         assign(r, &n->list, eval(r, n->a));

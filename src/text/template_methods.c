@@ -1,75 +1,12 @@
-/* template_methods.c - string and dictionary methods, attributes, iteration, global functions;
- * text. */
-#include "text/template.h"
-#include "text/template_value.h"
+/* template_methods.c - methods of strings, dicts and lists; text. */
+#include "text/template_methods.h"
 
-#include "text/unicode.h"
 #include "base/utf8.h"
+#include "text/unicode.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-enum { MAX_TEXT_BYTES = 16 << 20, MAX_RANGE = 1 << 20 };
-
-const char *const elm_tv_function_names[ELM_N_FUNCTIONS] = {"range", "namespace", "dict",
-                                                            "raise_exception", "strftime_now"};
-
-elm_tv elm_targ(const elm_targs *args, uint32_t index, const char *name, elm_tv def) {
-    if (args && index < args->n) return args->items[index];
-    const elm_tv *named = args && name ? elm_tv_get_text(args->named, name) : NULL;
-    return named ? *named : def;
-}
-
-static bool is(elm_tstr s, const char *text) {
-    return s.size == strlen(text) && memcmp(s.data, text, s.size) == 0;
-}
-
-/* ---- case ---- */
-
-/* Simple case mapping of the scripts that chat templates meet: ASCII, Latin-1, Latin Extended-A,
- * Greek, Cyrillic. */
-static uint32_t change_case(uint32_t c, bool upper) {
-    elm_category category = elm_unicode_category(c);
-    if (upper && category == ELM_CAT_LL) {
-        if ((c >= 'a' && c <= 'z') || (c >= 0xe0 && c <= 0xfe && c != 0xf7)) return c - 32;
-        if (c >= 0x101 && c <= 0x17f && c % 2 && elm_unicode_category(c - 1) == ELM_CAT_LU)
-            return c - 1;
-        if (c >= 0x3b1 && c <= 0x3c9 && c != 0x3c2) return c - 32;
-        if (c >= 0x430 && c <= 0x44f) return c - 32;
-        if (c >= 0x450 && c <= 0x45f) return c - 80;
-    }
-    if (!upper && category == ELM_CAT_LU) {
-        if ((c >= 'A' && c <= 'Z') || (c >= 0xc0 && c <= 0xde && c != 0xd7)) return c + 32;
-        if (c >= 0x100 && c <= 0x17e && c % 2 == 0 && elm_unicode_category(c + 1) == ELM_CAT_LL)
-            return c + 1;
-        if (c >= 0x391 && c <= 0x3a9) return c + 32;
-        if (c >= 0x410 && c <= 0x42f) return c + 32;
-        if (c >= 0x400 && c <= 0x40f) return c + 80;
-    }
-    return c;
-}
-
-/* mode: 'u'pper, 'l'ower, 't'itle (every word), 'c'apitalize (the first letter) */
-static elm_tv with_case(elm_trender *r, elm_tstr s, char mode) {
-    elm_buf buf;
-    bool inside = false;
-    elm_buf_init(&buf, r->arena->alloc, MAX_TEXT_BYTES);
-    for (uint32_t i = 0; i < s.size;) {
-        uint32_t c;
-        uint8_t bytes[4];
-        int n = elm_utf8_decode(elm_span_of(s.data + i, s.size - i), &c);
-        if (n <= 0) break;
-        bool upper = mode == 'u' || ((mode == 't' || mode == 'c') && !inside);
-        bool letter = elm_unicode_category(c) <= ELM_CAT_LO;
-        inside = mode == 'c' ? true : letter;
-        elm_buf_append(&buf, bytes, (size_t)elm_utf8_encode(change_case(c, upper), bytes));
-        i += (uint32_t)n;
-    }
-    elm_tstr out = elm_ts_from_buf(r, &buf);
-    elm_buf_free(&buf);
-    return elm_tv_string(out);
-}
+enum { MAX_PADDING = 1 << 16 };
 
 /* ---- strip, split, replace ---- */
 
@@ -131,11 +68,26 @@ static elm_tv split_space(elm_trender *r, elm_tstr s, int64_t most) {
     return list;
 }
 
+/* The words of split_space, of which the first ones stay together where there are too many. */
+static elm_tv rsplit_space(elm_trender *r, elm_tstr s, int64_t most) {
+    elm_tv words = split_space(r, s, -1), out = elm_tv_new_list(r, false);
+    if (r->status != ELM_OK || most < 0 || words.as.list->n <= most) return words;
+    uint32_t first = words.as.list->n - (uint32_t)most; /* of those that are cut off */
+    const elm_tv *w = words.as.list->items;
+    const uint8_t *end = w[first - 1].as.string.data + w[first - 1].as.string.size;
+    if (most == 0) return elm_tv_append(r, out, elm_tv_string(strip(s, NULL, true, true))), out;
+    uint32_t begin = (uint32_t)(w[0].as.string.data - s.data);
+    elm_tv_append(r, out, elm_tv_string(elm_ts_slice(s, begin, (uint32_t)(end - s.data))));
+    for (; first < words.as.list->n; first++) elm_tv_append(r, out, w[first]);
+    return out;
+}
+
 static elm_tv split(elm_trender *r, elm_tstr s, const elm_targs *args, bool from_right) {
     elm_tv sep = elm_targ(args, 0, "sep", elm_tv_none()),
            max = elm_targ(args, 1, "maxsplit", elm_tv_int(-1));
     int64_t most = max.type == ELM_TV_INT ? max.as.integer : -1;
-    if (sep.type == ELM_TV_NONE && !from_right) return split_space(r, s, most);
+    if (sep.type == ELM_TV_NONE)
+        return from_right ? rsplit_space(r, s, most) : split_space(r, s, most);
     if (sep.type != ELM_TV_STRING || sep.as.string.size == 0) {
         elm_tr_fail(r, ELM_INVALID_ARGUMENT, "split takes a separator that is not empty");
         return elm_tv_none();
@@ -159,15 +111,82 @@ static elm_tv split(elm_trender *r, elm_tstr s, const elm_targs *args, bool from
     return list;
 }
 
-static elm_tv split_lines(elm_trender *r, elm_tstr s) {
+static elm_tv split_lines(elm_trender *r, elm_tstr s, bool keep) {
     elm_tv list = elm_tv_new_list(r, false);
     for (uint32_t at = 0; at < s.size && elm_tr_step(r);) {
-        uint32_t end = at;
-        while (end < s.size && s.data[end] != '\n' && s.data[end] != '\r') end++;
-        elm_tv_append(r, list, elm_tv_string(elm_ts_slice(s, at, end)));
-        at = end + (end + 1 < s.size && s.data[end] == '\r' && s.data[end + 1] == '\n' ? 2 : 1);
+        uint32_t end = at, size = 0;
+        while (end < s.size && (size = elm_line_end(s, end)) == 0) end++;
+        elm_tv_append(r, list, elm_tv_string(elm_ts_slice(s, at, end + (keep ? size : 0))));
+        at = end + size;
     }
     return list;
+}
+
+static elm_tv partition(elm_trender *r, elm_tstr s, elm_tv what, bool last) {
+    elm_tv out = elm_tv_new_list(r, true);
+    if (what.type != ELM_TV_STRING || what.as.string.size == 0) {
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "partition takes a separator that is not empty");
+        return elm_tv_none();
+    }
+    int64_t hit = elm_ts_find(s, what.as.string, 0);
+    for (int64_t at = hit; last && at >= 0; at = elm_ts_find(s, what.as.string, (uint32_t)at + 1))
+        hit = at;
+    uint32_t begin = hit >= 0 ? (uint32_t)hit : last ? 0 : s.size;
+    uint32_t end = hit >= 0 ? begin + what.as.string.size : begin;
+    elm_tv_append(r, out, elm_tv_string(elm_ts_slice(s, 0, begin)));
+    elm_tv_append(r, out, elm_tv_string(elm_ts_slice(s, begin, end)));
+    elm_tv_append(r, out, elm_tv_string(elm_ts_slice(s, end, s.size)));
+    return out;
+}
+
+/* To `width` characters; side: 'l'eft, 'r'ight or 'c'enter, where the text stands. */
+static elm_tv justify(elm_trender *r, elm_tstr s, const elm_targs *args, char side) {
+    elm_tv width = elm_targ(args, 0, "width", elm_tv_none()),
+           fill = elm_targ(args, 1, "fillchar", elm_tv_literal(" "));
+    int64_t size = elm_ts_length(s),
+            missing = width.type == ELM_TV_INT ? width.as.integer - size : 0;
+    if (width.type != ELM_TV_INT || missing > MAX_PADDING || fill.type != ELM_TV_STRING ||
+        elm_ts_length(fill.as.string) != 1) {
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a width and one character to fill are needed");
+        return elm_tv_none();
+    }
+    if (missing <= 0) return elm_tv_string(s);
+    int64_t left = side == 'l'   ? 0
+                   : side == 'r' ? missing
+                                 : missing / 2 + (missing & width.as.integer & 1);
+    elm_tv list = elm_tv_new_list(r, false);
+    for (int64_t i = 0; i < left; i++) elm_tv_append(r, list, fill);
+    elm_tv_append(r, list, elm_tv_string(s));
+    for (int64_t i = left; i < missing; i++) elm_tv_append(r, list, fill);
+    return r->status == ELM_OK ? elm_tv_join(r, list.as.list, elm_tv_literal("").as.string) : fill;
+}
+
+/* Zeros behind the sign. */
+static elm_tv zero_fill(elm_trender *r, elm_tstr s, elm_tv width) {
+    uint32_t sign = s.size > 0 && (s.data[0] == '-' || s.data[0] == '+');
+    elm_tv items[2] = {width.type == ELM_TV_INT ? elm_tv_int(width.as.integer - sign) : width,
+                       elm_tv_literal("0")};
+    elm_targs args = {items, 2, NULL};
+    elm_tv digits = justify(r, elm_ts_slice(s, sign, s.size), &args, 'r');
+    if (r->status != ELM_OK) return digits;
+    elm_tstr parts[2] = {elm_ts_slice(s, 0, sign), digits.as.string};
+    return elm_tv_string(elm_ts_concat(r, parts, 2));
+}
+
+static elm_tv expand_tabs(elm_trender *r, elm_tstr s, elm_tv size) {
+    int64_t width = size.type == ELM_TV_INT ? size.as.integer : 8, column = 0;
+    elm_tv list = elm_tv_new_list(r, false);
+    for (uint32_t at = 0; at < s.size && elm_tr_step(r);) {
+        uint32_t end = at + 1;
+        while (end < s.size && (s.data[end] & 0xc0) == 0x80) end++;
+        bool tab = s.data[at] == '\t', line = s.data[at] == '\n' || s.data[at] == '\r';
+        int64_t spaces = tab && width > 0 && width < 256 ? width - column % width : 0;
+        if (!tab) elm_tv_append(r, list, elm_tv_string(elm_ts_slice(s, at, end)));
+        for (int64_t i = 0; i < spaces; i++) elm_tv_append(r, list, elm_tv_literal(" "));
+        column = line ? 0 : column + (tab ? spaces : 1);
+        at = end;
+    }
+    return r->status == ELM_OK ? elm_tv_join(r, list.as.list, elm_tv_literal("").as.string) : size;
 }
 
 static elm_tv replace(elm_trender *r, elm_tstr s, elm_tv from, elm_tv to, int64_t most) {
@@ -216,49 +235,43 @@ static elm_tv affix(elm_trender *r, elm_tstr s, elm_tv what, bool at_start) {
         (a.size == 0 || memcmp(at_start ? s.data : s.data + s.size - a.size, a.data, a.size) == 0));
 }
 
-static elm_tv find(elm_trender *r, elm_tstr s, elm_tv what, bool last, bool must) {
+/* s[start:end] by the arguments behind the first, as find, count and startswith take them. */
+static elm_tstr part_of(elm_trender *r, elm_tstr s, const elm_targs *args) {
+    elm_tv start = elm_targ(args, 1, NULL, elm_tv_none()),
+           end = elm_targ(args, 2, NULL, elm_tv_none());
+    if (start.type == ELM_TV_NONE && end.type == ELM_TV_NONE) return s;
+    elm_tv part = elm_tv_slice(r, elm_tv_string(s), start, end, elm_tv_none());
+    return part.type == ELM_TV_STRING ? part.as.string : elm_ts_slice(s, 0, 0);
+}
+
+static elm_tv find(elm_trender *r, elm_tstr s, const elm_targs *args, bool last, bool must) {
+    elm_tv what = elm_targ(args, 0, NULL, elm_tv_none());
+    elm_tstr part = part_of(r, s, args);
     int64_t hit = -1;
     if (what.type != ELM_TV_STRING)
         elm_tr_fail(r, ELM_INVALID_ARGUMENT, "find takes a string");
     else if (!last)
-        hit = elm_ts_find(s, what.as.string, 0);
+        hit = elm_ts_find(part, what.as.string, 0);
     else
-        for (int64_t at = -1; (at = elm_ts_find(s, what.as.string, (uint32_t)(at + 1))) >= 0;)
+        for (int64_t at = -1; (at = elm_ts_find(part, what.as.string, (uint32_t)(at + 1))) >= 0;)
             hit = at;
     if (hit < 0 && must) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "substring not found");
-    return elm_tv_int(hit < 0 ? -1 : (int64_t)elm_ts_length(elm_ts_slice(s, 0, (uint32_t)hit)));
+    if (hit < 0 || r->status != ELM_OK) return elm_tv_int(-1);
+    uint32_t before = part.size > 0 ? (uint32_t)(part.data - s.data) : 0;
+    return elm_tv_int((int64_t)elm_ts_length(elm_ts_slice(s, 0, before + (uint32_t)hit)));
 }
 
-static elm_tv join(elm_trender *r, elm_tstr separator, elm_tv v) {
-    elm_tlist *l = elm_tv_iterate(r, v);
-    if (r->status != ELM_OK || l->n == 0) return elm_tv_literal("");
-    elm_tstr *parts = elm_tr_alloc(r, (size_t)l->n * 2 * sizeof *parts);
-    if (r->status != ELM_OK) return elm_tv_none();
-    for (uint32_t i = 0; i < l->n; i++) {
-        parts[2 * i] = elm_tv_str(r, l->items[i]);
-        parts[2 * i + 1] = separator;
-    }
-    return elm_tv_string(elm_ts_concat(r, parts, l->n * 2 - 1));
-}
-
-/* Whether all characters (at least one) are of a kind. */
-static elm_tv all_are(elm_tstr s, char kind) {
-    bool seen = false;
-    for (uint32_t i = 0; i < s.size;) {
-        uint32_t c;
-        int n = elm_utf8_decode(elm_span_of(s.data + i, s.size - i), &c);
-        elm_category k = n > 0 ? elm_unicode_category(c) : ELM_CAT_CN;
-        bool letter = k <= ELM_CAT_LO, good = kind == 'd'   ? k == ELM_CAT_ND
-                                              : kind == 'a' ? letter
-                                              : kind == 's' ? n > 0 && elm_unicode_is_space(c)
-                                              : kind == 'n' ? letter || k == ELM_CAT_ND
-                                              : kind == 'u' ? k != ELM_CAT_LL && k != ELM_CAT_LT
-                                                            : k != ELM_CAT_LU && k != ELM_CAT_LT;
-        if (n <= 0 || !good) return elm_tv_bool(false);
-        seen = seen || (kind != 'u' && kind != 'l') || k == ELM_CAT_LU || k == ELM_CAT_LL;
-        i += (uint32_t)n;
-    }
-    return elm_tv_bool(seen);
+static elm_tv count(elm_trender *r, elm_tstr s, const elm_targs *args) {
+    elm_tv what = elm_targ(args, 0, NULL, elm_tv_none());
+    elm_tstr part = part_of(r, s, args);
+    int64_t n = 0;
+    if (what.type != ELM_TV_STRING) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "count takes a string");
+    if (r->status != ELM_OK || what.as.string.size == 0)
+        return elm_tv_int((int64_t)elm_ts_length(part) + 1);
+    for (int64_t at = 0; (at = elm_ts_find(part, what.as.string, (uint32_t)at)) >= 0;
+         at += what.as.string.size)
+        n++;
+    return elm_tv_int(n);
 }
 
 static elm_tv remove_affix(elm_trender *r, elm_tstr s, elm_tv what, bool prefix) {
@@ -268,49 +281,101 @@ static elm_tv remove_affix(elm_trender *r, elm_tstr s, elm_tv what, bool prefix)
     return elm_tv_string(prefix ? elm_ts_slice(s, n, s.size) : elm_ts_slice(s, 0, s.size - n));
 }
 
-static elm_tv string_method(elm_trender *r, elm_tstr s, elm_tstr name, const elm_targs *args,
-                            bool *known) {
+/* The methods, each by number: one list for the call and for the question whether it exists. */
+static const char *const string_names[] = {
+    "strip",      "lstrip",     "rstrip",    "split",        "rsplit",
+    "splitlines", "startswith", "endswith",  "removeprefix", "removesuffix",
+    "find",       "rfind",      "index",     "rindex",       "count",
+    "replace",    "join",       "partition", "rpartition",   "center",
+    "ljust",      "rjust",      "zfill",     "expandtabs",   "format"};
+enum {
+    STRIP,
+    LSTRIP,
+    RSTRIP,
+    SPLIT,
+    RSPLIT,
+    SPLITLINES,
+    STARTSWITH,
+    ENDSWITH,
+    REMOVEPREFIX,
+    REMOVESUFFIX,
+    FIND,
+    RFIND,
+    INDEX,
+    RINDEX,
+    COUNT,
+    REPLACE,
+    JOIN,
+    PARTITION,
+    RPARTITION,
+    CENTER,
+    LJUST,
+    RJUST,
+    ZFILL,
+    EXPANDTABS,
+    FORMAT,
+    N_STRING_METHODS
+};
+
+static int string_method_number(elm_tstr name) {
+    _Static_assert(sizeof string_names / sizeof string_names[0] == N_STRING_METHODS, "all of them");
+    int i = 0;
+    while (i < N_STRING_METHODS && !elm_ts_is(name, string_names[i])) i++;
+    return i;
+}
+
+static elm_tv string_method(elm_trender *r, elm_tstr s, elm_tstr name, const elm_targs *args) {
     elm_tv first = elm_targ(args, 0, NULL, elm_tv_none());
-    *known = true;
-    if (is(name, "strip")) return strip_method(r, s, args, true, true);
-    if (is(name, "lstrip")) return strip_method(r, s, args, true, false);
-    if (is(name, "rstrip")) return strip_method(r, s, args, false, true);
-    if (is(name, "split")) return split(r, s, args, false);
-    if (is(name, "rsplit")) return split(r, s, args, true);
-    if (is(name, "splitlines")) return split_lines(r, s);
-    if (is(name, "startswith")) return affix(r, s, first, true);
-    if (is(name, "endswith")) return affix(r, s, first, false);
-    if (is(name, "removeprefix")) return remove_affix(r, s, first, true);
-    if (is(name, "removesuffix")) return remove_affix(r, s, first, false);
-    if (is(name, "upper")) return with_case(r, s, 'u');
-    if (is(name, "lower")) return with_case(r, s, 'l');
-    if (is(name, "title")) return with_case(r, s, 't');
-    if (is(name, "capitalize")) return with_case(r, s, 'c');
-    if (is(name, "find")) return find(r, s, first, false, false);
-    if (is(name, "rfind")) return find(r, s, first, true, false);
-    if (is(name, "index")) return find(r, s, first, false, true);
-    if (is(name, "join")) return join(r, s, first);
-    if (is(name, "isdigit")) return all_are(s, 'd');
-    if (is(name, "isalpha")) return all_are(s, 'a');
-    if (is(name, "isalnum")) return all_are(s, 'n');
-    if (is(name, "isspace")) return all_are(s, 's');
-    if (is(name, "isupper")) return all_are(s, 'u');
-    if (is(name, "islower")) return all_are(s, 'l');
-    if (is(name, "replace")) {
-        elm_tv count = elm_targ(args, 2, "count", elm_tv_int(-1));
+    int method = string_method_number(name);
+    switch (method) {
+    case STRIP:
+    case LSTRIP:
+    case RSTRIP:
+        return strip_method(r, s, args, method != RSTRIP, method != LSTRIP);
+    case SPLIT:
+    case RSPLIT:
+        return split(r, s, args, method == RSPLIT);
+    case SPLITLINES:
+        return split_lines(r, s, elm_tv_truth(elm_targ(args, 0, "keepends", first)));
+    case STARTSWITH:
+    case ENDSWITH:
+        return affix(r, part_of(r, s, args), first, method == STARTSWITH);
+    case REMOVEPREFIX:
+    case REMOVESUFFIX:
+        return remove_affix(r, s, first, method == REMOVEPREFIX);
+    case FIND:
+    case RFIND:
+    case INDEX:
+    case RINDEX:
+        return find(r, s, args, method == RFIND || method == RINDEX,
+                    method == INDEX || method == RINDEX);
+    case COUNT:
+        return count(r, s, args);
+    case REPLACE: {
+        elm_tv most = elm_targ(args, 2, "count", elm_tv_int(-1));
         return replace(r, s, first, elm_targ(args, 1, NULL, elm_tv_none()),
-                       count.type == ELM_TV_INT ? count.as.integer : -1);
+                       most.type == ELM_TV_INT ? most.as.integer : -1);
     }
-    if (is(name, "count")) {
-        int64_t n = 0;
-        for (int64_t at = 0; first.type == ELM_TV_STRING && first.as.string.size > 0 &&
-                             (at = elm_ts_find(s, first.as.string, (uint32_t)at)) >= 0;
-             at += first.as.string.size)
-            n++;
-        return elm_tv_int(n);
+    case JOIN:
+        return elm_tv_join(r, elm_tv_iterate(r, first), s);
+    case PARTITION:
+    case RPARTITION:
+        return partition(r, s, first, method == RPARTITION);
+    case CENTER:
+        return justify(r, s, args, 'c');
+    case LJUST:
+        return justify(r, s, args, 'l');
+    case RJUST:
+        return justify(r, s, args, 'r');
+    case ZFILL:
+        return zero_fill(r, s, first);
+    case EXPANDTABS:
+        return expand_tabs(r, s, elm_targ(args, 0, "tabsize", first));
+    case FORMAT:
+        return elm_tv_format(r, s, args);
+    default:
+        return elm_ts_case_method(r, s, name);
     }
-    *known = false;
-    return elm_tv_none();
 }
 
 static elm_tv pairs(elm_trender *r, const elm_tdict *d, char what) {
@@ -327,222 +392,69 @@ static elm_tv pairs(elm_trender *r, const elm_tdict *d, char what) {
     return list;
 }
 
-static elm_tv dict_method(elm_trender *r, const elm_tdict *d, elm_tstr name, const elm_targs *args,
-                          bool *known) {
-    *known = true;
-    if (is(name, "items")) return pairs(r, d, 'i');
-    if (is(name, "keys")) return pairs(r, d, 'k');
-    if (is(name, "values")) return pairs(r, d, 'v');
-    if (is(name, "get")) {
-        const elm_tv *v = elm_tv_get(d, elm_targ(args, 0, "key", elm_tv_none()));
-        return v ? *v : elm_targ(args, 1, "default", elm_tv_none());
-    }
-    *known = false;
-    return elm_tv_none();
+static elm_tv dict_method(elm_trender *r, const elm_tdict *d, elm_tstr name,
+                          const elm_targs *args) {
+    elm_tv copy = {.type = ELM_TV_DICT,
+                   .as.dict = (elm_tdict *)(uintptr_t)d}; /* values do not change */
+    if (elm_ts_is(name, "copy")) return copy;
+    if (!elm_ts_is(name, "get")) return pairs(r, d, (char)name.data[0]); /* items keys values */
+    const elm_tv *v = elm_tv_get(d, elm_targ(args, 0, "key", elm_tv_none()));
+    return v ? *v : elm_targ(args, 1, "default", elm_tv_none());
 }
 
-static elm_tv list_method(elm_trender *r, const elm_tlist *l, elm_tstr name, const elm_targs *args,
-                          bool *known) {
+static elm_tv list_method(elm_trender *r, elm_tv self, elm_tstr name, const elm_targs *args) {
     elm_tv what = elm_targ(args, 0, NULL, elm_tv_none());
+    const elm_tlist *l = self.as.list;
     int64_t n = 0;
-    *known = is(name, "index") || is(name, "count");
-    for (uint32_t i = 0; *known && i < l->n; i++) {
+    if (elm_ts_is(name, "copy")) return self;
+    for (uint32_t i = 0; i < l->n && elm_tr_step(r); i++) {
         if (!elm_tv_equal(l->items[i], what)) continue;
-        if (is(name, "index")) return elm_tv_int(i);
+        if (elm_ts_is(name, "index")) return elm_tv_int(i);
         n++;
     }
-    if (is(name, "index")) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "the value is not in the list");
+    if (elm_ts_is(name, "index"))
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "the value is not in the list");
     return elm_tv_int(n);
 }
 
-elm_tv elm_tv_method(elm_trender *r, elm_tv self, elm_tstr name, const elm_targs *args) {
-    bool known = false;
-    elm_tv out = elm_tv_none();
-    if (self.type == ELM_TV_STRING)
-        out = string_method(r, self.as.string, name, args, &known);
-    else if (self.type == ELM_TV_DICT)
-        out = dict_method(r, self.as.dict, name, args, &known);
-    else if (self.type == ELM_TV_LIST || self.type == ELM_TV_TUPLE)
-        out = list_method(r, self.as.list, name, args, &known);
-    if (!known) {
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s has no method '%.*s'", elm_tv_type_name(self),
-                    (int)(name.size < 40 ? name.size : 40), (const char *)name.data);
+/* loop.cycle and loop.changed */
+static elm_tv loop_method(elm_trender *r, elm_tloop *l, elm_tstr name, const elm_targs *args) {
+    uint32_t n = args ? args->n : 0;
+    if (elm_ts_is(name, "cycle")) {
+        if (n == 0) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "cycle of nothing");
+        return n > 0 ? args->items[l->index % n] : elm_tv_none();
     }
-    return out;
+    elm_tv now = elm_tv_new_list(r, true);
+    for (uint32_t i = 0; i < n; i++) elm_tv_append(r, now, args->items[i]);
+    if (r->status != ELM_OK || elm_tv_equal(l->changed, now)) return elm_tv_bool(false);
+    l->changed = now;
+    return elm_tv_bool(true);
 }
 
 bool elm_tv_has_method(elm_tv self, elm_tstr name) {
-    static const char *const strings[] = {"strip",        "lstrip",       "rstrip",     "split",
-                                          "rsplit",       "splitlines",   "startswith", "endswith",
-                                          "removeprefix", "removesuffix", "upper",      "lower",
-                                          "title",        "capitalize",   "find",       "rfind",
-                                          "index",        "join",         "isdigit",    "isalpha",
-                                          "isalnum",      "isspace",      "isupper",    "islower",
-                                          "replace",      "count",        NULL};
-    static const char *const dicts[] = {"items", "keys", "values", "get", NULL};
-    static const char *const lists[] = {"index", "count", NULL};
-    static const char *const none[] = {NULL};
-    const char *const *names = self.type == ELM_TV_STRING                              ? strings
-                               : self.type == ELM_TV_DICT                              ? dicts
+    static const char *const dicts[] = {"items", "keys", "values", "get", "copy", NULL};
+    static const char *const lists[] = {"index", "count", "copy", NULL};
+    static const char *const loops[] = {"cycle", "changed", NULL};
+    const char *const *names = self.type == ELM_TV_DICT                                ? dicts
                                : self.type == ELM_TV_LIST || self.type == ELM_TV_TUPLE ? lists
-                                                                                       : none;
-    for (; *names; names++) {
-        if (is(name, *names)) return true;
+                               : self.type == ELM_TV_LOOP                              ? loops
+                                                                                       : NULL;
+    if (self.type == ELM_TV_STRING)
+        return string_method_number(name) < N_STRING_METHODS || elm_ts_has_case_method(name);
+    for (; names && *names; names++) {
+        if (elm_ts_is(name, *names)) return true;
     }
     return false;
 }
 
-/* ---- attributes and iteration ---- */
-
-static elm_tv bound(elm_trender *r, elm_tv self, elm_tstr name) {
-    elm_tv v = {.type = ELM_TV_BOUND};
-    v.as.bound = elm_tr_alloc(r, sizeof *v.as.bound);
-    elm_tv *copy = elm_tr_alloc(r, sizeof *copy);
-    if (r->status != ELM_OK) return elm_tv_none();
-    *copy = self;
-    v.as.bound->self = copy;
-    v.as.bound->name = name;
-    return v;
-}
-
-static const char *key_text(elm_trender *r, elm_tv key) {
-    elm_tstr s = elm_tv_str(r, key);
-    char *copy = elm_tr_alloc(r, s.size + 1);
-    if (r->status != ELM_OK || !copy) return "";
-    memcpy(copy, s.data, s.size);
-    copy[s.size] = 0;
-    return copy;
-}
-
-elm_tv elm_tv_attribute(elm_trender *r, elm_tv object, elm_tv key, bool dot) {
-    bool sequence =
-        object.type == ELM_TV_LIST || object.type == ELM_TV_TUPLE || object.type == ELM_TV_STRING;
-    if (object.type == ELM_TV_UNDEFINED) {
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "'%s' is undefined", object.as.undefined);
+elm_tv elm_tv_method(elm_trender *r, elm_tv self, elm_tstr name, const elm_targs *args) {
+    if (!elm_tv_has_method(self, name)) {
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s has no method '%.*s'", elm_tv_type_name(self),
+                    (int)(name.size < 40 ? name.size : 40), (const char *)name.data);
         return elm_tv_none();
     }
-    /* x.y asks for the attribute first, x["y"] for the item first. */
-    if (dot && key.type == ELM_TV_STRING && elm_tv_has_method(object, key.as.string))
-        return bound(r, object, key.as.string);
-    if (object.type == ELM_TV_DICT || object.type == ELM_TV_NAMESPACE) {
-        const elm_tv *v = elm_tv_get(object.as.dict, key);
-        if (v) return *v;
-    } else if (sequence && (key.type == ELM_TV_INT || key.type == ELM_TV_BOOL)) {
-        int64_t n = elm_tv_length(object),
-                i = key.type == ELM_TV_INT ? key.as.integer : key.as.boolean;
-        if (i < 0) i += n;
-        if (i >= 0 && i < n && object.type != ELM_TV_STRING) return object.as.list->items[i];
-        if (i >= 0 && i < n) {
-            uint32_t begin = elm_ts_offset(object.as.string, (uint32_t)i),
-                     end = elm_ts_offset(object.as.string, (uint32_t)i + 1);
-            return elm_tv_string(elm_ts_slice(object.as.string, begin, end));
-        }
-    }
-    if (!dot && key.type == ELM_TV_STRING && elm_tv_has_method(object, key.as.string))
-        return bound(r, object, key.as.string);
-    return elm_tv_undefined(key_text(r, key));
-}
-
-elm_tlist *elm_tv_iterate(elm_trender *r, elm_tv v) {
-    static elm_tlist nothing;
-    elm_tv list;
-    switch (v.type) {
-    case ELM_TV_LIST:
-    case ELM_TV_TUPLE:
-        return v.as.list;
-    case ELM_TV_DICT:
-        list = pairs(r, v.as.dict, 'k');
-        break;
-    case ELM_TV_UNDEFINED:
-        return &nothing;
-    case ELM_TV_STRING:
-        list = elm_tv_new_list(r, false);
-        for (uint32_t at = 0; at < v.as.string.size && elm_tr_step(r);) {
-            uint32_t end = at + 1;
-            while (end < v.as.string.size && (v.as.string.data[end] & 0xc0) == 0x80) end++;
-            elm_tv_append(r, list, elm_tv_string(elm_ts_slice(v.as.string, at, end)));
-            at = end;
-        }
-        break;
-    default:
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s cannot be iterated", elm_tv_type_name(v));
-        return &nothing;
-    }
-    return r->status == ELM_OK ? list.as.list : &nothing;
-}
-
-/* ---- functions ---- */
-
-static elm_tv range(elm_trender *r, const elm_targs *args) {
-    int64_t v[3] = {0, 0, 1};
-    elm_tv list = elm_tv_new_list(r, false);
-    for (uint32_t i = 0; i < args->n && i < 3; i++) {
-        if (args->items[i].type != ELM_TV_INT)
-            elm_tr_fail(r, ELM_INVALID_ARGUMENT, "range takes integers");
-        v[i] = args->items[i].as.integer;
-    }
-    if (args->n == 1) v[1] = v[0], v[0] = 0;
-    if (args->n == 0 || args->n > 3 || v[2] == 0)
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "range takes one to three integers, the step not 0");
-    for (int64_t i = v[0], n = 0; r->status == ELM_OK && (v[2] > 0 ? i < v[1] : i > v[1]);
-         i += v[2]) {
-        if (++n > MAX_RANGE) elm_tr_fail(r, ELM_LIMIT, "a range is too long");
-        if (elm_tr_step(r)) elm_tv_append(r, list, elm_tv_int(i));
-    }
-    return list;
-}
-
-static elm_tv new_dict(elm_trender *r, const elm_targs *args, elm_tv_type type) {
-    elm_tv d = elm_tv_new_dict(r);
-    elm_tv first = elm_targ(args, 0, NULL, elm_tv_none());
-    for (uint32_t i = 0; first.type == ELM_TV_DICT && i < first.as.dict->n; i++) {
-        elm_tv_set(r, d, first.as.dict->keys[i], first.as.dict->values[i]);
-    }
-    for (uint32_t i = 0; args->named && i < args->named->n; i++)
-        elm_tv_set(r, d, args->named->keys[i], args->named->values[i]);
-    if (r->status == ELM_OK) d.type = type;
-    return d;
-}
-
-static elm_tv now(elm_trender *r, const elm_targs *args) {
-    char format[128], text[512];
-    elm_tv f = elm_targ(args, 0, "format", elm_tv_none());
-    time_t seconds = (time_t)(r->options->now_unix_s + r->options->now_offset_s);
-    struct tm parts;
-    if (f.type != ELM_TV_STRING || f.as.string.size >= sizeof format) {
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "strftime_now takes a short format");
-        return elm_tv_none();
-    }
-    memcpy(format, f.as.string.data, f.as.string.size);
-    format[f.as.string.size] = 0;
-    gmtime_r(&seconds, &parts);
-    elm_buf buf;
-    elm_buf_init(&buf, r->arena->alloc, sizeof text);
-    size_t n = strftime(text, sizeof text, format, &parts);
-    elm_buf_append(&buf, text, n);
-    elm_tstr out = elm_ts_from_buf(r, &buf);
-    elm_buf_free(&buf);
-    return elm_tv_string(out);
-}
-
-elm_tv elm_tv_function(elm_trender *r, int function, const elm_targs *args) {
-    switch (function) {
-    case ELM_FN_RANGE:
-        return range(r, args);
-    case ELM_FN_NAMESPACE:
-        return new_dict(r, args, ELM_TV_NAMESPACE);
-    case ELM_FN_DICT:
-        return new_dict(r, args, ELM_TV_DICT);
-    case ELM_FN_STRFTIME:
-        return now(r, args);
-    default:
-        break;
-    }
-    elm_tstr message = elm_tv_str(r, elm_targ(args, 0, NULL, elm_tv_literal("")));
-    if (r->status == ELM_OK) {
-        r->status =
-            elm_fail(r->err, ELM_INVALID_ARGUMENT, "the chat template refuses: %.*s",
-                     (int)(message.size < 400 ? message.size : 400), (const char *)message.data);
-    }
-    return elm_tv_none();
+    if (self.type == ELM_TV_STRING) return string_method(r, self.as.string, name, args);
+    if (self.type == ELM_TV_DICT) return dict_method(r, self.as.dict, name, args);
+    if (self.type == ELM_TV_LOOP) return loop_method(r, self.as.loop, name, args);
+    return list_method(r, self, name, args);
 }

@@ -23,7 +23,9 @@ typedef enum elm_tv_type {
     ELM_TV_NAMESPACE,
     ELM_TV_MACRO,
     ELM_TV_FUNCTION,
-    ELM_TV_BOUND
+    ELM_TV_BOUND,
+    ELM_TV_RANGE,
+    ELM_TV_LOOP /* what `loop` is in a for */
 } elm_tv_type;
 
 typedef struct elm_tstr {
@@ -43,6 +45,11 @@ typedef struct elm_tdict {
     uint32_t n, capacity;
 } elm_tdict;
 
+/* range(): start, start + step, ... before stop: n numbers. */
+typedef struct elm_trange {
+    int64_t start, stop, step, n;
+} elm_trange;
+
 struct elm_tv {
     elm_tv_type type;
     union {
@@ -59,9 +66,27 @@ struct elm_tv {
             elm_tstr name;
         } * bound;             /* a method, waiting for its call */
         const char *undefined; /* what was looked up, for messages */
+        elm_trange *range;
+        struct elm_tloop *loop;
     } as;
     void *scope; /* of a macro: where it was defined */
 };
+
+/* What a for goes over: a list, or the numbers of a range. */
+typedef struct elm_titems {
+    const elm_tlist *list; /* NULL: the range */
+    elm_trange range;
+    int64_t n;
+} elm_titems;
+
+typedef struct elm_tloop {
+    elm_titems items;
+    int64_t index;                /* from 0 */
+    uint32_t depth;               /* from 1 */
+    const struct elm_tnode *node; /* of a recursive loop, else NULL */
+    void *scope;                  /* in which it stands */
+    elm_tv changed;               /* what loop.changed saw last: a list, or undefined */
+} elm_tloop;
 
 /* One render. Failures are latched in `status`; every function returns something harmless
  * afterwards. */
@@ -110,8 +135,8 @@ const char *elm_tv_type_name(elm_tv v);
 /* str() and repr() as Python writes them. */
 elm_tstr elm_tv_str(elm_trender *r, elm_tv v);
 void elm_tv_repr(elm_trender *r, elm_tv v, elm_buf *out);
-/* json.dumps with ensure_ascii False. indent < 0: one line. */
-elm_tv elm_tv_tojson(elm_trender *r, elm_tv v, int64_t indent, elm_tv separators, bool sort_keys,
+/* json.dumps. indent: none, a number or a string; separators: none, or two strings. */
+elm_tv elm_tv_tojson(elm_trender *r, elm_tv v, elm_tv indent, elm_tv separators, bool sort_keys,
                      bool ascii);
 
 /* Strings. */
@@ -136,9 +161,28 @@ bool elm_tv_has_method(elm_tv self, elm_tstr name);
 elm_tv elm_tv_function(elm_trender *r, int function, const elm_targs *args);
 /* obj.name or obj[key] as jinja looks them up. */
 elm_tv elm_tv_attribute(elm_trender *r, elm_tv object, elm_tv key, bool dot);
-/* Items of anything that can be iterated; fails otherwise. */
+/* Items of anything that can be iterated; fails otherwise. A range becomes a list. */
 elm_tlist *elm_tv_iterate(elm_trender *r, elm_tv v);
+/* The same without making a list of a range. */
+elm_titems elm_tv_items(elm_trender *r, elm_tv v);
+elm_tv elm_titem(const elm_titems *items, int64_t i);
+/* An attribute of `loop`. */
+elm_tv elm_tv_loop_attribute(const elm_tloop *loop, elm_tstr name);
+/* Joins the str() of a list's items. */
+elm_tv elm_tv_join(elm_trender *r, const elm_tlist *items, elm_tstr separator);
 elm_tv elm_targ(const elm_targs *args, uint32_t index, const char *name, elm_tv def);
+/* Operators (template_operators.c). `op` is an elm_top. */
+elm_tv elm_tv_binary(elm_trender *r, int op, elm_tv a, elm_tv b);
+bool elm_tv_compare_by(elm_trender *r, int op, elm_tv a, elm_tv b);
+elm_tv elm_tv_negate(elm_trender *r, elm_tv v);
+/* v[begin:end:step]; none where a bound was left out. */
+elm_tv elm_tv_slice(elm_trender *r, elm_tv v, elm_tv begin, elm_tv end, elm_tv step);
+
+/* "%s" % value and "{}".format(...) (template_format.c). */
+elm_tv elm_tv_percent(elm_trender *r, elm_tstr format, elm_tv values);
+elm_tv elm_tv_format(elm_trender *r, elm_tstr format, const elm_targs *args);
+
+bool elm_ts_is(elm_tstr s, const char *text);
 bool elm_filter_known(elm_tstr name);
 bool elm_test_known(elm_tstr name);
 

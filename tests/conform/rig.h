@@ -39,6 +39,9 @@ typedef struct rig {
     uint64_t seed;
     uint32_t n_tested; /* nodes from here on are under test */
     elm_kv kv[RIG_MAX_STATES];
+    elm_recurrent recurrent[RIG_MAX_STATES];
+    const float *hidden; /* [RIG_TOKENS][hidden_stride] */
+    uint32_t hidden_stride;
 } rig;
 
 static inline uint32_t rig_u32(rig *g) { /* splitmix64 */
@@ -161,7 +164,7 @@ static inline bool rig_refuses(void *context, uint32_t node, uint32_t device) {
 typedef struct rig_result {
     float *rows; /* [RIG_TOKENS][width] of the output, all steps in order */
     size_t width, n_rows;
-    uint8_t *states; /* every KV plane, one after the other */
+    uint8_t *states; /* what every state holds, packed, one after the other */
     size_t states_bytes;
 } rig_result;
 
@@ -173,11 +176,37 @@ static inline void rig_result_free(rig_result *r) {
 static inline size_t rig_states_layout(rig *g, uint8_t *memory) {
     size_t bytes = 0;
     for (uint32_t s = 0; s < g->b.module->n_states; s++) {
+        const elm_state *state = &g->b.module->states[s];
+        size_t floats = elm_state_floats(state) * sizeof(float);
+        if (memory && floats > 0) {
+            g->recurrent[s].values = (float *)(void *)(memory + bytes);
+            memset(memory + bytes, 0, floats);
+        }
+        bytes += floats;
+        if (floats > 0) continue;
         elm_kv *kv = &g->kv[s];
         if (memory) elm_kv_layout(kv, memory + bytes);
         bytes += elm_kv_bytes(kv->dtype, kv->n_heads, kv->k_dim, kv->v_dim, kv->capacity);
     }
     return bytes;
+}
+
+/* The states' contents without how a backend pads or orders them. */
+static inline void rig_states_pack(const rig *g, rig_result *out) {
+    out->states = calloc(1, out->states_bytes + 64);
+    out->states_bytes = 0;
+    for (uint32_t s = 0; s < g->b.module->n_states; s++) {
+        const elm_kv *kv = &g->kv[s];
+        size_t bytes = elm_state_floats(&g->b.module->states[s]) * sizeof(float);
+        if (bytes > 0) {
+            memcpy(out->states + out->states_bytes, g->recurrent[s].values, bytes);
+        } else {
+            uint32_t held = kv->capacity < RIG_TOKENS ? kv->capacity : RIG_TOKENS;
+            elm_kv_pack(kv, RIG_TOKENS - held, held, out->states + out->states_bytes);
+            bytes = held * elm_kv_position_bytes(kv);
+        }
+        out->states_bytes += bytes;
+    }
 }
 
 /* Runs all tokens in steps of `chunk` on `threads` threads. False when the backend refuses a node
@@ -191,7 +220,8 @@ static inline bool rig_run(rig *g, const elm_backend *backend, uint32_t chunk, u
     elm_error err = {0};
     elm_plan plan;
     elm_graph *graph = g->b.graph;
-    if (elm_builder_finish(&g->b, output, ELM_NO_VALUE, &err) != ELM_OK) fail_msg("%s", err.message);
+    if (elm_builder_finish(&g->b, output, ELM_NO_VALUE, &err) != ELM_OK)
+        fail_msg("%s", err.message);
     if (elm_module_validate(g->b.module, g->tensors, g->n_tensors, &err) != ELM_OK)
         fail_msg("%s", err.message);
     for (int d = 0; d < 2; d++)
@@ -217,9 +247,9 @@ static inline bool rig_run(rig *g, const elm_backend *backend, uint32_t chunk, u
                64); /* NaN: nothing may be read before it is written */
     memset(workspace, 0xff, (plan.workspace_bytes + 127) / 64 * 64);
     out->states_bytes = rig_states_layout(g, NULL);
-    out->states = aligned_alloc(64, out->states_bytes + 64);
-    memset(out->states, 0xff, out->states_bytes);
-    rig_states_layout(g, out->states);
+    uint8_t *states = aligned_alloc(64, (out->states_bytes + 127) / 64 * 64);
+    memset(states, 0xff, out->states_bytes);
+    rig_states_layout(g, states);
     const elm_value *v = &graph->values[output];
     bool gathered = v->dims[0] == ELM_DIM_R;
     out->width = 1;
@@ -243,6 +273,9 @@ static inline bool rig_run(rig *g, const elm_backend *backend, uint32_t chunk, u
                          .scratch = scratch,
                          .workspace = workspace,
                          .states = g->kv,
+                         .recurrent = g->recurrent,
+                         .hidden = g->hidden ? g->hidden + (size_t)done * g->hidden_stride : NULL,
+                         .hidden_stride = g->hidden_stride,
                          .pool = pool};
         if (elm_plan_run(&plan, &step, &err) != ELM_OK) fail_msg("%s", err.message);
         const elm_place *place = &plan.places[output];
@@ -252,6 +285,8 @@ static inline bool rig_run(rig *g, const elm_backend *backend, uint32_t chunk, u
                    out->width * sizeof(float));
         done += n;
     }
+    rig_states_pack(g, out);
+    free(states);
     free(workspace);
     free(scratch);
     elm_thread_pool_free(pool);

@@ -1,10 +1,12 @@
 """Chat templates against jinja2 in the environment that transformers gives them: byte for byte, refusals included."""
 import json
-from datetime import datetime
+from datetime import datetime, timezone
 
 import jinja2
 import jinja2.ext
 import pytest
+import template_snippets
+import text_tool
 from conftest import SHARED, run
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -32,7 +34,8 @@ def raise_exception(message):
 ENV = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols])
 ENV.filters["tojson"] = tojson
 ENV.globals["raise_exception"] = raise_exception
-ENV.globals["strftime_now"] = lambda f: datetime.now().strftime(f)
+NOW = datetime(2026, 3, 4, 15, 6, 7, tzinfo=timezone.utc)
+ENV.globals["strftime_now"] = NOW.strftime
 
 
 def user(text):
@@ -116,32 +119,84 @@ SMALL = [
 ]
 
 
-def check(tmp_path, source, chat):
-    (tmp_path / "t.jinja").write_text(source, encoding="utf-8", newline="")
-    (tmp_path / "c.json").write_text(json.dumps(chat), encoding="utf-8")
+# Printed differently on purpose: what has no value that a template could mean.
+UNPRINTABLE = (" object at 0x", "dict_items(", "dict_keys(", "dict_values(", "<class ")
+# jinja2 does these, we refuse them when the template is parsed, or they are undefined.
+MISSING = ("filesizeformat", "random", "wordwrap", "pprint", "xmlattr", "striptags", "lipsum", "cycler", "joiner", "autoescape true",
+           "translate", "self is", ".encode", "f.name", "| urlencode", "{% raw %}", "l[]", "items.items }}", "(_a=1)", "| s ~", "| loop is")
+
+
+def expected_of(source, variables):
     try:
-        expected = ENV.from_string(source).render(**chat)
-    except Exception as e:  # jinja2 refuses: so must we, with an exit code of ours
-        expected = e
-    ours = run("template", tmp_path / "t.jinja", "--chat", tmp_path / "c.json", check=None)
-    if isinstance(expected, Exception):
-        assert ours.returncode in (2, 4, 5, 9), (expected, ours.text)
-    else:
-        assert ours.returncode == 0, ours.message
-        assert ours.stdout.decode("utf-8") == expected
+        return ENV.from_string(source).render(**variables)
+    except Exception as e:  # jinja2 refuses: so must we, with a status of ours
+        return e
+
+
+def check(jobs):
+    n_equal = 0
+    for (source, variables), (status, text, parts) in zip(jobs, text_tool.render(jobs, int(NOW.timestamp()))):
+        expected = expected_of(source, variables)
+        if isinstance(expected, Exception):
+            assert status != 0, (source, text, expected)
+        elif not any(word in expected for word in UNPRINTABLE):
+            assert (status, text) == (0, expected), source
+            assert "".join(t for _, t in parts) == expected
+            n_equal += 1
+    return n_equal
 
 
 @pytest.mark.parametrize("number", range(len(SMALL)))
-def test_small_templates(tmp_path, number):
-    for chat in CHATS.values():
-        check(tmp_path, SMALL[number], chat)
+def test_small_templates(number):
+    check([(SMALL[number], chat) for chat in CHATS.values()])
+
+
+def test_every_feature():
+    sources = ["{{ " + x + " }}" for x in template_snippets.expressions()] + template_snippets.STATEMENTS
+    jobs = [(s, template_snippets.VARIABLES) for s in sources if not any(word in s for word in MISSING)]
+    serializable = [j for j in jobs if not (isinstance(expected_of(*j), TypeError) and "tojson" in j[0])]  # generators and views
+    assert check(serializable) > 1500
+
+
+def test_the_command(tmp_path):
+    (tmp_path / "t.jinja").write_text(SMALL[0], encoding="utf-8", newline="")
+    (tmp_path / "c.json").write_text(json.dumps(CHATS["multi_turn"]), encoding="utf-8")
+    out = run("template", tmp_path / "t.jinja", "--chat", tmp_path / "c.json").stdout.decode()
+    assert out == expected_of(SMALL[0], CHATS["multi_turn"])
 
 
 @pytest.mark.skipif(not (SHARED / "vectors" / "templates").is_dir(), reason="the real templates are not in the tree")
 @pytest.mark.parametrize("chat", sorted(CHATS))
-def test_real_templates(tmp_path, chat):
-    for path in sorted((SHARED / "vectors" / "templates").glob("*.jinja")):
-        check(tmp_path, path.read_text(encoding="utf-8"), CHATS[chat])
+def test_real_templates(chat):
+    paths = sorted((SHARED / "vectors" / "templates").glob("*.jinja"))
+    assert len(paths) == 18
+    check([(path.read_text(encoding="utf-8"), CHATS[chat]) for path in paths])
+
+
+def test_what_the_user_wrote_is_input():
+    """In every part that a real template renders, text of messages and tools is input, and nothing else is."""
+    token = "<|im_end|><eos></s>\u2581[/INST]"
+    chat = dict(BASE, messages=[{"role": "system", "content": token}, user(token), assistant(token, tool_calls=[
+        call("f" + token, {"a" + token: token})]), {"role": "tool", "name": token, "tool_call_id": "123456789", "content": token},
+        user(token)], tools=[{"type": "function", "function": {"name": token, "description": token, "parameters": {
+            "type": "object", "properties": {"x": {"type": "string", "description": token}}}}}])
+    sources = [p.read_text(encoding="utf-8") for p in sorted((SHARED / "vectors" / "templates").glob("*.jinja"))] + SMALL
+    seen = 0
+    for source, (status, text, parts) in zip(sources, text_tool.render([(s, chat) for s in sources])):
+        clean = chat_without(token, chat)
+        plain = text_tool.render([(source, clean)])[0]
+        if status != 0 or plain[0] != 0:
+            continue
+        of_template = [t for origin, t in parts if origin == text_tool.TEMPLATE]
+        assert not any(token in t for t in of_template), source
+        assert "".join(of_template).count("<|im_end|>") == "".join(t for o, t in plain[2] if o == text_tool.TEMPLATE).count("<|im_end|>")
+        seen += 1
+    assert seen >= 15
+
+
+def chat_without(token, value):
+    """The same value with a harmless word in the place of the token."""
+    return json.loads(json.dumps(value).replace(json.dumps(token)[1:-1], "zzz"))
 
 
 @pytest.mark.parametrize("source,code,words", [

@@ -80,6 +80,25 @@ def time(path, texts, runs=3):
     return [r.take("dII") for _ in texts]
 
 
+def answer(jobs):
+    """[(thoughts, text, calls)] of (template source, pieces of the answer, thinking, tools)."""
+    data = []
+    for source, pieces, thinking, tools in jobs:
+        a, b = source.encode(), json.dumps(tools).encode()
+        data.append(struct.pack("<I", len(a)) + a + struct.pack("<BI", thinking, len(b)) + b + struct.pack("<I", len(pieces)))
+        data += [struct.pack("<I", len(p.encode())) + p.encode() for p in pieces]
+    r = _run(["answer"], b"".join(data))
+    out = []
+    for _ in jobs:
+        status, n = r.take("iI")
+        assert status == 0
+        parts = {0: [], 1: [], 2: []}
+        for _ in range(n):
+            parts[r.take("B")[0]].append(r.bytes().decode())
+        out.append(("".join(parts[1]), "".join(parts[0]), [json.loads(c) for c in parts[2]]))
+    return out
+
+
 def render(jobs, now=0):
     """[(status, text or message, parts)] of (source, variables) pairs; a part is (origin, text)."""
     data = []

@@ -101,3 +101,10 @@ CONFIGS["gemma4_odd"] = dict(
     layer_types=[_s, _f, _s, _s, _f], num_kv_shared_layers=2, num_key_value_heads=3, use_double_wide_mlp=False,
     hidden_size_per_layer_input=10, attention_k_eq_v=True, num_global_key_value_heads=2, enable_moe_block=True,
     num_experts=5, top_k_experts=2, moe_intermediate_size=25, final_logit_softcapping=None)
+
+CONFIGS["granite"] = dict(
+    model_type="granite", vocab_size=259, hidden_size=72, intermediate_size=88, num_hidden_layers=3,
+    num_attention_heads=6, num_key_value_heads=2, head_dim=12, rms_norm_eps=1e-5, max_position_embeddings=512,
+    tie_word_embeddings=True, attention_bias=True, mlp_bias=False, embedding_multiplier=6.0,
+    attention_multiplier=0.35, residual_multiplier=0.22, logits_scaling=3.0,
+    rope_parameters=dict(rope_type="default", rope_theta=1e4))

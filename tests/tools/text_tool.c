@@ -7,12 +7,16 @@
  * seconds, u32 calls of the allocator in one encoding, u32 number of ids text_tool template in: i64
  * now, u32 size, source, u32 size, JSON of the variables out: i32 status, u32 size, text or
  * message; on success u32 n, n times {u32 end, u8 origin}
+ *   text_tool answer
+ *     in:  u32 size, source of the template, u8 thinking, u32 size, JSON of the tools, u32 n, n
+ * pieces {u32 size, bytes} out: i32 status, u32 n, n parts {u8 kind, u32 size, bytes}
  *
  * Little-endian. Decoding goes token by token; a piece that is no whole code points ends the
  * program. */
 #include "base/utf8.h"
 #include "parse/source.h"
 #include "parse/tokenizer_build.h"
+#include "text/answer.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -255,6 +259,64 @@ static void run_templates(void) {
     elm_parts_free(&parts);
 }
 
+/* ---- answers ---- */
+
+static void keep_part(void *context, elm_answer_kind kind, elm_span text) {
+    elm_buf *out = context;
+    if (text.size == 0 || elm_utf8_valid_prefix(text) != text.size) die("a part is no text", NULL);
+    elm_buf_u8(out, (uint8_t)kind);
+    elm_buf_u32(out, (uint32_t)text.size);
+    elm_buf_append(out, text.data, text.size);
+}
+
+static uint32_t count_parts(const elm_buf *parts) {
+    uint32_t n = 0;
+    for (size_t at = 0; at < parts->size; n++) {
+        uint32_t size;
+        memcpy(&size, parts->data + at + 1, sizeof size);
+        at += 5 + (size_t)size;
+    }
+    return n;
+}
+
+static void run_answers(void) {
+    const elm_allocator *alloc = elm_allocator_default();
+    uint32_t n_source;
+    while (get(&n_source, sizeof n_source)) {
+        uint8_t *source = get_bytes(n_source), thinking = 0;
+        elm_answer_format format;
+        elm_answer_parser parser;
+        elm_arena arena;
+        elm_buf parts;
+        elm_error err;
+        const elm_json *tools = NULL;
+        elm_answer_format_detect(elm_span_of(source, n_source), &format);
+        if (!get(&thinking, 1)) die("a record ends early", NULL);
+        uint32_t n_tools = get_u32();
+        uint8_t *json = get_bytes(n_tools);
+        elm_arena_init(&arena, alloc, 0);
+        elm_buf_init(&parts, alloc, MAX_BYTES);
+        if (elm_json_parse(elm_span_of(json, n_tools), "tools", NULL, &arena, &tools, &err) !=
+            ELM_OK)
+            die("tools", &err);
+        elm_answer_parser_init(&parser, alloc, &format, thinking != 0, tools, keep_part, &parts);
+        for (uint32_t i = 0, n = get_u32(); i < n; i++) {
+            uint32_t size = get_u32();
+            uint8_t *piece = get_bytes(size);
+            elm_answer_push(&parser, elm_span_of(piece, size));
+            free(piece);
+        }
+        put(&(int32_t){(int32_t)elm_answer_finish(&parser, &err)}, 4);
+        put_u32(count_parts(&parts));
+        put(parts.data, parts.size);
+        elm_answer_parser_free(&parser);
+        elm_buf_free(&parts);
+        elm_arena_free(&arena);
+        free(json);
+        free(source);
+    }
+}
+
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "tokenizer") == 0) {
         run_tokenizer(argv[2]);
@@ -262,8 +324,10 @@ int main(int argc, char **argv) {
         run_timing(argv[2], atoi(argv[3]));
     } else if (argc == 2 && strcmp(argv[1], "template") == 0) {
         run_templates();
+    } else if (argc == 2 && strcmp(argv[1], "answer") == 0) {
+        run_answers();
     } else {
-        fprintf(stderr, "usage: text_tool tokenizer PATH | time PATH RUNS | template\n");
+        fprintf(stderr, "usage: text_tool tokenizer PATH | time PATH RUNS | template | answer\n");
         return 2;
     }
     return fflush(stdout) == 0 ? 0 : 1;

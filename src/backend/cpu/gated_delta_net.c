@@ -22,10 +22,10 @@ enum { CELL = ELM_CPU_KV_BLOCK };
 /* What a thread needs for one head and one cell. Widths are padded to 16 with zeros. */
 typedef struct cell {
     float *q, *k;      /* [CELL][k_pad] unit rows, q scaled */
-    float *panels;     /* [CELL / 16][k_pad][16] k again, as scores read keys */
     float *x;          /* [CELL][v_pad] values, then N */
     float *o;          /* [CELL][v_pad] */
     float *a, *p;      /* [CELL][CELL] */
+    float *kt;         /* [k_pad][CELL] K transposed */
     float *copy;       /* [k_dim][v_pad] a state that must not be written, or is not padded */
     float decay[CELL]; /* g */
     float beta[CELL];  /* b */
@@ -69,11 +69,11 @@ static net net_of(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread) 
     float *at = elm_cpu_scratch(r, thread);
     n.c.q = at, at += CELL * n.k_pad;
     n.c.k = at, at += CELL * n.k_pad;
-    n.c.panels = at, at += CELL * n.k_pad;
     n.c.x = at, at += CELL * n.v_pad;
     n.c.o = at, at += CELL * n.v_pad;
     n.c.a = at, at += CELL * CELL;
     n.c.p = at, at += CELL * CELL;
+    n.c.kt = at, at += CELL * n.k_pad;
     n.c.copy = at;
     return n;
 }
@@ -174,13 +174,16 @@ static void scale_rows(float *x, size_t stride, size_t width, size_t n_rows, con
         for (size_t j = 0; j < width; j++) x[j] *= factors[i];
 }
 
-/* Sixteen rows of k side by side; rows that are not there are 0. */
-static void fill_panels(const net *n, size_t count) {
-    for (size_t i = 0; i < CELL; i++) {
-        float *to = n->c.panels + i / 16 * 16 * n->k_pad + i % 16;
-        for (size_t d = 0; d < n->k_pad; d++)
-            to[16 * d] = i < count ? n->c.k[i * n->k_pad + d] : 0.0f;
-    }
+/* a = K K^T and p = Q K^T, [count][count]. */
+static void products_with_keys(const net *n, size_t count) {
+    const cell *c = &n->c;
+    size_t kp = n->k_pad, wide = padded(count);
+    for (size_t d = 0; d < kp; d++)
+        for (size_t j = 0; j < wide; j++) c->kt[d * CELL + j] = j < count ? c->k[j * kp + d] : 0.0f;
+    memset(c->a, 0, count * CELL * sizeof *c->a);
+    memset(c->p, 0, count * CELL * sizeof *c->p);
+    n->run->kernels->gemm(c->k, kp, 1, c->kt, CELL, count, kp, wide, c->a, CELL);
+    n->run->kernels->gemm(c->q, kp, 1, c->kt, CELL, count, kp, wide, c->p, CELL);
 }
 
 static void chunk(const net *n, size_t count) {
@@ -188,9 +191,7 @@ static void chunk(const net *n, size_t count) {
     const cell *c = &n->c;
     size_t kp = n->k_pad, vp = n->v_pad;
     float through[CELL], last[CELL], *seen = c->o;
-    fill_panels(n, count);
-    k->scores[0](c->k, kp, count, c->panels, kp, 0, c->a);
-    k->scores[0](c->q, kp, count, c->panels, kp, 0, c->p);
+    products_with_keys(n, count);
     apply_decays(n, count, through, last);
 
     memset(seen, 0, count * vp * sizeof *seen);

@@ -81,7 +81,6 @@ static void k_delta_step(float *s, size_t stride, size_t n_k, size_t n, const fl
 
 /* ---- small products ---- */
 
-enum { GEMM_VECTORS = V_VALUE_D > 1 ? 2 : 1 };
 
 /* m rows x n_c vectors of c; constants where this is inlined. */
 ELM_INLINE void gemm_tile(const float *a, size_t a_row, size_t a_col, const float *b,
@@ -113,7 +112,7 @@ ELM_INLINE void gemm_tile(const float *a, size_t a_row, size_t a_col, const floa
 
 static void k_gemm(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_stride,
                    size_t m, size_t n_k, size_t n, float *c, size_t c_stride) {
-    const size_t wide = 16 * GEMM_VECTORS;
+    const size_t wide = 16 * V_TILE_VECTORS;
     for (size_t j = 0; j < n;) {
         bool full = j + wide <= n;
         for (size_t i = 0; i < m;) {
@@ -121,11 +120,11 @@ static void k_gemm(const float *a, size_t a_row, size_t a_col, const float *b, s
             float *cij = c + i * c_stride + j;
             bool four = i + 4 <= m;
             if (four && full)
-                gemm_tile(ai, a_row, a_col, bj, b_stride, n_k, cij, c_stride, 4, GEMM_VECTORS);
+                gemm_tile(ai, a_row, a_col, bj, b_stride, n_k, cij, c_stride, 4, V_TILE_VECTORS);
             else if (four)
                 gemm_tile(ai, a_row, a_col, bj, b_stride, n_k, cij, c_stride, 4, 1);
             else if (full)
-                gemm_tile(ai, a_row, a_col, bj, b_stride, n_k, cij, c_stride, 1, GEMM_VECTORS);
+                gemm_tile(ai, a_row, a_col, bj, b_stride, n_k, cij, c_stride, 1, V_TILE_VECTORS);
             else
                 gemm_tile(ai, a_row, a_col, bj, b_stride, n_k, cij, c_stride, 1, 1);
             i += four ? 4 : 1;

@@ -69,7 +69,7 @@ static int make(void **state) {
     elm_builder_scope(b, NULL);
     x = elm_build_gather_rows(b, x, elm_build_input(b, ELM_INPUT_ROWS));
     x = elm_build_linear(b, "head", x, matrix(n, VOCAB, HIDDEN), ELM_NO_VALUE, 0);
-    if (elm_builder_finish(b, x, &n->err) != ELM_OK) fail_msg("%s", n->err.message);
+    if (elm_builder_finish(b, x, ELM_NO_VALUE, &n->err) != ELM_OK) fail_msg("%s", n->err.message);
     *state = n;
     return 0;
 }
@@ -283,7 +283,7 @@ static void test_cut_and_changed_sections(void **state) {
 static void test_impossible_counts(void **state) {
     net *n = *state;
     static const uint32_t heads_of[][3] = {
-        {1, 0xffffffff, 1}, {1, 0, 0xffffffff}, {1, 1 << 14, 1}, {1, 0, 8}};
+        {2, 0xffffffff, 1}, {2, 0, 0xffffffff}, {2, 1 << 14, 1}, {2, 0, 8}};
     elm_arena arena;
     elm_module *m;
     elm_arena_init(&arena, elm_allocator_default(), 1 << 20);
@@ -322,7 +322,7 @@ static void test_builder_keeps_its_first_failure(void **state) {
     x = elm_build_linear(&n->b, "bad", x, matrix(n, 3, 6), ELM_NO_VALUE, 0);
     assert_int_equal(x, ELM_NO_VALUE);
     x = elm_build_add(&n->b, "later", x, x);
-    assert_int_equal(elm_builder_finish(&n->b, x, &n->err), ELM_MALFORMED);
+    assert_int_equal(elm_builder_finish(&n->b, x, ELM_NO_VALUE, &n->err), ELM_MALFORMED);
     assert_non_null(strstr(n->err.message, "here.bad"));
 }
 

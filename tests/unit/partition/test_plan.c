@@ -56,7 +56,7 @@ static int make(void **state) {
     }
     elm_builder_scope(b, NULL);
     x = elm_build_gather_rows(b, x, elm_build_input(b, ELM_INPUT_ROWS));
-    if (elm_builder_finish(b, x, &n->err) != ELM_OK) fail_msg("%s", n->err.message);
+    if (elm_builder_finish(b, x, ELM_NO_VALUE, &n->err) != ELM_OK) fail_msg("%s", n->err.message);
     static const char *const names[] = {"cpu", "ref"};
     for (int d = 0; d < 2; d++) {
         n->devices[d].backend = elm_backend_find(names[d]);

@@ -127,8 +127,19 @@ static elm_model *other_model(open_model *o, uint64_t seed, uint32_t n_ids) {
     return model;
 }
 
-static const char *const kinds[] = {"FF", "WF", "GF"};
-enum { N_KINDS = 3 };
+static const char *const kinds[] = {"FF", "WF", "GF+", "FF+"};
+enum { N_KINDS = 4 };
+
+/* The kinds of drafts there are for a model, in turn. */
+static elm_session_options draft_options(open_model *o, const char *kind, elm_model *other,
+                                         uint32_t i) {
+    elm_session_options so = {.draft = ELM_DRAFT_LOOKUP};
+    uint32_t n = strchr(kind, '+') ? 4 : 3;
+    if (i % n == 0) return so;
+    so.draft = i % n == 3 ? ELM_DRAFT_MTP : ELM_DRAFT_MODEL;
+    so.draft_model = i % n == 1 ? o->model : other;
+    return so;
+}
 
 static void drafts_change_no_token(void **state) {
     (void)state;
@@ -137,16 +148,17 @@ static void drafts_change_no_token(void **state) {
         session_model_open(&o, kinds[k]);
         elm_model *other = other_model(&o, 99, 0);
         for (uint32_t i = 0; i < 24; i++) {
-            elm_session_options plain = {.kv = (elm_kv_type)(1 + i % 3)}, drafting = plain;
+            elm_session_options plain = {.kv = (elm_kv_type)(1 + i % 3)};
+            elm_session_options drafting = draft_options(&o, kinds[k], other, i);
             elm_generate_options g = {.max_tokens = 50, .ignore_eos = i % 2};
             elm_stats stats;
             if (i >= 12) plain.sampling = drafting.sampling = sampled(0.8f, i);
-            drafting.draft = i % 4 < 2 ? ELM_DRAFT_LOOKUP : ELM_DRAFT_MODEL;
-            drafting.draft_model = i % 4 == 2 ? o.model : other;
+            drafting.kv = plain.kv;
             drafting.n_draft = i % 5 == 4 ? 1 : 0;
             compare(o.model, plain, drafting, g, 0, &stats);
             assert_true(stats.accepted_tokens <= stats.drafted_tokens);
-            if (i < 12 && i % 4 == 2) { /* greedy guesses of the model itself are right */
+            if (i < 12 && drafting.draft_model ==
+                              o.model) { /* greedy guesses of the model itself are right */
                 assert_true(stats.drafted_tokens > 0);
                 if (!strchr(kinds[k], 'G'))
                     assert_int_equal(stats.drafted_tokens, stats.accepted_tokens);
@@ -199,6 +211,115 @@ static void drafts_end_where_decoding_ends(void **state) {
     }
 }
 
+/* The last state of a model with a draft graph is the draft's. Its rows of the first n positions.
+ */
+static uint8_t *draft_rows(elm_session *s, uint32_t n, size_t *bytes) {
+    const elm_kv *kv = &s->states[s->model->module->n_states - 1];
+    elm_error err;
+    *bytes = n * elm_kv_position_bytes(kv);
+    uint8_t *rows = malloc(*bytes);
+    assert_non_null(rows);
+    if (elm_draft_before_step(s, &err) != ELM_OK) fail_msg("%s", err.message);
+    elm_kv_pack(kv, 0, n, rows);
+    return rows;
+}
+
+/* However a timeline came about, the draft head has seen its true pairs: those of a prompt in any
+ * chunks, of accepted guesses, not those of rejected ones, not those of a timeline that was cut. */
+static void draft_heads_see_the_true_pairs(void **state) {
+    int32_t ids[200];
+    elm_error err;
+    (void)state;
+    for (uint32_t round = 0; round < 8; round++) {
+        open_model o;
+        session_model_open_with(&o, "FF+", (elm_model_options){.max_batch_tokens = 16 + round});
+        elm_session_options so = {.draft = ELM_DRAFT_MTP, .n_draft = 1 + round % 7};
+        if (round % 2) so.sampling = sampled(1.5f, round);
+        run stopped; /* by the caller, where guesses that were rejected may lie behind the end */
+        elm_session *s = session_of(o.model, so), *fresh = session_of(o.model, so);
+        tm_prompt(ids, 200, round);
+        assert_int_equal(elm_session_append(s, ids, 90, &err), ELM_OK);
+        elm_generate_options g = {.struct_size = sizeof g, .max_tokens = 30, .ignore_eos = true};
+        assert_int_equal(elm_session_generate(s, &g, NULL, &err), ELM_OK);
+        generate(s, (elm_generate_options){.ignore_eos = true}, &stopped, 17 + round);
+        run_free(&stopped);
+        if (round > 2 && round < 6)
+            assert_int_equal(elm_session_rewind(s, 70 + round, &err), ELM_OK);
+        assert_int_equal(elm_session_append(s, ids + 90, round == 4 ? 1 : 60, &err), ELM_OK);
+        if (round > 5) assert_int_equal(elm_session_generate(s, &g, NULL, &err), ELM_OK);
+        if (round > 6) assert_int_equal(elm_session_append(s, ids + 91, 20, &err), ELM_OK);
+        uint32_t n = elm_session_length(s);
+        assert_int_equal(elm_session_append(fresh, elm_session_tokens(s), n, &err), ELM_OK);
+        size_t a_bytes, b_bytes;
+        uint32_t pairs = s->n_run < n ? s->n_run : n - 1;
+        uint8_t *a = draft_rows(s, pairs, &a_bytes), *b = draft_rows(fresh, pairs, &b_bytes);
+        assert_int_equal(a_bytes, b_bytes);
+        assert_memory_equal(a, b, a_bytes);
+        free(a);
+        free(b);
+        elm_session_free(fresh);
+        elm_session_free(s);
+        session_model_close(&o);
+    }
+}
+
+/* What one row of logits is of: the head over all pairs at once, by hand. */
+static void first_guess_is_the_heads(void **state) {
+    int32_t ids[40], positions[40];
+    elm_error err = {0};
+    open_model o;
+    uint32_t n_guessed;
+    (void)state;
+    session_model_open(&o, "FF+");
+    elm_session *s = session_of(o.model, (elm_session_options){.draft = ELM_DRAFT_MTP});
+    elm_session *hand = session_of(o.model, (elm_session_options){.draft = ELM_DRAFT_MTP});
+    tm_prompt(ids, 40, 3);
+    assert_int_equal(elm_session_append(s, ids, 39, &err), ELM_OK);
+    s->tokens[s->n_tokens++] = ids[39]; /* pending, as generate leaves it */
+    assert_int_equal(elm_draft_propose(s, 3, &n_guessed, &err), ELM_OK);
+    assert_int_equal(n_guessed, 3);
+    assert_int_equal(elm_session_append(hand, ids, 39, &err), ELM_OK);
+    const elm_plan *text = &o.model->plan, *head = &o.model->draft_plan;
+    const elm_place *hidden = &text->places[text->graph->hidden];
+    uint8_t *scratch, *workspace;
+    int32_t last = 38;
+    assert_int_equal(elm_alloc(s->alloc, head->scratch_bytes, "", &scratch, &err), ELM_OK);
+    assert_int_equal(elm_alloc(s->alloc, head->workspace_bytes, "", &workspace, &err), ELM_OK);
+    for (int32_t i = 0; i < 40; i++) positions[i] = i;
+    elm_step step = {.n_tokens = 39,
+                     .n_rows = 1,
+                     .tokens = ids + 1,
+                     .positions = positions,
+                     .rows = &last,
+                     .hidden = (const float *)(const void *)(hand->scratch + hidden->offset),
+                     .hidden_stride = hidden->row_stride,
+                     .scratch = scratch,
+                     .workspace = workspace,
+                     .states = hand->states,
+                     .recurrent = hand->recurrent,
+                     .pool = o.model->pool};
+    assert_int_equal(elm_plan_run(head, &step, &err), ELM_OK);
+    const float *logits = elm_step_rows(&step, &head->places[head->graph->output]);
+    assert_int_equal(s->tokens[40], elm_likeliest(logits, TM_IDS));
+    /* and the second goes on from the first: its token and the head's own hidden row */
+    float row[TM_HIDDEN];
+    const elm_place *own = &head->places[head->graph->hidden];
+    memcpy(row, elm_step_rows(&step, own) + (size_t)last * own->row_stride, sizeof row);
+    positions[0] = 39;
+    last = 0;
+    step.n_tokens = 1;
+    step.n_past = 39;
+    step.tokens = &s->tokens[40];
+    step.hidden = row;
+    assert_int_equal(elm_plan_run(head, &step, &err), ELM_OK);
+    assert_int_equal(s->tokens[41], elm_likeliest(logits, TM_IDS));
+    elm_free(s->alloc, scratch, head->scratch_bytes);
+    elm_free(s->alloc, workspace, head->workspace_bytes);
+    elm_session_free(hand);
+    elm_session_free(s);
+    session_model_close(&o);
+}
+
 static void stop_strings_end_a_run_of_guesses(void **state) {
     open_model o;
     (void)state;
@@ -234,7 +355,7 @@ static void draft_options_are_checked(void **state) {
         {{.draft = ELM_DRAFT_MODEL, .draft_model = other}, ELM_INVALID_ARGUMENT, "vocabulary"},
         {{.draft = ELM_DRAFT_LOOKUP, .n_draft = 8}, ELM_INVALID_ARGUMENT, "at most 7"},
         {{.draft = (elm_draft_kind)9}, ELM_INVALID_ARGUMENT, "9"},
-        {{.draft = ELM_DRAFT_MTP}, ELM_UNSUPPORTED, "draft head"},
+        {{.draft = ELM_DRAFT_MTP}, ELM_UNSUPPORTED, "no draft head"},
         {{.n_snapshots = 65}, ELM_INVALID_ARGUMENT, "65 snapshots"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -274,6 +395,8 @@ int main(void) {
         cmocka_unit_test(drafts_change_no_token),
         cmocka_unit_test(drafts_end_where_decoding_ends),
         cmocka_unit_test(stop_strings_end_a_run_of_guesses),
+        cmocka_unit_test(draft_heads_see_the_true_pairs),
+        cmocka_unit_test(first_guess_is_the_heads),
         cmocka_unit_test(draft_options_are_checked),
         cmocka_unit_test(lookup_finds_the_longest_and_latest),
     };

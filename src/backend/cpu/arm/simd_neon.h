@@ -124,4 +124,7 @@ enum {
     V_VALUE_D1 = 4
 };
 
+/* Vectors of a row in a tile of 4 rows of sums: as many as registers allow. */
+enum { V_TILE_VECTORS = 1 };
+
 #endif

@@ -101,4 +101,7 @@ enum {
     V_VALUE_D1 = 8
 };
 
+/* Vectors of a row in a tile of 4 rows of sums: as many as registers allow. */
+enum { V_TILE_VECTORS = 2 };
+
 #endif
