@@ -51,6 +51,7 @@ suite_lint() {
 suite_unit() {
     if build build -- -DEDGE_LLM_TESTS=ON; then
         if python3 scripts/symbols.py build; then ok; else bad "exported symbols"; fi
+        if python3 scripts/spills.py build; then ok; else bad "spills in inner loops"; fi
         run_programs build '*'
     else
         bad "build"
