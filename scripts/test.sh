@@ -52,6 +52,7 @@ suite_unit() {
     if build build -- -DEDGE_LLM_TESTS=ON; then
         if python3 scripts/symbols.py build; then ok; else bad "exported symbols"; fi
         if python3 scripts/hardening.py build/edge-llm; then ok; else bad "hardening"; fi
+        if python3 scripts/spills.py build; then ok; else bad "spills in inner loops"; fi
         run_programs build '*'
     else
         bad "build"

@@ -67,8 +67,10 @@ void elm_kv_store(elm_kv *kv, bool is_v, uint32_t head, uint32_t position, const
         else
             ((int8_t *)plane)[at] = code_of(row[i], inverse);
     }
-    if (kv->dtype == ELM_I8)
-        (is_v ? kv->v_scales : kv->k_scales)[head * elm_kv_slots(kv) + slot] = amax / 127.0f;
+    if (kv->dtype != ELM_I8) return;
+    (is_v ? kv->v_scales : kv->k_scales)[elm_kv_row(kv, head, slot)] = amax / 127.0f;
+    for (size_t i = dim; !is_v && i < elm_kv_k_width(kv); i++)
+        ((int8_t *)plane)[element_of(kv, is_v, head, slot, i)] = 0;
 }
 
 void elm_kv_load(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, float *row) {
@@ -77,7 +79,7 @@ void elm_kv_load(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, 
     const void *plane = is_v ? kv->v : kv->k;
     float scale = 1.0f;
     if (kv->dtype == ELM_I8)
-        scale = (is_v ? kv->v_scales : kv->k_scales)[head * elm_kv_slots(kv) + slot];
+        scale = (is_v ? kv->v_scales : kv->k_scales)[elm_kv_row(kv, head, slot)];
     for (uint32_t i = 0; i < dim; i++) {
         size_t at = element_of(kv, is_v, head, slot, i);
         if (kv->dtype == ELM_F32)
@@ -116,7 +118,7 @@ static void copy_row(const row *r, bool out) {
 
 /* `packed` is only read unless `out`. */
 static void copy_packed(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed, bool out) {
-    size_t element = elm_dtype_get(kv->dtype)->bits / 8u, slots = elm_kv_slots(kv);
+    size_t element = elm_dtype_get(kv->dtype)->bits / 8u;
     for (int is_v = 0; is_v < 2; is_v++) {
         row r = {.packed = packed, .bytes = (is_v ? kv->v_dim : kv->k_dim) * element};
         r.run_bytes = is_v ? r.bytes : kv->dtype == ELM_I8 ? 4 : element;
@@ -134,7 +136,7 @@ static void copy_packed(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *p
         float *scales = is_v ? kv->v_scales : kv->k_scales;
         for (size_t head = 0; head < kv->n_heads; head++)
             for (uint32_t i = 0; i < n; i++, packed += sizeof(float)) {
-                float *scale = scales + head * slots + elm_kv_slot(kv, (size_t)first + i);
+                float *scale = scales + elm_kv_row(kv, head, elm_kv_slot(kv, (size_t)first + i));
                 memcpy(out ? packed : (uint8_t *)scale, out ? (uint8_t *)scale : packed,
                        sizeof *scale);
             }

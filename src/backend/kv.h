@@ -5,10 +5,10 @@
  * together. Keys are stored as weights are: 16 slots are a panel, and a dot product with all of
  * them walks memory in order.
  *
- *   K  f32, f16  [head][slot / 16][k_dim][16]
- *      int8      [head][slot / 16][ceil(k_dim / 4)][16][4]
- *   V            [head][slot][v_dim rounded up to 16]
- *   scales       [head][slot], int8 only
+ *   K  f32, f16  [slot / 64][head][4 panels][k_dim][16]
+ *      int8      [slot / 64][head][4 panels][ceil(k_dim / 4)][16][4]
+ *   V            [slot / 64][head][64][v_dim rounded up to 16]
+ *   scales       [slot / 64][head][64], int8 only
  *
  * f16 rounds to nearest even. int8: scale = amax / 127 in float, code = round to nearest even of
  * x * (127 / amax), all zero when amax is 0. Attention reads what is stored, this step's rows
@@ -36,9 +36,13 @@ static inline size_t elm_kv_k_width(const elm_kv *kv) {
 static inline size_t elm_kv_v_width(const elm_kv *kv) {
     return ((size_t)kv->v_dim + 15) / 16 * 16;
 }
+/* Number of a head's slot among those of all heads. */
+static inline size_t elm_kv_row(const elm_kv *kv, size_t head, size_t slot) {
+    return (slot / ELM_KV_BLOCK * kv->n_heads + head) * ELM_KV_BLOCK + slot % ELM_KV_BLOCK;
+}
 /* Index of the first element of a slot's panel, and where element i of the slot lies from there. */
 static inline size_t elm_kv_k_panel(const elm_kv *kv, size_t head, size_t slot) {
-    return (head * elm_kv_slots(kv) + slot / ELM_KV_PANEL * ELM_KV_PANEL) * elm_kv_k_width(kv);
+    return elm_kv_row(kv, head, slot / ELM_KV_PANEL * ELM_KV_PANEL) * elm_kv_k_width(kv);
 }
 static inline size_t elm_kv_k_element(const elm_kv *kv, size_t slot, size_t i) {
     size_t row = slot % ELM_KV_PANEL;
@@ -46,7 +50,7 @@ static inline size_t elm_kv_k_element(const elm_kv *kv, size_t slot, size_t i) {
 }
 /* Index of the first element of a slot's row of V. */
 static inline size_t elm_kv_v_row(const elm_kv *kv, size_t head, size_t slot) {
-    return (head * elm_kv_slots(kv) + slot) * elm_kv_v_width(kv);
+    return elm_kv_row(kv, head, slot) * elm_kv_v_width(kv);
 }
 
 /* Stores one head's row at `position` into plane K (is_v = false) or V. */

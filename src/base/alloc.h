@@ -15,6 +15,11 @@ const elm_allocator *elm_allocator_default(void);
 elm_status elm_alloc(const elm_allocator *a, size_t bytes, const char *what, void *out_ptr,
                      elm_error *err) ELM_MUST_CHECK;
 
+/* The same with whatever the memory holds: for large blocks that are written before they are read,
+ * whose pages should not be touched before. */
+elm_status elm_alloc_unset(const elm_allocator *a, size_t bytes, const char *what, void *out_ptr,
+                           elm_error *err) ELM_MUST_CHECK;
+
 /* The same for count * size bytes, overflow checked. */
 elm_status elm_alloc_array(const elm_allocator *a, size_t count, size_t size, const char *what,
                            void *out_ptr, elm_error *err) ELM_MUST_CHECK;

@@ -77,9 +77,10 @@ static elm_status allocate(elm_session *s, elm_error *err) {
         elm_alloc_array(s->alloc, n_states, sizeof *s->oldest, "state variables", &s->oldest, err));
     ELM_TRY(elm_alloc_array(s->alloc, n_states, sizeof *s->recurrent, "state variables",
                             &s->recurrent, err));
-    ELM_TRY(elm_alloc(s->alloc, s->sizes.state,
-                      "the KV cache (a smaller context or --kv int8 takes less)", &s->state_memory,
-                      err));
+    /* No position is read before it is written; elm_states_reset sets what is not a position. */
+    ELM_TRY(elm_alloc_unset(s->alloc, s->sizes.state,
+                            "the KV cache (a smaller context or --kv int8 takes less)",
+                            &s->state_memory, err));
     ELM_TRY(elm_alloc(s->alloc, s->sizes.scratch, "activations", &s->scratch, err));
     ELM_TRY(elm_alloc(s->alloc, s->sizes.workspace, "kernel workspaces", &s->workspace, err));
     elm_states_layout(s);

@@ -11,6 +11,7 @@
 #ifndef ELM_RUNTIME_STATE_H
 #define ELM_RUNTIME_STATE_H
 
+#include "backend/kv.h"
 #include "runtime/model.h"
 
 typedef struct elm_session elm_session;

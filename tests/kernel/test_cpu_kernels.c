@@ -354,9 +354,9 @@ static void test_scores(void **state) {
                 for (size_t s = 0; s < n_sets; s++) {
                     float *got = s == 0 ? want : guarded(bytes);
                     if (dtype == 2)
-                        sets[s].scores_i8(&codes, n_q, k, dim, got);
+                        sets[s].scores_i8(&codes, n_q, k, dim, 0, got);
                     else
-                        sets[s].scores[dtype](q, dim, n_q, k, dim, got);
+                        sets[s].scores[dtype](q, dim, n_q, k, dim, 0, got);
                     assert_true(guards_hold(got, bytes));
                     if (s == 0) continue;
                     assert_same_bits(got, want, bytes, names[s]);
@@ -385,7 +385,7 @@ static void test_scores_extreme(void **state) {
         elm_cpu_acts codes = {
             .q = q, .d = d, .sum = sum, .q_stride = DIM, .block_stride = DIM / 32};
         for (size_t set = 0; set < n_sets; set++) {
-            sets[set].scores_i8(&codes, N_Q, k, DIM, s);
+            sets[set].scores_i8(&codes, N_Q, k, DIM, 0, s);
             for (size_t i = 0; i < N_Q * KEYS; i++)
                 assert_true(s[i] == (float)(sign * 127 * 127 * DIM));
         }
@@ -411,7 +411,7 @@ static void test_values(void **state) {
                     for (size_t s = 0; s < n_sets; s++) {
                         float *got = s == 0 ? want : guarded(bytes);
                         memcpy(got, begin, bytes);
-                        sets[s].values[dtype](p, factors, n_q, v, n, dim, got, dim);
+                        sets[s].values[dtype](p, factors, n_q, v, n, dim, 0, got, dim);
                         assert_true(guards_hold(got, bytes));
                         if (s == 0) continue;
                         assert_same_bits(got, want, bytes, names[s]);

@@ -99,8 +99,8 @@ static elm_value_id layer(net *n, const shape *s, uint32_t index, elm_value_id x
     q = elm_build_rope(b, "qr", q, positions, freq, (int32_t)s->k_dim / 2, 1.0f);
     k = elm_build_rope(b, "kr", heads(n, k, "kh", s->kv_heads, s->k_dim), positions, freq,
                        (int32_t)s->k_dim / 2, 1.0f);
-    elm_value_id state =
-        elm_build_state(b, ELM_STATE_KV, index, s->kv_heads, s->k_dim, s->v_dim, (uint32_t)s->window);
+    elm_value_id state = elm_build_state(b, ELM_STATE_KV, index, s->kv_heads, s->k_dim, s->v_dim,
+                                         (uint32_t)s->window);
     elm_build_kv_write(b, k, heads(n, v, "vh", s->kv_heads, s->v_dim), state);
     elm_value_id a =
         elm_build_attention(b, q, state, 1.0f / sqrtf((float)s->k_dim), s->window, s->softcap);

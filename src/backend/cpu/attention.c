@@ -7,9 +7,9 @@
  *                  join  ---> join ------> join ->       total: (M, L, O)
  *
  * What a query computes depends on its position alone, so the bits are the same for any chunking of
- * the prompt and any division of work: over (KV head, tile of tokens), or for one token over (KV
- * head, chunk). All query heads that share a KV head run together. Keys and values are read as they
- * lie (backend/kv.h); over an int8 cache queries are int8 too. */
+ * the prompt and any division of work: over (KV head, tile of tokens), for few tokens over KV
+ * heads, or for one token over (KV head, chunk). All query heads that share a KV head run together.
+ * Keys and values are read as they lie (backend/kv.h); over an int8 cache queries are int8 too. */
 #include <math.h>
 #include <string.h>
 
@@ -20,6 +20,8 @@
 enum {
     BLOCK = ELM_CPU_KV_BLOCK,
     TILE_QUERIES = 48, /* queries of one tile of tokens, at least the heads of one token */
+    SIDE_QUERIES =
+        256, /* of all heads that a thread runs side by side, at least those of one token */
 };
 _Static_assert((int)BLOCK == (int)ELM_KV_BLOCK, "a block of keys lies together in the cache");
 
@@ -29,6 +31,10 @@ static size_t padded(size_t dim) {
 
 static size_t tile_tokens(size_t heads_per_kv) {
     return heads_per_kv >= TILE_QUERIES ? 1 : TILE_QUERIES / heads_per_kv;
+}
+
+static size_t side_queries(size_t n_heads) {
+    return n_heads > SIDE_QUERIES ? n_heads : SIDE_QUERIES;
 }
 
 /* Online sums of n queries: largest score, sum of weights, weighted values. */
@@ -44,6 +50,7 @@ typedef struct tile {
     uint32_t kv_head, group;     /* group: query heads of this KV head */
     size_t first, n_tokens, n_q; /* position of the first token; n_q = n_tokens * group */
     size_t k_dim, v_dim, v_pad;
+    size_t stride;      /* rows of a plane from one block to that which is read next, in blocks */
     float *q;           /* [n_q][k_dim]; of an f32 or f16 cache */
     elm_cpu_acts codes; /* the same as int8, of an int8 cache */
     float *s;           /* [n_q][64] scores, then weights */
@@ -94,6 +101,7 @@ static void tile_layout(tile *t, float *memory, size_t max_q) {
 size_t elm_cpu_attention_scratch(uint32_t n_heads, uint32_t n_kv_heads, uint32_t k_dim,
                                  uint32_t v_dim) {
     size_t group = n_heads / n_kv_heads, n_q = tile_tokens(group) * group;
+    if (n_q < side_queries(n_heads)) n_q = side_queries(n_heads);
     return tile_floats(n_q, k_dim, padded(v_dim)) * sizeof(float);
 }
 
@@ -143,19 +151,25 @@ static const uint8_t *at_element(const elm_kv *kv, const void *plane, size_t ind
     return (const uint8_t *)plane + index * elm_dtype_get(kv->dtype)->bits / 8;
 }
 
+/* Bytes from a row of a plane to the same row of the block that is read next. */
+static size_t next_block(const tile *t, size_t width) {
+    return t->stride * BLOCK * width * elm_dtype_get(t->kv->dtype)->bits / 8;
+}
+
 static void block_scores(const tile *t, size_t q0, size_t n_q, size_t base) {
     const elm_kv *kv = t->kv;
     const void *k = at_element(kv, kv->k, elm_kv_k_panel(kv, t->kv_head, elm_kv_slot(kv, base)));
     float *s = t->s + q0 * BLOCK;
+    size_t ahead = next_block(t, elm_kv_k_width(kv));
     if (kv->dtype == ELM_I8) {
         elm_cpu_acts codes = t->codes;
         codes.q += q0 * codes.q_stride;
         codes.d += q0 * codes.block_stride;
         codes.sum += q0 * codes.block_stride;
-        t->kernels->scores_i8(&codes, n_q, k, t->k_dim, s);
+        t->kernels->scores_i8(&codes, n_q, k, t->k_dim, ahead, s);
     } else {
         t->kernels->scores[kv->dtype == ELM_F32 ? 0 : 1](t->q + q0 * t->k_dim, t->k_dim, n_q, k,
-                                                         t->k_dim, s);
+                                                         t->k_dim, ahead, s);
     }
 }
 
@@ -164,7 +178,7 @@ static void block_softmax(const tile *t, size_t q, size_t base, size_t lo, size_
     float *s = t->s + q * BLOCK, cap = t->attrs->softcap;
     const elm_kv *kv = t->kv;
     const size_t begin = lo - base, end = hi - base;
-    const size_t row = t->kv_head * elm_kv_slots(kv) + elm_kv_slot(kv, base);
+    const size_t row = elm_kv_row(kv, t->kv_head, elm_kv_slot(kv, base));
     bool int8 = kv->dtype == ELM_I8;
     t->kernels->scale_scores(s, int8 ? kv->k_scales + row : NULL, t->attrs->scale);
     if (cap > 0.0f)
@@ -182,7 +196,7 @@ static void add_values(const tile *t, size_t q0, size_t n_q, const float *c, siz
     const void *v = at_element(kv, kv->v, elm_kv_v_row(kv, t->kv_head, elm_kv_slot(kv, from)));
     int index = kv->dtype == ELM_F32 ? 0 : kv->dtype == ELM_F16 ? 1 : 2;
     t->kernels->values[index](t->s + q0 * BLOCK + (from - base), c, n_q, v, to - from, t->v_pad,
-                              t->chunk.o + q0 * t->v_pad, t->v_pad);
+                              next_block(t, t->v_pad), t->chunk.o + q0 * t->v_pad, t->v_pad);
 }
 
 /* The values of a block for tokens [i0, i1), each over exactly the positions that it sees: what all
@@ -260,8 +274,10 @@ static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *k
         .k_dim = kv->k_dim,
         .v_dim = kv->v_dim,
         .v_pad = padded(kv->v_dim),
+        .stride = kv->n_heads,
     };
-    tile_layout(&t, elm_cpu_scratch(r, thread), tile_tokens(t.group) * t.group);
+    size_t n_q = tile_tokens(t.group) * t.group, side = side_queries(s->n_heads);
+    tile_layout(&t, elm_cpu_scratch(r, thread), n_q > side ? n_q : side);
     return t;
 }
 
@@ -297,6 +313,21 @@ static size_t rows_of_tile(const elm_cpu_run *r, const elm_cpu_step *s, size_t g
     return apart ? 1 : tile_tokens(group);
 }
 
+static void join_chunk(const tile *t) {
+    for (size_t i = 0; i < t->n_q; i++)
+        join(t->kernels, &t->total.m[i], &t->total.l[i], t->total.o + i * t->v_pad, t->chunk.m[i],
+             t->chunk.l[i], t->chunk.o + i * t->v_pad, t->v_pad);
+}
+
+/* The tile's outputs, to rows from `token` on. */
+static void put(const tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size_t token) {
+    for (size_t i = 0; i < t->n_q; i++) {
+        float *out = elm_cpu_row(r, &s->out, token + i / t->group) +
+                     (t->kv_head * t->group + i % t->group) * t->v_dim;
+        finish(out, t->total.o + i * t->v_pad, t->total.l[i], t->v_dim);
+    }
+}
+
 /* Tiles of tokens, dealt out in turn: later tiles see more keys. */
 static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
                       uint32_t thread, uint32_t n_threads) {
@@ -310,15 +341,67 @@ static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
         size_t end = (t.first + t.n_tokens - 1) / ELM_CPU_KV_CHUNK + 1;
         for (size_t chunk = first_chunk(t.attrs, t.first); chunk < end; chunk++) {
             attend_chunk(&t, chunk);
-            for (size_t i = 0; i < t.n_q; i++)
-                join(t.kernels, &t.total.m[i], &t.total.l[i], t.total.o + i * t.v_pad, t.chunk.m[i],
-                     t.chunk.l[i], t.chunk.o + i * t.v_pad, t.v_pad);
+            join_chunk(&t);
         }
-        for (size_t i = 0; i < t.n_q; i++) {
-            float *out = elm_cpu_row(r, &s->out, token + i / t.group) +
-                         (head * t.group + i % t.group) * t.v_dim;
-            finish(out, t.total.o + i * t.v_pad, t.total.l[i], t.v_dim);
+        put(&t, r, s, token);
+    }
+}
+
+/* The part of `all` that belongs to the i-th of its heads. */
+static tile head_of(const tile *all, size_t head, size_t i) {
+    tile t = *all;
+    size_t q0 = i * t.n_q, blocks = t.codes.block_stride;
+    t.kv_head = (uint32_t)head;
+    t.q += q0 * t.k_dim;
+    t.codes.q += q0 * t.codes.q_stride;
+    t.codes.d += q0 * blocks;
+    t.codes.start += q0 * blocks;
+    t.codes.sum += q0 * blocks;
+    t.s += q0 * BLOCK;
+    t.c += q0;
+    sums *all_sums[2] = {&t.chunk, &t.total};
+    for (int k = 0; k < 2; k++) {
+        all_sums[k]->m += q0;
+        all_sums[k]->l += q0;
+        all_sums[k]->o += q0 * t.v_pad;
+    }
+    return t;
+}
+
+/* Few tokens run at the speed of memory: a thread's heads side by side, block by block, so that the
+ * cache is read as it lies. */
+static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t thread,
+                     uint32_t n_threads) {
+    tile all = tile_of(r, s, kv, thread);
+    size_t begin, end, n_rows = elm_cpu_n_rows(r, &s->in[0]);
+    elm_split(kv->n_heads, 1, thread, n_threads, &begin, &end);
+    all.n_q = n_rows * all.group;
+    for (size_t h = begin; h < end; h++) {
+        tile t = head_of(&all, h, h - begin);
+        tile_aim(&t, r, s, h, 0, n_rows);
+        sums_clear(&t.total, t.n_q, t.v_pad);
+        all.first = t.first;
+        all.n_tokens = n_rows;
+    }
+    if (begin == end) return;
+    const size_t last = all.first + n_rows, n_chunks = (last - 1) / ELM_CPU_KV_CHUNK + 1;
+    for (size_t chunk = first_chunk(all.attrs, all.first); chunk < n_chunks; chunk++) {
+        sums_clear(&all.chunk, (end - begin) * all.n_q, all.v_pad);
+        size_t stop = (chunk + 1) * ELM_CPU_KV_CHUNK;
+        for (size_t base = chunk * ELM_CPU_KV_CHUNK; base < stop && base < last; base += BLOCK)
+            for (size_t h = begin; h < end; h++) {
+                tile t = head_of(&all, h, h - begin);
+                t.stride = h + 1 < end ? 1 : kv->n_heads - (end - begin) + 1;
+                attend_block(&t, base);
+            }
+        for (size_t h = begin; h < end; h++) {
+            tile t = head_of(&all, h, h - begin);
+            join_chunk(&t);
         }
+    }
+    for (size_t h = begin; h < end; h++) {
+        tile t = head_of(&all, h, h - begin);
+        put(&t, r, s, 0);
     }
 }
 
@@ -376,6 +459,9 @@ void elm_cpu_run_attention(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t
     bool deep = first / ELM_CPU_KV_CHUNK > first_chunk(&s->node->attrs, first);
     if (n_rows == 1 && !even && deep)
         by_chunks(r, s, kv, thread, n_threads);
+    else if (n_rows <= rows_of_tile(r, s, s->n_heads / kv->n_heads) &&
+             n_rows * s->n_heads <= SIDE_QUERIES)
+        by_heads(r, s, kv, thread, n_threads);
     else
         by_tokens(r, s, kv, thread, n_threads);
 }

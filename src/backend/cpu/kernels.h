@@ -65,14 +65,16 @@ typedef struct elm_cpu_linear {
 typedef void (*elm_cpu_linear_fn)(const elm_cpu_linear *job, size_t begin, size_t end,
                                   void *scratch);
 /* Scores of n_q queries and a block of 64 keys, stored as backend/kv.h says; rows of s are 64
- * floats: s = fma(q_i[d], k_j[d], s), d ascending. */
+ * floats: s = fma(q_i[d], k_j[d], s), d ascending. `ahead`: bytes from here to the next block of
+ * this head, which is asked for. */
 typedef void (*elm_cpu_scores_fn)(const float *q, size_t q_stride, size_t n_q, const void *k,
-                                  size_t dim, float *s);
+                                  size_t dim, size_t ahead, float *s);
 /* o_i = o_i * c_i, then for j ascending o_i = fma(p_i[j], v_j, o_i); p rows are 64 floats, width %
  * 16
  * == 0. */
 typedef void (*elm_cpu_values_fn)(const float *p, const float *c, size_t n_q, const void *v,
-                                  size_t n_v, size_t width, float *o, size_t o_stride);
+                                  size_t n_v, size_t width, size_t ahead, float *o,
+                                  size_t o_stride);
 
 typedef struct elm_cpu_kernels {
     elm_cpu_linear_fn linear_i4;    /* I4, I4Z weights, int8 activations */
@@ -110,7 +112,8 @@ typedef struct elm_cpu_kernels {
     elm_cpu_values_fn values[3];
     /* As scores, over int8 keys with int8 queries: s = fma((float)isum, d, s), once per 32
      * dimensions, ascending. */
-    void (*scores_i8)(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s);
+    void (*scores_i8)(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, size_t ahead,
+                      float *s);
     /* s = s * by * scale for a row of 64; by may be NULL. */
     void (*scale_scores)(float *s, const float *by, float scale);
     /* One step of the online softmax over 64 scores, -inf where masked, in place: s to weights, *m

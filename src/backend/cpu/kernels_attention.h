@@ -24,8 +24,8 @@ ELM_INLINE v16 v_load_kv(const void *base, size_t index, const int dtype) {
 /* ---- scores ---- */
 
 /* n_q queries x n_p panels of keys; constants where this is inlined. */
-ELM_INLINE void score_tile(const float *q, size_t q_stride, const void *k, size_t dim, size_t panel,
-                           float *s, const int dtype, const int n_q, const int n_p,
+ELM_INLINE void score_tile(const float *q, size_t q_stride, const void *k, size_t dim, size_t ahead,
+                           size_t panel, float *s, const int dtype, const int n_q, const int n_p,
                            const bool fetch) {
     const size_t bytes = dtype == 0 ? 4 : 2;
     v16 acc[MAX_TILE];
@@ -38,7 +38,7 @@ ELM_INLINE void score_tile(const float *q, size_t q_stride, const void *k, size_
             size_t at = ((panel + (size_t)p) * dim + d) * 16;
             x[p] = v_load_kv(k, at, dtype);
             if (fetch) /* the next block of this stream */
-                __builtin_prefetch((const char *)k + (at + ELM_CPU_KV_BLOCK * dim) * bytes);
+                __builtin_prefetch((const char *)k + ahead + at * bytes);
         }
 #pragma GCC unroll 6
         for (int i = 0; i < n_q; i++) {
@@ -55,18 +55,18 @@ ELM_INLINE void score_tile(const float *q, size_t q_stride, const void *k, size_
 }
 
 ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
-                       float *s, const int dtype) {
+                       size_t ahead, float *s, const int dtype) {
     size_t i = 0;
     for (; i + V_SCORE_Q <= n_q; i += V_SCORE_Q)
         for (size_t p = 0; p < KEY_PANELS; p += V_SCORE_P)
-            score_tile(q + i * q_stride, q_stride, k, dim, p, s + i * ELM_CPU_KV_BLOCK, dtype,
-                       V_SCORE_Q, V_SCORE_P, false);
+            score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
+                       dtype, V_SCORE_Q, V_SCORE_P, false);
     for (; i + 2 <= n_q; i += 2)
         for (size_t p = 0; p < KEY_PANELS; p += V_SCORE_P2)
-            score_tile(q + i * q_stride, q_stride, k, dim, p, s + i * ELM_CPU_KV_BLOCK, dtype, 2,
-                       V_SCORE_P2, true);
+            score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
+                       dtype, 2, V_SCORE_P2, true);
     if (i < n_q)
-        score_tile(q + i * q_stride, q_stride, k, dim, 0, s + i * ELM_CPU_KV_BLOCK, dtype, 1,
+        score_tile(q + i * q_stride, q_stride, k, dim, ahead, 0, s + i * ELM_CPU_KV_BLOCK, dtype, 1,
                    KEY_PANELS, true);
 }
 
@@ -74,8 +74,8 @@ ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *
 
 /* n_q queries x n_d vectors of the output; constants where this is inlined. */
 ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t n_v, size_t width,
-                           size_t d, float *o, size_t o_stride, const int dtype, const int n_q,
-                           const int n_d) {
+                           size_t ahead, size_t d, float *o, size_t o_stride, const int dtype,
+                           const int n_q, const int n_d) {
     v16 acc[MAX_TILE];
 #pragma GCC unroll 6
     for (int i = 0; i < n_q; i++)
@@ -86,7 +86,7 @@ ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t
     /* Few queries run at the speed of memory, over columns that no hardware prefetcher follows: ask
      * for the same columns of the next block. */
     const size_t bytes = dtype == 0 ? 4 : dtype == 1 ? 2 : 1;
-    const char *next = (const char *)v + (ELM_CPU_KV_BLOCK * width + d) * bytes;
+    const char *next = (const char *)v + ahead + d * bytes;
     for (size_t j = 0; j < n_v; j++, next += width * bytes) {
         if (n_q <= 2) {
 #pragma GCC unroll 8
@@ -111,42 +111,43 @@ ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t
 
 /* n_q queries over the whole width, n_d vectors at a time. */
 ELM_INLINE void value_row(const float *p, const float *c, const void *v, size_t n_v, size_t width,
-                          float *o, size_t o_stride, const int dtype, const int n_q,
+                          size_t ahead, float *o, size_t o_stride, const int dtype, const int n_q,
                           const int n_d) {
     size_t d = 0;
     for (; d + 16 * (size_t)n_d <= width; d += 16 * (size_t)n_d)
-        value_tile(p, c, v, n_v, width, d, o, o_stride, dtype, n_q, n_d);
+        value_tile(p, c, v, n_v, width, ahead, d, o, o_stride, dtype, n_q, n_d);
     for (; n_d > 1 && d < width; d += 16)
-        value_tile(p, c, v, n_v, width, d, o, o_stride, dtype, n_q, 1);
+        value_tile(p, c, v, n_v, width, ahead, d, o, o_stride, dtype, n_q, 1);
 }
 
 ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v, size_t n_v,
-                       size_t width, float *o, size_t o_stride, const int dtype) {
+                       size_t width, size_t ahead, float *o, size_t o_stride, const int dtype) {
     size_t i = 0;
 #define P (p + i * ELM_CPU_KV_BLOCK)
 #define O (o + i * o_stride)
     for (; i + V_VALUE_Q <= n_q; i += V_VALUE_Q)
-        value_row(P, c + i, v, n_v, width, O, o_stride, dtype, V_VALUE_Q, V_VALUE_D);
+        value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, V_VALUE_Q, V_VALUE_D);
     for (; i + 2 <= n_q; i += 2)
-        value_row(P, c + i, v, n_v, width, O, o_stride, dtype, 2, V_VALUE_D2);
-    if (i < n_q) value_row(P, c + i, v, n_v, width, O, o_stride, dtype, 1, V_VALUE_D1);
+        value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 2, V_VALUE_D2);
+    if (i < n_q) value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 1, V_VALUE_D1);
 #undef P
 #undef O
 }
 
 static void k_scores_f32(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
-                         float *s) {
-    scores(q, q_stride, n_q, k, dim, s, 0);
+                         size_t ahead, float *s) {
+    scores(q, q_stride, n_q, k, dim, ahead, s, 0);
 }
 static void k_scores_f16(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
-                         float *s) {
-    scores(q, q_stride, n_q, k, dim, s, 1);
+                         size_t ahead, float *s) {
+    scores(q, q_stride, n_q, k, dim, ahead, s, 1);
 }
 
 #define VALUES(name, dtype)                                                                \
     static void k_values_##name(const float *p, const float *c, size_t n_q, const void *v, \
-                                size_t n_v, size_t width, float *o, size_t o_stride) {     \
-        values(p, c, n_q, v, n_v, width, o, o_stride, dtype);                              \
+                                size_t n_v, size_t width, size_t ahead, float *o,          \
+                                size_t o_stride) {                                         \
+        values(p, c, n_q, v, n_v, width, ahead, o, o_stride, dtype);                       \
     }
 VALUES(f32, 0)
 VALUES(f16, 1)

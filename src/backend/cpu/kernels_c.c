@@ -60,7 +60,9 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
     linear_int(job, begin, end, false);
 }
 
-static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, size_t ahead,
+                      float *s) {
+    (void)ahead;
     size_t cells = (dim + 3) / 4;
     for (size_t i = 0; i < n_q; i++)
         for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j++) {

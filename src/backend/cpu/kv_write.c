@@ -14,7 +14,7 @@ static void store_v(const elm_cpu_kernels *k, elm_kv *kv, size_t head, size_t sl
     else if (kv->dtype == ELM_F16)
         k->to_f16(x, dim, (uint16_t *)kv->v + at);
     else
-        kv->v_scales[head * elm_kv_slots(kv) + slot] = k->to_i8(x, dim, (int8_t *)kv->v + at);
+        kv->v_scales[elm_kv_row(kv, head, slot)] = k->to_i8(x, dim, (int8_t *)kv->v + at);
 }
 
 /* A row of K is one of the 16 of its panel; `row` takes its stored form first. */
@@ -33,7 +33,7 @@ static void store_k(const elm_cpu_kernels *k, elm_kv *kv, size_t head, size_t sl
         int8_t *to = (int8_t *)kv->k + panel;
         const int8_t *codes = row;
         memset((int8_t *)row + dim / 4 * 4, 0, 4); /* what completes the last four */
-        kv->k_scales[head * elm_kv_slots(kv) + slot] = k->to_i8(x, dim, row);
+        kv->k_scales[elm_kv_row(kv, head, slot)] = k->to_i8(x, dim, row);
         for (size_t i = 0; i < dim; i += 4)
             memcpy(to + elm_kv_k_element(kv, slot, i), codes + i, 4);
     }

@@ -78,7 +78,9 @@ static void linear_i8_few(const elm_cpu_linear *job, size_t begin, size_t end) {
         int_panels(job, begin, end, false, false);
 }
 
-static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, size_t ahead,
+                      float *s) {
+    (void)ahead;
     const size_t cells = (dim + 3) / 4;
     for (size_t p = 0; p < KEY_PANELS; p++, k += 64 * cells)
         for (size_t i = 0; i < n_q; i++) {

@@ -320,7 +320,7 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
 /* m queries x 16 keys; m is a constant. Signs go to the query: codes lie in [-127, 127] on both
  * sides. */
 ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
-                              float *s, const int m) {
+                              size_t ahead, float *s, const int m) {
     const __m256i ones = _mm256_set1_epi16(1);
     const size_t cells = (dim + 3) / 4, qs = q->q_stride, bs = q->block_stride;
     const int8_t *x = q->q + i * qs;
@@ -335,7 +335,7 @@ ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, 
             const __m256i *cell = (const __m256i *)(const void *)(k + 64 * c);
             __m256i w0 = _mm256_loadu_si256(cell), w1 = _mm256_loadu_si256(cell + 1);
             __m256i u0 = _mm256_abs_epi8(w0), u1 = _mm256_abs_epi8(w1);
-            _mm_prefetch((const char *)cell + ELM_CPU_KV_BLOCK * 4 * cells, _MM_HINT_T0);
+            _mm_prefetch((const char *)cell + ahead, _MM_HINT_T0);
 #pragma GCC unroll 2
             for (int t = 0; t < m; t++) {
                 __m256i xv = broadcast4(x + (size_t)t * qs + 4 * c);
@@ -357,11 +357,12 @@ ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, 
         v_store(s + (i + t) * ELM_CPU_KV_BLOCK, v_make(y[t][0], y[t][1]));
 }
 
-static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, size_t ahead,
+                      float *s) {
     for (size_t p = 0; p < KEY_PANELS; p++, k += (dim + 3) / 4 * 64, s += 16) {
         size_t i = 0;
-        for (; i + 2 <= n_q; i += 2) score_i8_tile(q, i, k, dim, s, 2);
-        if (i < n_q) score_i8_tile(q, i, k, dim, s, 1);
+        for (; i + 2 <= n_q; i += 2) score_i8_tile(q, i, k, dim, ahead, s, 2);
+        if (i < n_q) score_i8_tile(q, i, k, dim, ahead, s, 1);
     }
 }
 

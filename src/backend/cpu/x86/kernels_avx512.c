@@ -271,61 +271,74 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
 
 /* ---- scores of int8 keys ---- */
 
-/* m queries x 64 keys; m is a constant. Keys become unsigned, lanes start at -128 S. */
-ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
-                              float *s, const int m, const bool fetch) {
+/* A cell of n_p panels against m queries; m and n_p are constants. */
+ELM_INLINE void key_cells(const int8_t *k, size_t panel_bytes, size_t ahead, const int8_t *x,
+                          size_t x_stride, __m512i *acc, const int m, const int n_p) {
     const __m512i flip = _mm512_set1_epi8((char)0x80);
-    const size_t cells = (dim + 3) / 4, qs = q->q_stride, bs = q->block_stride;
-    const int8_t *x = q->q + i * qs;
-    __m512 y[3][KEY_PANELS];
-#pragma GCC unroll 3
-    for (int t = 0; t < m; t++)
+    __m512i w[KEY_PANELS];
 #pragma GCC unroll 4
-        for (int p = 0; p < KEY_PANELS; p++) y[t][p] = _mm512_setzero_ps();
-    for (size_t b = 0; 8 * b < cells; b++) {
-        __m512i acc[3][KEY_PANELS];
-#pragma GCC unroll 3
-        for (int t = 0; t < m; t++)
-#pragma GCC unroll 4
-            for (int p = 0; p < KEY_PANELS; p++)
-                acc[t][p] = _mm512_set1_epi32(-128 * q->sum[(i + (size_t)t) * bs + b]);
-        for (size_t c = 8 * b; c < cells && c < 8 * b + 8; c++) {
-            __m512i w[KEY_PANELS];
-#pragma GCC unroll 4
-            for (size_t p = 0; p < KEY_PANELS; p++) {
-                const int8_t *cell = k + (p * cells + c) * 64;
-                w[p] = _mm512_xor_si512(_mm512_loadu_si512(cell), flip);
-                if (fetch) /* the next block of this stream */
-                    _mm_prefetch((const char *)cell + KEY_PANELS * cells * 64, _MM_HINT_T0);
-            }
-#pragma GCC unroll 3
-            for (int t = 0; t < m; t++) {
-                __m512i xv = broadcast4(x + (size_t)t * qs + 4 * c);
-#pragma GCC unroll 4
-                for (int p = 0; p < KEY_PANELS; p++)
-                    acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], w[p], xv);
-            }
-        }
-#pragma GCC unroll 3
-        for (int t = 0; t < m; t++) {
-            __m512 d = _mm512_set1_ps(q->d[(i + (size_t)t) * bs + b]);
-#pragma GCC unroll 4
-            for (int p = 0; p < KEY_PANELS; p++)
-                y[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][p]), d, y[t][p]);
-        }
+    for (int p = 0; p < n_p; p++) {
+        const int8_t *cell = k + (size_t)p * panel_bytes;
+        w[p] = _mm512_xor_si512(_mm512_loadu_si512(cell), flip);
+        if (n_p == 1) _mm_prefetch((const char *)cell + ahead, _MM_HINT_T0);
     }
 #pragma GCC unroll 3
-    for (size_t t = 0; t < (size_t)m; t++)
+    for (int t = 0; t < m; t++) {
+        __m512i xv = broadcast4(x + (size_t)t * x_stride);
 #pragma GCC unroll 4
-        for (size_t p = 0; p < KEY_PANELS; p++)
-            _mm512_storeu_ps(s + (i + t) * ELM_CPU_KV_BLOCK + 16 * p, y[t][p]);
+        for (int p = 0; p < n_p; p++)
+            acc[t * n_p + p] = _mm512_dpbusd_epi32(acc[t * n_p + p], w[p], xv);
+    }
 }
 
-static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
+/* m queries x n_p panels, m and n_p are constants. Keys become unsigned, lanes start at -128 S.
+ * With one panel, at the speed of memory, even and odd cells have chains of their own: shorter
+ * dependencies. */
+ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
+                              size_t ahead, float *s, const int m, const int n_p) {
+    const size_t cells = (dim + 3) / 4, qs = q->q_stride, bs = q->block_stride;
+    const int8_t *x = q->q + i * qs;
+    __m512 y[12];
+#pragma GCC unroll 12
+    for (int j = 0; j < m * n_p; j++) y[j] = _mm512_setzero_ps();
+    for (size_t b = 0; 8 * b < cells; b++, k += 8 * 64, x += 32) {
+        __m512i acc[12], odd[12];
+#pragma GCC unroll 12
+        for (int j = 0; j < m * n_p; j++) {
+            acc[j] = _mm512_set1_epi32(-128 * q->sum[(i + (size_t)(j / n_p)) * bs + b]);
+            odd[j] = _mm512_setzero_si512();
+        }
+        if (cells - 8 * b >= 8) {
+#pragma GCC unroll 8
+            for (size_t c = 0; c < 8; c++)
+                key_cells(k + 64 * c, cells * 64, ahead, x + 4 * c, qs,
+                          n_p == 1 && c % 2 ? odd : acc, m, n_p);
+        } else {
+            for (size_t c = 0; c < cells - 8 * b; c++)
+                key_cells(k + 64 * c, cells * 64, ahead, x + 4 * c, qs, acc, m, n_p);
+        }
+#pragma GCC unroll 12
+        for (int j = 0; j < m * n_p; j++) {
+            __m512 d = _mm512_set1_ps(q->d[(i + (size_t)(j / n_p)) * bs + b]);
+            if (n_p == 1) acc[j] = _mm512_add_epi32(acc[j], odd[j]);
+            y[j] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[j]), d, y[j]);
+        }
+    }
+#pragma GCC unroll 12
+    for (size_t j = 0; j < (size_t)(m * n_p); j++)
+        _mm512_storeu_ps(s + (i + j / (size_t)n_p) * ELM_CPU_KV_BLOCK + 16 * (j % (size_t)n_p),
+                         y[j]);
+}
+
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, size_t ahead,
+                      float *s) {
     size_t i = 0;
-    for (; i + 3 <= n_q && n_q > 4; i += 3) score_i8_tile(q, i, k, dim, s, 3, false);
-    for (; i + 2 <= n_q; i += 2) score_i8_tile(q, i, k, dim, s, 2, true);
-    if (i < n_q) score_i8_tile(q, i, k, dim, s, 1, true);
+    for (; i + 3 <= n_q && n_q > 4; i += 3) score_i8_tile(q, i, k, dim, ahead, s, 3, KEY_PANELS);
+    for (size_t p = 0; p < KEY_PANELS; p++, k += (dim + 3) / 4 * 64, s += 16) {
+        size_t j = i;
+        for (; j + 2 <= n_q; j += 2) score_i8_tile(q, j, k, dim, ahead, s, 2, 1);
+        if (j < n_q) score_i8_tile(q, j, k, dim, ahead, s, 1, 1);
+    }
 }
 
 /* ---- the limit ---- */
