@@ -6,7 +6,7 @@ GENERATOR := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
 PYTHON ?= python3
 VENV := $(BUILD)/venv
 
-.PHONY: all demo test unit asan tsan fuzz bench soak cross lint install deps help clean
+.PHONY: all demo test unit asan tsan fuzz bench soak real cross lint install deps help clean
 
 all: ## build the library and build/edge-llm
 	cmake $(GENERATOR) -S . -B $(BUILD) $(CMAKE_FLAGS)
@@ -38,6 +38,9 @@ bench: all ## speed tables of this machine
 
 soak: ## the long tests: fuzzing for ten minutes a target, every fault point
 	FUZZ_SECONDS=600 scripts/fuzz.sh
+
+real: all ## two real models against transformers (PYTHON with torch, transformers, gguf); 340 MB download
+	$(PYTHON) tests/real/check_models.py
 
 cross: ## the device library alone: host-free, static aarch64, 16 KiB pages
 	scripts/test.sh cross

@@ -40,13 +40,17 @@ typedef struct elm_model_options {
                                        list ends in '!'; NULL: the best that is there */
     uint32_t cpu_mask;              /* CPU features to use; 0: all */
     bool skip_checks;               /* do not verify weight checksums at first use */
+    size_t prefix_cache_bytes;      /* what sessions may leave for later ones that begin alike, at most
+                                       (docs/sessions.md); 0: nothing */
 } elm_model_options;
 
 /* Maps the file and makes the plan; reads no weight. Milliseconds, whatever the size. */
 ELM_API elm_status elm_model_open(elm_model **out, const char *path, const elm_model_options *options,
                                   elm_error *err) ELM_MUST_CHECK;
-/* All sessions must be freed before. */
+/* All sessions must be freed before, and those that draft with it. */
 ELM_API void elm_model_close(elm_model *model);
+/* Drops the prefix cache: memory for others, time for sessions to come. From any thread. */
+ELM_API void elm_model_trim(elm_model *model);
 
 typedef struct elm_sampling {
     size_t struct_size;
@@ -85,17 +89,6 @@ ELM_API void elm_model_get_info(const elm_model *model, elm_model_info *out);
 
 typedef enum elm_kv_type { ELM_KV_DEFAULT = 0, ELM_KV_F32, ELM_KV_F16, ELM_KV_I8 } elm_kv_type;
 
-/* Bytes that a session with this context takes, all of it, before anything is allocated. */
-typedef struct elm_memory_estimate {
-    uint64_t kv_bytes;      /* KV caches and other state */
-    uint64_t scratch_bytes; /* activations, workspaces, logits */
-    uint64_t total_bytes;
-} elm_memory_estimate;
-
-ELM_API elm_status elm_model_estimate_memory(const elm_model *model, uint32_t n_context,
-                                             elm_kv_type kv, elm_memory_estimate *out,
-                                             elm_error *err) ELM_MUST_CHECK;
-
 /* ---- text <-> ids -------------------------------------------------------------------------- */
 
 /* Encodes UTF-8. With parse_special, special tokens spelled in the text are read as such: for trusted text
@@ -127,17 +120,49 @@ ELM_API elm_status elm_chat_render(const elm_model *model, const char *json, siz
 /* One token timeline with its state. */
 typedef struct elm_session elm_session;
 
+/* Where guesses for the next tokens come from. They change the speed and never the text
+ * (docs/sessions.md, "Speculative decoding"). */
+typedef enum elm_draft_kind {
+    ELM_DRAFT_NONE = 0,
+    ELM_DRAFT_LOOKUP, /* what followed the same words earlier in the timeline */
+    ELM_DRAFT_MODEL,  /* draft_model, which must have the same vocabulary */
+    ELM_DRAFT_MTP,    /* the file's own draft head; ELM_UNSUPPORTED when it has none */
+} elm_draft_kind;
+
+#define ELM_NO_SNAPSHOTS UINT32_MAX
+
 typedef struct elm_session_options {
     size_t struct_size;
     uint32_t n_context;     /* positions; 0: the smaller of the model's context and 4096 */
     elm_kv_type kv;         /* default: f16, f32 for f32 files */
     elm_sampling sampling;  /* used when sampling.struct_size is set; else the model's own */
-    const char *system;     /* system turn of elm_session_chat; NULL: none */
+    const char *system;     /* system turn of elm_session_chat; NULL: none; must live as long */
+    uint32_t n_snapshots;   /* rewind points of models with recurrent state or sliding windows; 0: 4;
+                               ELM_NO_SNAPSHOTS: none, a rewind runs the kept tokens again */
+    elm_draft_kind draft;
+    elm_model *draft_model; /* borrowed; for ELM_DRAFT_MODEL */
+    uint32_t n_draft;       /* tokens guessed at once, at most 7; 0: a good number for the kind */
 } elm_session_options;
+
+/* Bytes that a session with these options takes, all of it, before anything is allocated. */
+typedef struct elm_memory_estimate {
+    uint64_t kv_bytes;       /* KV caches and recurrent states */
+    uint64_t snapshot_bytes; /* rewind points */
+    uint64_t draft_bytes;    /* the draft model's session, or the draft head's workspaces */
+    uint64_t scratch_bytes;  /* activations, workspaces, logits, the timeline */
+    uint64_t total_bytes;
+} elm_memory_estimate;
+
+ELM_API elm_status elm_model_estimate_memory(const elm_model *model,
+                                             const elm_session_options *options,
+                                             elm_memory_estimate *out,
+                                             elm_error *err) ELM_MUST_CHECK;
 
 ELM_API elm_status elm_session_create(elm_model *model, const elm_session_options *options,
                                       elm_session **out, elm_error *err) ELM_MUST_CHECK;
 ELM_API void elm_session_free(elm_session *session);
+/* Gives the rewind points back, for good: later rewinds may take longer. The text stays the same. */
+ELM_API void elm_session_trim(elm_session *session);
 
 ELM_API uint32_t elm_session_length(const elm_session *session);  /* tokens in the timeline */
 ELM_API uint32_t elm_session_context(const elm_session *session); /* positions it has room for */
@@ -153,14 +178,28 @@ ELM_API elm_status elm_session_append(elm_session *session, const int32_t *ids, 
 ELM_API elm_status elm_session_sync(elm_session *session, const int32_t *ids, size_t n,
                                     size_t *n_reused, elm_error *err) ELM_MUST_CHECK;
 
-/* Cuts the timeline to its first `n` tokens. The logits are those of the last kept token only after the
- * next append. Works at any length (past a sliding window's slack the kept tokens are run again). */
+/* Cuts the timeline to its first `n` tokens. Works at any length; a recurrent state, or a sliding window past
+ * its slack, goes on from the nearest rewind point, and the tokens behind that run again with the next call.
+ * The logits may be gone until then. */
 ELM_API elm_status elm_session_rewind(elm_session *session, size_t n, elm_error *err) ELM_MUST_CHECK;
+
+/* Writes the whole session, its conversation included, to `path` (docs/sessions.md): to PATH.part first, renamed
+ * when it is whole. */
+ELM_API elm_status elm_session_save(elm_session *session, const char *path,
+                                    elm_error *err) ELM_MUST_CHECK;
+/* Makes a session of a saved one, which goes on as that one would have, bit for bit. Options as for create;
+ * context, KV type and sampling are the saved ones where they are left out. ELM_INVALID_ARGUMENT when another
+ * model made the file or another KV type is asked for, ELM_CONTEXT_FULL when its tokens do not fit,
+ * ELM_MALFORMED for a damaged file. Files are checked, never trusted. */
+ELM_API elm_status elm_session_load(elm_model *model, const char *path,
+                                    const elm_session_options *options, elm_session **out,
+                                    elm_error *err) ELM_MUST_CHECK;
 
 /* Stops the call that runs, or the next one, at the next step. From any thread. */
 ELM_API void elm_session_cancel(elm_session *session);
 
-/* [vocab_size] of the last token; NULL before the first. Valid until the next call. */
+/* [vocab_size] of the last token; NULL before the first, and where a token waits to be run. Valid until the
+ * next call. */
 ELM_API const float *elm_session_logits(const elm_session *session);
 
 /* Runs `n` tokens and writes the logits of every one: out[n][vocab_size]. For evaluation. `chunk` tokens a step;
@@ -216,6 +255,12 @@ ELM_API elm_status elm_session_chat(elm_session *session, const char *user_text,
                                     void *context, elm_error *err) ELM_MUST_CHECK;
 /* Forgets the conversation (the timeline is cut at the next turn). */
 ELM_API void elm_session_chat_reset(elm_session *session);
+/* The conversation so far: JSON objects {"role", "content"}, separated by commas, as they stand in "messages".
+ * It is saved with the session. Borrowed until the next call; not NUL-terminated. */
+ELM_API const char *elm_session_conversation(const elm_session *session, size_t *n_bytes);
+/* Replaces it. ELM_MALFORMED when it is no such list. */
+ELM_API elm_status elm_session_set_conversation(elm_session *session, const char *turns, size_t n_bytes,
+                                                elm_error *err) ELM_MUST_CHECK;
 
 /* ---- reading an answer --------------------------------------------------------------------- */
 
@@ -247,9 +292,10 @@ ELM_API void elm_answer_free(elm_answer *answer);
 typedef struct elm_stats {
     uint64_t load_us;            /* elm_model_open */
     uint64_t prefill_tokens, prefill_us;
-    uint64_t decode_tokens, decode_us; /* steps of one token inside elm_session_generate */
+    uint64_t decode_tokens, decode_us; /* tokens run by elm_session_generate */
     uint64_t first_token_us;     /* of the last generate: from the first append before it to its first token */
-    uint64_t reused_tokens;      /* that sync did not have to run */
+    uint64_t reused_tokens;      /* that sync or the prefix cache saved from being run */
+    uint64_t drafted_tokens, accepted_tokens; /* guesses, and those that were right */
     uint64_t model_allocated_bytes, session_allocated_bytes;
 } elm_stats;
 

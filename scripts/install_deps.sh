@@ -3,7 +3,7 @@
 # Packages that are installed already cost nothing.
 set -euo pipefail
 packages=(gcc g++ clang make cmake ninja-build python3 python3-venv xz-utils
-          libcmocka-dev libpcre2-dev libedit-dev libclang-rt-14-dev
+          libcmocka-dev libpcre2-dev libedit-dev libssl-dev strace valgrind libclang-rt-14-dev
           gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static)
 missing=()
 for p in "${packages[@]}"; do

@@ -84,7 +84,6 @@ suite_asan() {
 suite_tsan() {
     if build build-tsan -- -DEDGE_LLM_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DEDGE_LLM_SANITIZE=thread; then
         run_programs build-tsan '*thread*'
-        run_programs build-tsan 'unit_runtime_*'
         run_programs build-tsan '*container*'
     else
         bad "thread sanitizer build"

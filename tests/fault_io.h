@@ -14,7 +14,7 @@
 
 #include "base/platform.h"
 
-enum { FAULT_MAX_FILES = 16, FAULT_MAX_NODES = 64, FAULT_PATH_BYTES = 128 };
+enum { FAULT_MAX_FILES = 16, FAULT_MAX_NODES = 64, FAULT_MAX_OLD = 64, FAULT_PATH_BYTES = 128 };
 
 typedef enum fault_call {
     FAULT_NONE,
@@ -41,6 +41,8 @@ typedef struct fault_node {
     uint8_t *data,
         *durable; /* exactly `size` bytes, so that a sanitizer sees a read past the end */
     size_t size, durable_size;
+    uint8_t *old[FAULT_MAX_OLD]; /* what was mapped and has grown since: a mapping stays readable */
+    int n_old, n_maps;
 } fault_node;
 
 typedef struct fault_name {
@@ -91,7 +93,10 @@ static inline void fault_resize(fault_node *n, size_t size) {
     assert(data);
     memset(data, 0, size ? size : 1);
     if (n->data) memcpy(data, n->data, size < n->size ? size : n->size);
-    free(n->data);
+    if (n->n_maps > 0 && n->data && n->n_old < FAULT_MAX_OLD)
+        n->old[n->n_old++] = n->data;
+    else
+        free(n->data);
     n->data = data;
     n->size = size;
 }
@@ -188,11 +193,20 @@ static inline int fault_map(void *self, void *handle, uint64_t size, const void 
     assert(size == n->size);
     (void)size;
     *out = n->data;
+    n->n_maps += !error;
     return error;
 }
 
 static inline void fault_unmap(void *self, const void *data, uint64_t size) {
-    (void)self, (void)data, (void)size;
+    fault_io *f = self;
+    (void)size;
+    for (int i = 0; i < FAULT_MAX_NODES; i++) {
+        fault_node *n = &f->nodes[i];
+        bool mine = n->data == data;
+        for (int k = 0; k < n->n_old; k++) mine = mine || n->old[k] == data;
+        if (!mine || --n->n_maps > 0) continue;
+        while (n->n_old > 0) free(n->old[--n->n_old]);
+    }
 }
 
 static inline void fault_advise(void *self, const void *data, uint64_t size,
@@ -251,6 +265,17 @@ static inline int fault_kind(void *self, const char *path, elm_path_kind *out) {
     return error;
 }
 
+static inline int fault_is_at(void *self, void *handle, const char *path, bool *out) {
+    int error = fault_check(self, FAULT_KIND);
+    fault_name *name = fault_find(self, path);
+    *out = !error && name && name->node == ((fault_handle *)handle)->node;
+    return error;
+}
+
+static inline void fault_copy_mode(void *self, void *from, void *to) {
+    (void)self, (void)from, (void)to;
+}
+
 static inline void fault_io_init(fault_io *f) {
     memset(f, 0, sizeof *f);
     for (int i = 0; i < FAULT_MAX_FILES; i++) f->names[i].node = f->durable_names[i].node = -1;
@@ -270,7 +295,9 @@ static inline void fault_io_init(fault_io *f) {
                      fault_remove,
                      fault_sync_folder,
                      fault_free_space,
-                     fault_kind};
+                     fault_kind,
+                     fault_is_at,
+                     fault_copy_mode};
     f->platform = *elm_platform_default();
     f->platform.io = &f->io;
     f->free_bytes = (int64_t)1 << 40;
@@ -280,6 +307,7 @@ static inline void fault_io_free(fault_io *f) {
     for (int i = 0; i < FAULT_MAX_NODES; i++) {
         free(f->nodes[i].data);
         free(f->nodes[i].durable);
+        while (f->nodes[i].n_old > 0) free(f->nodes[i].old[--f->nodes[i].n_old]);
     }
     fault_io_init(f);
 }

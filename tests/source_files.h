@@ -141,7 +141,7 @@ static inline void gguf_end(gguf_maker *m, fault_io *fs, const char *path) {
 /* The metadata and tensors of a whole tiny model: hidden 8, 2 layers, 2 heads of 4 over 1 KV head,
  * 6 tokens. The matrices of q hold their row numbers as the converter stores them. */
 static inline void gguf_tiny(gguf_maker *m, const char *architecture) {
-    static const char *const tokens[] = {"<unk>", "<s>", "</s>", "a", "b", "<end_of_turn>"};
+    static const char *const tokens[] = {"ab", "<s>", "</s>", "a", "b", "<end_of_turn>"};
     static const char *const merges[] = {"a b"};
     char key[64], name[64];
     float rows[64];

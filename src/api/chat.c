@@ -61,8 +61,8 @@ elm_status elm_session_chat(elm_session *s, const char *user_text, elm_text_fn o
     size_t before = s->conversation.size;
     answer a = {.on_text = on_text, .context = context};
     elm_buf_init(&a.text, s->alloc, s->conversation.max_bytes);
-    if (before == 0 && s->options.system) {
-        add_turn(&s->conversation, "system", elm_span_str(s->options.system));
+    if (before == 0 && s->system) {
+        add_turn(&s->conversation, "system", elm_span_str(s->system));
     }
     add_turn(&s->conversation, "user", elm_span_str(user_text));
     elm_status status = elm_buf_check(&s->conversation, "the conversation", err);

@@ -13,16 +13,14 @@
 #include "base/thread_pool.h"
 #include "ir/graph.h"
 
-/* One KV state of one session, in host memory, in the canonical order [head][slot][dim].
- * slot(position) = position % capacity; capacity >= every window that reads it + the step's tokens.
- */
+/* One KV state of one session, in host memory; backend/kv.h says in which order, and is what reads
+ * and writes it. A ring: capacity >= every window that reads it + the step's tokens. */
 typedef struct elm_kv {
     elm_dtype dtype; /* ELM_F32, ELM_F16 or ELM_I8 */
     uint32_t n_heads, k_dim, v_dim, capacity;
-    void *k;         /* [n_heads][capacity][k_dim] */
-    void *v;         /* [n_heads][capacity][v_dim] */
-    float *k_scales; /* [n_heads][capacity]; int8 only: x = scale * code */
-    float *v_scales; /* [n_heads][capacity] */
+    void *k, *v;     /* planes */
+    float *k_scales; /* int8 only: x = scale * code */
+    float *v_scales;
 } elm_kv;
 
 /* One RECURRENT or CONV state of one session, in host memory. */
@@ -63,6 +61,8 @@ typedef struct elm_step {
     const int32_t *tokens;    /* [T] */
     const int32_t *positions; /* [T] */
     const int32_t *rows;      /* [R] */
+    const float *hidden;      /* [T][hidden_stride]: ELM_INPUT_HIDDEN, for graphs that read it */
+    uint32_t hidden_stride;
     uint8_t *scratch;         /* the places' memory, 64-byte aligned */
     void *workspace;          /* the program's own, of the size that prepare asked for */
     elm_kv *states;           /* [module->n_states], those of kind KV filled in */

@@ -19,22 +19,30 @@ static size_t scale_bytes(elm_dtype dtype, size_t rows) {
 
 size_t elm_kv_bytes(elm_dtype dtype, uint32_t n_heads, uint32_t k_dim, uint32_t v_dim,
                     uint32_t capacity) {
-    size_t rows = (size_t)n_heads * capacity;
-    return plane_bytes(dtype, rows * k_dim) + plane_bytes(dtype, rows * v_dim) +
-           2 * scale_bytes(dtype, rows);
+    elm_kv kv = {
+        .dtype = dtype, .n_heads = n_heads, .k_dim = k_dim, .v_dim = v_dim, .capacity = capacity};
+    size_t rows = n_heads * elm_kv_slots(&kv);
+    return plane_bytes(dtype, rows * elm_kv_k_width(&kv)) +
+           plane_bytes(dtype, rows * elm_kv_v_width(&kv)) + 2 * scale_bytes(dtype, rows);
 }
 
 void elm_kv_layout(elm_kv *kv, void *memory) {
-    size_t rows = (size_t)kv->n_heads * kv->capacity;
+    size_t rows = kv->n_heads * elm_kv_slots(kv);
     uint8_t *at = memory;
     kv->k = at;
-    at += plane_bytes(kv->dtype, rows * kv->k_dim);
+    at += plane_bytes(kv->dtype, rows * elm_kv_k_width(kv));
     kv->v = at;
-    at += plane_bytes(kv->dtype, rows * kv->v_dim);
+    at += plane_bytes(kv->dtype, rows * elm_kv_v_width(kv));
     kv->k_scales = kv->v_scales = NULL;
     if (kv->dtype != ELM_I8) return;
     kv->k_scales = (float *)(void *)at;
     kv->v_scales = (float *)(void *)(at + scale_bytes(kv->dtype, rows));
+}
+
+/* Index of element i of a row. */
+static size_t element_of(const elm_kv *kv, bool is_v, size_t head, size_t slot, size_t i) {
+    return is_v ? elm_kv_v_row(kv, head, slot) + i
+                : elm_kv_k_panel(kv, head, slot) + elm_kv_k_element(kv, slot, i);
 }
 
 static int8_t code_of(float x, float inverse) {
@@ -45,35 +53,98 @@ static int8_t code_of(float x, float inverse) {
 
 void elm_kv_store(elm_kv *kv, bool is_v, uint32_t head, uint32_t position, const float *row) {
     uint32_t dim = is_v ? kv->v_dim : kv->k_dim;
-    size_t slot = (size_t)head * kv->capacity + position % kv->capacity;
-    uint8_t *plane = is_v ? kv->v : kv->k;
-    if (kv->dtype == ELM_F32) {
-        memcpy(plane + slot * dim * sizeof(float), row, dim * sizeof(float));
-    } else if (kv->dtype == ELM_F16) {
-        uint16_t *out = (uint16_t *)(void *)plane + slot * dim;
-        for (uint32_t i = 0; i < dim; i++) out[i] = elm_f16_from_f32(row[i]);
-    } else {
-        int8_t *out = (int8_t *)plane + slot * dim;
-        float amax = 0.0f;
-        for (uint32_t i = 0; i < dim; i++) amax = fabsf(row[i]) > amax ? fabsf(row[i]) : amax;
-        float inverse = amax > 0.0f ? 127.0f / amax : 0.0f;
-        for (uint32_t i = 0; i < dim; i++) out[i] = code_of(row[i], inverse);
-        (is_v ? kv->v_scales : kv->k_scales)[slot] = amax / 127.0f;
+    size_t slot = elm_kv_slot(kv, position);
+    void *plane = is_v ? kv->v : kv->k;
+    float amax = 0.0f;
+    for (uint32_t i = 0; i < dim; i++) amax = fabsf(row[i]) > amax ? fabsf(row[i]) : amax;
+    float inverse = amax > 0.0f ? 127.0f / amax : 0.0f;
+    for (uint32_t i = 0; i < dim; i++) {
+        size_t at = element_of(kv, is_v, head, slot, i);
+        if (kv->dtype == ELM_F32)
+            ((float *)plane)[at] = row[i];
+        else if (kv->dtype == ELM_F16)
+            ((uint16_t *)plane)[at] = elm_f16_from_f32(row[i]);
+        else
+            ((int8_t *)plane)[at] = code_of(row[i], inverse);
     }
+    if (kv->dtype == ELM_I8)
+        (is_v ? kv->v_scales : kv->k_scales)[head * elm_kv_slots(kv) + slot] = amax / 127.0f;
 }
 
 void elm_kv_load(const elm_kv *kv, bool is_v, uint32_t head, uint32_t position, float *row) {
     uint32_t dim = is_v ? kv->v_dim : kv->k_dim;
-    size_t slot = (size_t)head * kv->capacity + position % kv->capacity;
-    const uint8_t *plane = is_v ? kv->v : kv->k;
-    if (kv->dtype == ELM_F32) {
-        memcpy(row, plane + slot * dim * sizeof(float), dim * sizeof(float));
-    } else if (kv->dtype == ELM_F16) {
-        const uint16_t *in = (const uint16_t *)(const void *)plane + slot * dim;
-        for (uint32_t i = 0; i < dim; i++) row[i] = elm_f32_from_f16(in[i]);
-    } else {
-        const int8_t *in = (const int8_t *)plane + slot * dim;
-        float scale = (is_v ? kv->v_scales : kv->k_scales)[slot];
-        for (uint32_t i = 0; i < dim; i++) row[i] = scale * (float)in[i];
+    size_t slot = elm_kv_slot(kv, position);
+    const void *plane = is_v ? kv->v : kv->k;
+    float scale = 1.0f;
+    if (kv->dtype == ELM_I8)
+        scale = (is_v ? kv->v_scales : kv->k_scales)[head * elm_kv_slots(kv) + slot];
+    for (uint32_t i = 0; i < dim; i++) {
+        size_t at = element_of(kv, is_v, head, slot, i);
+        if (kv->dtype == ELM_F32)
+            row[i] = ((const float *)plane)[at];
+        else if (kv->dtype == ELM_F16)
+            row[i] = elm_f32_from_f16(((const uint16_t *)plane)[at]);
+        else
+            row[i] = scale * (float)((const int8_t *)plane)[at];
     }
+}
+
+/* ---- packed rows ---- */
+
+size_t elm_kv_position_bytes(const elm_kv *kv) {
+    size_t element = elm_dtype_get(kv->dtype)->bits / 8u;
+    size_t scales = kv->dtype == ELM_I8 ? 2 * sizeof(float) : 0;
+    return kv->n_heads * (((size_t)kv->k_dim + kv->v_dim) * element + scales);
+}
+
+/* A row between its packed form and where it is stored, in runs that lie together in both. */
+typedef struct row {
+    uint8_t *stored, *packed;
+    size_t run_bytes, stride_bytes; /* a run, and the way from one to the next in store */
+    size_t bytes;                   /* of the row */
+} row;
+
+static void copy_row(const row *r, bool out) {
+    uint8_t *stored = r->stored, *packed = r->packed;
+    for (size_t left = r->bytes; left > 0; stored += r->stride_bytes) {
+        size_t n = left < r->run_bytes ? left : r->run_bytes;
+        memcpy(out ? packed : stored, out ? stored : packed, n);
+        packed += n;
+        left -= n;
+    }
+}
+
+/* `packed` is only read unless `out`. */
+static void copy_packed(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed, bool out) {
+    size_t element = elm_dtype_get(kv->dtype)->bits / 8u, slots = elm_kv_slots(kv);
+    for (int is_v = 0; is_v < 2; is_v++) {
+        row r = {.packed = packed, .bytes = (is_v ? kv->v_dim : kv->k_dim) * element};
+        r.run_bytes = is_v ? r.bytes : kv->dtype == ELM_I8 ? 4 : element;
+        r.stride_bytes = ELM_KV_PANEL * r.run_bytes; /* of V: never taken */
+        uint8_t *plane = is_v ? kv->v : kv->k;
+        for (size_t head = 0; head < kv->n_heads; head++)
+            for (uint32_t i = 0; i < n; i++, r.packed += r.bytes) {
+                size_t slot = elm_kv_slot(kv, (size_t)first + i);
+                r.stored = plane + element_of(kv, is_v, head, slot, 0) * element;
+                copy_row(&r, out);
+            }
+        packed = r.packed;
+    }
+    for (int is_v = 0; is_v < 2 && kv->dtype == ELM_I8; is_v++) {
+        float *scales = is_v ? kv->v_scales : kv->k_scales;
+        for (size_t head = 0; head < kv->n_heads; head++)
+            for (uint32_t i = 0; i < n; i++, packed += sizeof(float)) {
+                float *scale = scales + head * slots + elm_kv_slot(kv, (size_t)first + i);
+                memcpy(out ? packed : (uint8_t *)scale, out ? (uint8_t *)scale : packed,
+                       sizeof *scale);
+            }
+    }
+}
+
+void elm_kv_pack(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed) {
+    copy_packed(kv, first, n, packed, true);
+}
+
+void elm_kv_unpack(elm_kv *kv, uint32_t first, uint32_t n, const uint8_t *packed) {
+    copy_packed(kv, first, n, (uint8_t *)(uintptr_t)packed, false);
 }

@@ -105,14 +105,24 @@ elm_status elm_file_truncate(const elm_file *file, uint64_t size, elm_error *err
     return check(file->io->truncate(file->io->self, file->handle, size), "resize", file->path, err);
 }
 
+elm_status elm_file_fail_busy(const char *path, elm_error *err) {
+    return elm_fail(err, ELM_IO,
+                    "'%s' is being written by another program; try again when it is done", path);
+}
+
 elm_status elm_file_lock(const elm_file *file, elm_error *err) {
     int result = file->io->lock(file->io->self, file->handle);
-    if (result == -EAGAIN) {
-        return elm_fail(err, ELM_IO,
-                        "'%s' is being written by another program; try again when it is done",
-                        file->path);
-    }
+    if (result == -EAGAIN) return elm_file_fail_busy(file->path, err);
     return check(result, "lock", file->path, err);
+}
+
+elm_status elm_file_is_at(const elm_file *file, const char *path, bool *out, elm_error *err) {
+    *out = false;
+    return check(file->io->is_at(file->io->self, file->handle, path, out), "look at", path, err);
+}
+
+void elm_file_copy_mode(const elm_file *from, const elm_file *to) {
+    from->io->copy_mode(from->io->self, from->handle, to->handle);
 }
 
 elm_status elm_file_map(const elm_file *file, elm_span *out, elm_error *err) {

@@ -20,7 +20,12 @@ typedef enum elm_open_mode {
 
 typedef enum elm_map_advice { ELM_MAP_NORMAL, ELM_MAP_RANDOM, ELM_MAP_WILLNEED } elm_map_advice;
 
-typedef enum elm_path_kind { ELM_PATH_NONE, ELM_PATH_FILE, ELM_PATH_FOLDER } elm_path_kind;
+typedef enum elm_path_kind {
+    ELM_PATH_NONE,
+    ELM_PATH_FILE, /* a regular file; links are followed */
+    ELM_PATH_FOLDER,
+    ELM_PATH_OTHER, /* a device, pipe or socket */
+} elm_path_kind;
 
 /* Every slot is required. int results: 0 or a negative errno; int64 results: a count or that. */
 typedef struct elm_io {
@@ -42,6 +47,9 @@ typedef struct elm_io {
     int (*sync_folder)(void *self, const char *path);    /* the folder that holds `path` */
     int64_t (*free_space)(void *self, const char *path); /* bytes left where `path` would be */
     int (*kind)(void *self, const char *path, elm_path_kind *out);
+    /* Whether `path` names the open file now: it may have been renamed or replaced since. */
+    int (*is_at)(void *self, void *handle, const char *path, bool *out);
+    void (*copy_mode)(void *self, void *from, void *to); /* who may read and write; as far as can be */
 } elm_io;
 
 const elm_io *elm_io_posix(void);
@@ -66,7 +74,14 @@ elm_status elm_file_write_at(const elm_file *file, uint64_t offset, const void *
                              elm_error *err) ELM_MUST_CHECK;
 elm_status elm_file_sync(const elm_file *file, elm_error *err) ELM_MUST_CHECK;
 elm_status elm_file_truncate(const elm_file *file, uint64_t size, elm_error *err) ELM_MUST_CHECK;
+/* One writer at a time: ELM_IO when another holds it. */
 elm_status elm_file_lock(const elm_file *file, elm_error *err) ELM_MUST_CHECK;
+elm_status elm_file_is_at(const elm_file *file, const char *path, bool *out,
+                          elm_error *err) ELM_MUST_CHECK;
+/* A file that takes another's place is not more readable than that one was. */
+void elm_file_copy_mode(const elm_file *from, const elm_file *to);
+/* The failure of elm_file_lock, for who finds out in another way. */
+elm_status elm_file_fail_busy(const char *path, elm_error *err);
 
 /* Maps the whole file read only. An empty file gives an empty span. Unmap before closing. */
 elm_status elm_file_map(const elm_file *file, elm_span *out, elm_error *err) ELM_MUST_CHECK;

@@ -208,7 +208,9 @@ static elm_status parse_number(parser *p, elm_json *out) {
     }
     out->type = ELM_JSON_DOUBLE;
     out->as.number = to_double(text);
-    return ELM_OK;
+    if (isfinite(out->as.number) || p->allow_nan) return ELM_OK;
+    return elm_fail(p->err, ELM_MALFORMED, "%s:%u: the number '%.40s' is too large", p->where,
+                    p->line, text);
 }
 
 /* ---- containers ---- */

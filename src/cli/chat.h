@@ -3,11 +3,11 @@
 #define ELM_CLI_CHAT_H
 
 #include "cli/generate.h"
+#include "cli/open.h"
 
 typedef struct cli_conversation {
     cli_options options; /* a copy: /set changes it */
-    elm_model *model;
-    elm_session *session;
+    cli_opened opened;
     elm_buf turns;       /* JSON objects, comma separated */
     size_t before_reply; /* turns.size behind the last user turn; 0: there is none */
     char *system;        /* current system turn, or NULL */

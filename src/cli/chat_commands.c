@@ -31,9 +31,9 @@ static int apply_sampling(cli_conversation *c) {
     elm_error err;
     elm_model_info info;
     elm_session_options so;
-    elm_model_get_info(c->model, &info);
+    elm_model_get_info(c->opened.model, &info);
     elm_status status = cli_session_options(&c->options, &info, &so, &err);
-    if (status == ELM_OK) status = elm_session_set_sampling(c->session, &so.sampling, &err);
+    if (status == ELM_OK) status = elm_session_set_sampling(c->opened.session, &so.sampling, &err);
     return status == ELM_OK ? 0 : cli_error(&err);
 }
 
@@ -76,7 +76,7 @@ static void show_parameters(const cli_conversation *c) {
     elm_error err;
     elm_model_info info;
     elm_session_options so;
-    elm_model_get_info(c->model, &info);
+    elm_model_get_info(c->opened.model, &info);
     if (cli_session_options(&c->options, &info, &so, &err) != ELM_OK) return;
     const elm_sampling *s = &so.sampling;
     printf("temp %g\ntop_k %d\ntop_p %g\nmin_p %g\nrepeat_penalty %g\npresence_penalty "
@@ -91,7 +91,7 @@ static void show_parameters(const cli_conversation *c) {
 
 static int show(cli_conversation *c, char *what) {
     elm_model_info info;
-    elm_model_get_info(c->model, &info);
+    elm_model_get_info(c->opened.model, &info);
     if (strcmp(what, "parameters") == 0) {
         show_parameters(c);
     } else if (strcmp(what, "system") == 0) {
@@ -101,7 +101,7 @@ static int show(cli_conversation *c, char *what) {
     } else if (strcmp(what, "info") == 0) {
         printf("%s (%s), %.1f M parameters, %u layers, context %u of %u\n", info.name,
                info.architecture, (double)info.n_parameters / 1e6, info.n_layers,
-               elm_session_context(c->session), info.context_length);
+               elm_session_context(c->opened.session), info.context_length);
     } else {
         return cli_fail(ELM_INVALID_ARGUMENT, "/show takes info, template, parameters or system");
     }
@@ -140,7 +140,7 @@ static int read_file(cli_conversation *c, char *path) {
 
 static int stats(cli_conversation *c, char *rest) {
     (void)rest;
-    cli_print_stats(c->session);
+    cli_print_stats(c->opened.session);
     return 0;
 }
 

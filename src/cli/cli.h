@@ -12,7 +12,13 @@
 #include "base/platform.h"
 #include "edge_llm.h"
 
-enum { CLI_MAX_STOPS = 16, CLI_MAX_POSITIONAL = 4 };
+enum { CLI_MAX_LIST = 16, CLI_MAX_POSITIONAL = 4 };
+
+/* Values of an option that may be repeated. */
+typedef struct cli_list {
+    const char *items[CLI_MAX_LIST];
+    uint32_t n;
+} cli_list;
 
 typedef enum cli_switch { CLI_UNSET = 0, CLI_ON, CLI_OFF } cli_switch;
 
@@ -26,12 +32,11 @@ typedef struct cli_options {
     const char *draft, *save, *load, *tools, *decode, *chat, *text, *tokens, *logits, *depths,
         *threads;
     const char *key, *repair_from, *think, *cpu_mask;
-    const char *stops[CLI_MAX_STOPS];
-    uint32_t n_stops;
+    cli_list stops, keep;
     int64_t n, top_k, ctx, seed, window, skip, chunk, repeat, prefill, memory_mb;
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty, sustained;
     bool raw, ids, json, stats, zero_point, resume, no_bos, plain, render, graph, tensors, plan,
-        help, verbose, quiet, no_history;
+        help, verbose, quiet, no_fallback, no_history;
 } cli_options;
 
 /* Values of numbers that were not given. */
@@ -49,6 +54,8 @@ typedef struct cli_command {
 
 extern const cli_command *const cli_commands[]; /* NULL-terminated */
 const cli_command *cli_command_find(const char *name);
+/* Says that there is no such command, with the likeliest meant one, and returns 2. */
+int cli_no_command(const char *word);
 
 /* Fills *out from argv[first..]; on a mistake prints what and how to get help and returns 2. */
 int cli_parse(const cli_command *command, int argc, char **argv, int first, cli_options *out);

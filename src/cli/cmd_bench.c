@@ -1,40 +1,63 @@
 /* cmd_bench.c - edge-llm bench: prefill and decode speed, beside what this machine can do; cli.
  *
- * Each figure is the median of repetitions. The read bandwidth is measured in the same run, before
- * the tests, with as many threads; gb_s is the weight and KV bytes of a decoded token times tokens
- * a second. Decode runs feed seeded ids and their logits are checked to be finite, so that a broken
- * fast path does not score. */
-#include "cli/bandwidth.h"
-#include "cli/cli.h"
+ * Each figure is the median of repetitions. Around every repetition the limit is sampled: the read
+ * bandwidth for decode, the integer peak of the kernels in use for prefill; `share` is the median
+ * of the paired ratios, so a machine that changes speed does not change it. A depth is filled with
+ * seeded rows, not computed: speed at depth depends on how much is stored.
+ *
+ * Before a model's speed counts, the logits of a seeded run are compared bit for bit with those of
+ * the next smaller set of kernels, on one thread: a fast path that computes something else does not
+ * score. */
+#include "cli/bench.h"
+#include "cli/limits.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_LIST = 16, MAX_REPEAT = 100, MAX_RESULTS = 512 };
+#include "backend/cpu/features.h"
+#include "backend/kv.h"
+#include "runtime/session.h"
 
-typedef struct result {
-    char test[24];
-    uint32_t depth, threads;
-    double median, min, max;
-    double gb_s, share;
-    double load_ms;
-    cli_memory memory;
-} result;
+enum {
+    FIRST_TOKENS = 16, /* prompt of the time to the first token */
+    CHECK_TOKENS = 14, /* long enough for the kernels of many tokens; one more is decoded */
+    WINDOW_SECONDS = 60,
+};
 
 typedef struct bench {
     const cli_options *options;
     uint32_t n_prompt, n_decode, repeat;
-    uint32_t depths[MAX_LIST], threads[MAX_LIST], n_depths, n_threads;
-    result results[MAX_RESULTS];
-    uint32_t n_results;
-    char backend[200];
-    double bandwidth[MAX_LIST]; /* bytes a second, by thread list index */
+    uint32_t depths[BENCH_MAX_LIST], threads[BENCH_MAX_LIST], n_depths, n_threads;
+    double sustained_seconds;
+    cli_limits limits;
+    float *expected; /* [vocab] logits of the seeded run; NULL: nothing to compare with */
+    bench_report report;
 } bench;
+
+/* A model being measured. */
+typedef struct subject {
+    elm_model *model;
+    elm_session *session;
+    elm_model_info info;
+    bench_machine *machine;
+    uint64_t weight_bytes, operations;
+    bool i4;
+    double load_ms, first_token_ms;
+} subject;
 
 static int compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
+}
+
+static double median(double *values, uint32_t n) {
+    qsort(values, n, sizeof *values, compare);
+    return values[n / 2];
+}
+
+static double now(void) {
+    return (double)elm_now_us(elm_platform_default()) / 1e6;
 }
 
 /* The n-th id of a fixed sequence over the vocabulary. */
@@ -44,16 +67,90 @@ static int32_t seeded_id(uint32_t n, uint32_t vocab) {
     return (int32_t)((z >> 33) % vocab);
 }
 
-static elm_status feed(elm_session *session, const int32_t *ids, uint32_t n, bool one_by_one,
-                       const elm_platform *p, double *seconds, elm_error *err) {
-    uint64_t start = elm_now_us(p);
-    if (one_by_one) {
-        for (uint32_t i = 0; i < n; i++) ELM_TRY(elm_session_append(session, ids + i, 1, err));
-    } else {
-        ELM_TRY(elm_session_append(session, ids, n, err));
+/* ---- one model, one number of threads ---- */
+
+static void subject_close(subject *s) {
+    elm_session_free(s->session);
+    elm_model_close(s->model);
+    s->session = NULL;
+    s->model = NULL;
+}
+
+/* Opens the model and a session of n_context positions (0: as the options say). */
+static elm_status subject_open(const bench *b, subject *s, uint32_t threads, uint32_t mask,
+                               uint32_t n_context, elm_error *err) {
+    elm_model_options mo;
+    elm_session_options so;
+    ELM_TRY(cli_model_options(b->options, &mo, err));
+    mo.n_threads = threads;
+    if (mask) mo.cpu_mask = mask;
+    ELM_TRY(elm_model_open(&s->model, b->options->positional[0], &mo, err));
+    elm_model_get_info(s->model, &s->info);
+    ELM_TRY(cli_session_options(b->options, &s->info, &so, err));
+    if (so.n_context == 0 || n_context > so.n_context) so.n_context = n_context;
+    return elm_session_create(s->model, &so, &s->session, err);
+}
+
+/* Time from nothing to the logits of a short prompt; the file is in the page cache. */
+static elm_status open_timed(const bench *b, subject *s, uint32_t threads, uint32_t n_context,
+                             elm_error *err) {
+    for (int warm = 0; warm < 2; warm++) {
+        int32_t ids[FIRST_TOKENS];
+        subject_close(s);
+        double start = now();
+        ELM_TRY(subject_open(b, s, threads, 0, n_context, err));
+        for (uint32_t i = 0; i < FIRST_TOKENS; i++) ids[i] = seeded_id(i, s->info.n_real_tokens);
+        ELM_TRY(elm_session_append(s->session, ids, FIRST_TOKENS, err));
+        s->first_token_ms = (now() - start) * 1e3;
     }
-    *seconds = (double)(elm_now_us(p) - start) / 1e6;
-    const float *logits = elm_session_logits(session);
+    elm_stats stats;
+    elm_session_get_stats(s->session, &stats);
+    s->load_ms = (double)stats.load_us / 1e3;
+    return ELM_OK;
+}
+
+/* Fills every KV state up to `depth` with seeded rows. */
+static elm_status fill(subject *s, uint32_t depth, elm_error *err) {
+    enum { ROWS = 4096 };
+    float rows[ROWS];
+    elm_session *session = s->session;
+    ELM_TRY(elm_session_rewind(session, 0, err));
+    for (uint32_t i = 0; i < ROWS; i++) rows[i] = (float)seeded_id(i, 2001) / 1000.0f - 1.0f;
+    for (uint32_t i = 0; i < s->model->module->n_states; i++) {
+        elm_kv *kv = &session->states[i];
+        if (s->model->module->states[i].kind != ELM_STATE_KV) continue;
+        uint32_t widest = kv->k_dim > kv->v_dim ? kv->k_dim : kv->v_dim;
+        uint32_t from = depth > kv->capacity ? depth - kv->capacity : 0;
+        session->oldest[i] = from;
+        for (uint32_t p = from; p < depth && widest < ROWS; p++) {
+            for (uint32_t h = 0; h < kv->n_heads; h++) {
+                const float *row = rows + (uint32_t)seeded_id(p * kv->n_heads + h, ROWS - widest);
+                elm_kv_store(kv, false, h, p, row);
+                elm_kv_store(kv, true, h, p, row);
+            }
+        }
+    }
+    for (uint32_t p = 0; p < depth; p++) session->tokens[p] = seeded_id(p, s->info.n_real_tokens);
+    session->n_tokens = session->n_run = depth;
+    return ELM_OK;
+}
+
+/* Appends n seeded ids, as one prompt or one by one; checks that the logits are numbers. */
+static elm_status feed(subject *s, uint32_t n, bool one_by_one, double *seconds, elm_error *err) {
+    uint32_t at = (uint32_t)elm_session_length(s->session);
+    int32_t *ids = malloc((n + 1) * sizeof *ids);
+    if (!ids) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for ids");
+    for (uint32_t i = 0; i < n; i++) ids[i] = seeded_id(at + i, s->info.n_real_tokens);
+    elm_status status = ELM_OK;
+    double start = now();
+    if (!one_by_one) status = elm_session_append(s->session, ids, n, err);
+    for (uint32_t i = 0; one_by_one && i < n && status == ELM_OK; i++)
+        status = elm_session_append(s->session, ids + i, 1, err);
+    *seconds = now() - start;
+    free(ids);
+    ELM_TRY(status);
+    if (cli_interrupted) return elm_fail(err, ELM_CANCELLED, "interrupted");
+    const float *logits = elm_session_logits(s->session);
     if (!logits || !isfinite(logits[0])) {
         return elm_fail(err, ELM_INTERNAL,
                         "the logits are not finite: the speed of this run means nothing");
@@ -61,152 +158,185 @@ static elm_status feed(elm_session *session, const int32_t *ids, uint32_t n, boo
     return ELM_OK;
 }
 
-static elm_status measure(bench *b, elm_session *session, const elm_model_info *info, bool decode,
-                          uint32_t depth, uint32_t thread_index, uint64_t token_bytes,
-                          elm_error *err) {
-    uint32_t n = decode ? b->n_decode : b->n_prompt;
-    double rates[MAX_REPEAT];
-    int32_t *ids = malloc((size_t)(depth + n + 1) * sizeof *ids);
-    if (!ids) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for ids");
-    for (uint32_t i = 0; i < depth + n; i++) ids[i] = seeded_id(i, info->n_real_tokens);
-    elm_status status = elm_session_rewind(session, 0, err);
-    if (status == ELM_OK && depth > 0) status = elm_session_append(session, ids, depth, err);
-    for (uint32_t r = 0; r < b->repeat + 1 && status == ELM_OK; r++) { /* the first one warms up */
-        double seconds = 0.0;
-        status = elm_session_rewind(session, depth, err);
-        if (status == ELM_OK) {
-            status = feed(session, ids + depth, n, decode, elm_platform_default(), &seconds, err);
-        }
-        if (r > 0) rates[r - 1] = (double)n / seconds;
-        if (cli_interrupted && status == ELM_OK)
-            status = elm_fail(err, ELM_CANCELLED, "interrupted");
-    }
-    free(ids);
-    ELM_TRY(status);
-    qsort(rates, b->repeat, sizeof rates[0], compare);
-    result *out = &b->results[b->n_results++];
-    memset(out, 0, sizeof *out);
-    snprintf(out->test, sizeof out->test, decode ? "tg%u" : "pp%u", n);
-    out->depth = depth;
-    out->threads = b->threads[thread_index];
-    out->median = rates[b->repeat / 2];
-    out->min = rates[0];
-    out->max = rates[b->repeat - 1];
-    if (decode) {
-        out->gb_s = out->median * (double)token_bytes / 1e9;
-        out->share = out->gb_s * 1e9 / b->bandwidth[thread_index];
-    }
-    elm_stats stats;
-    elm_session_get_stats(session, &stats);
-    out->load_ms = (double)stats.load_us / 1e3;
-    out->memory = cli_memory_now();
-    return ELM_OK;
+/* ---- the output check ---- */
+
+static elm_status seeded_run(subject *s, elm_error *err) {
+    double unused;
+    ELM_TRY(elm_session_rewind(s->session, 0, err));
+    ELM_TRY(feed(s, CHECK_TOKENS, false, &unused, err));
+    return feed(s, 1, true, &unused, err);
 }
 
-static elm_status run_threads(bench *b, uint32_t t, elm_error *err) {
-    const cli_options *o = b->options;
-    elm_model *model = NULL;
-    elm_session *session = NULL;
-    elm_model_options mo;
-    elm_session_options so;
-    elm_model_info info;
-    elm_status status = cli_model_options(o, &mo, err);
-    mo.n_threads = b->threads[t];
-    if (status == ELM_OK) status = elm_model_open(&model, o->positional[0], &mo, err);
-    if (status != ELM_OK) goto out;
-    elm_model_get_info(model, &info);
-    snprintf(b->backend, sizeof b->backend, "%s", info.backend);
-    if (b->threads[t] == 0) b->threads[t] = info.n_threads;
-    b->bandwidth[t] = cli_read_bandwidth(b->threads[t]);
-    ELM_TRY_OUT(cli_session_options(o, &info, &so, err));
-    uint32_t deepest = 0;
-    for (uint32_t d = 0; d < b->n_depths; d++)
-        deepest = b->depths[d] > deepest ? b->depths[d] : deepest;
-    uint32_t longest = b->n_prompt > b->n_decode ? b->n_prompt : b->n_decode;
-    if (so.n_context == 0) so.n_context = deepest + longest + 8;
-    ELM_TRY_OUT(elm_session_create(model, &so, &session, err));
-    uint64_t weights = cli_token_weight_bytes(model);
-    for (uint32_t d = 0; d < b->n_depths; d++) {
-        uint64_t token_bytes =
-            weights + cli_token_kv_bytes(session, b->depths[d] + b->n_decode / 2);
-        if (b->n_prompt > 0) {
-            ELM_TRY_OUT(measure(b, session, &info, false, b->depths[d], t, 0, err));
-        }
-        if (b->n_decode > 0) {
-            ELM_TRY_OUT(measure(b, session, &info, true, b->depths[d], t, token_bytes, err));
-        }
+/* Computes the expected logits with the features of this run but the newest. */
+static elm_status expect(bench *b, uint32_t mask, elm_error *err) {
+    subject s = {0};
+    uint32_t used = elm_cpu_features(mask ? mask : UINT32_MAX), top = UINT32_C(1) << 31;
+    while (top > used) top >>= 1;
+    uint32_t smaller = used & ~top;
+    /* A bit that names no feature leaves the portable kernels: 0 would mean all. */
+    elm_status status =
+        subject_open(b, &s, 1, smaller ? smaller : UINT32_C(1) << 31, CHECK_TOKENS + 1, err);
+    bool same_backend = status == ELM_OK && s.model->plan.n_segments == 1 &&
+                        strcmp(s.model->devices[0].backend->name, "cpu") == 0;
+    if (same_backend && used) status = seeded_run(&s, err);
+    if (status == ELM_OK && same_backend && used) {
+        size_t bytes = s.info.vocab_size * sizeof(float);
+        b->expected = malloc(bytes);
+        if (b->expected) memcpy(b->expected, elm_session_logits(s.session), bytes);
+        snprintf(b->report.check, sizeof b->report.check,
+                 "logits of a seeded run equal those of %s, bit for bit", s.info.backend);
+    } else {
+        snprintf(b->report.check, sizeof b->report.check, "output not compared with other kernels");
     }
-out:
-    elm_session_free(session);
-    elm_model_close(model);
+    subject_close(&s);
     return status;
 }
 
-static void print_json(const bench *b) {
-    elm_buf out;
-    elm_json_writer w;
-    cli_buf(&out);
-    elm_json_writer_init(&w, &out, true);
-    elm_json_begin_array(&w, NULL);
-    for (uint32_t i = 0; i < b->n_results; i++) {
-        const result *r = &b->results[i];
-        elm_json_begin_object(&w, NULL);
-        elm_json_put_str(&w, "test", r->test);
-        elm_json_put_int(&w, "depth", r->depth);
-        elm_json_put_int(&w, "threads", r->threads);
-        elm_json_put_str(&w, "backend", b->backend);
-        elm_json_begin_object(&w, "tok_s");
-        elm_json_put_double(&w, "median", r->median);
-        elm_json_put_double(&w, "min", r->min);
-        elm_json_put_double(&w, "max", r->max);
-        elm_json_end_object(&w);
-        if (r->gb_s > 0.0) {
-            elm_json_put_double(&w, "gb_s", r->gb_s);
-            elm_json_put_double(&w, "bandwidth_share", r->share);
-        } else {
-            elm_json_put_null(&w, "gb_s");
-            elm_json_put_null(&w, "bandwidth_share");
-        }
-        elm_json_put_double(&w, "load_ms", r->load_ms);
-        elm_json_put_double(&w, "rss_file_mb", (double)r->memory.file_bytes / 1e6);
-        elm_json_put_double(&w, "rss_anon_mb", (double)r->memory.anonymous_bytes / 1e6);
-        elm_json_end_object(&w);
+static elm_status check(const bench *b, subject *s, elm_error *err) {
+    if (!b->expected) return ELM_OK;
+    ELM_TRY(seeded_run(s, err));
+    const float *logits = elm_session_logits(s->session);
+    for (uint32_t i = 0; i < s->info.vocab_size; i++) {
+        if (memcmp(&logits[i], &b->expected[i], sizeof *logits) == 0) continue;
+        return elm_fail(err, ELM_INTERNAL,
+                        "logit %u of a seeded run is %.9g, other kernels give %.9g: the speed of "
+                        "this model means nothing; please report it",
+                        i, (double)logits[i], (double)b->expected[i]);
     }
-    elm_json_end_array(&w);
-    elm_buf_u8(&out, '\n');
-    cli_print_buf(&out);
-    elm_buf_free(&out);
+    return ELM_OK;
 }
 
-static void print_table(const bench *b, bool csv) {
-    if (csv) {
-        puts("test,depth,threads,tok_s_median,tok_s_min,tok_s_max,gb_s,bandwidth_share,load_ms,rss_"
-             "file_mb,rss_anon_mb");
-    } else {
-        printf("%s\n", b->backend);
-        for (uint32_t t = 0; t < b->n_threads; t++) {
-            printf("read bandwidth, %u thread%s: %.1f GB/s\n", b->threads[t],
-                   b->threads[t] > 1 ? "s" : "", b->bandwidth[t] / 1e9);
-        }
-        puts("\n| test | depth | threads | tok/s (median) | min | max | GB/s | share of bandwidth "
-             "| load ms | RSS file MB | RSS anon MB |\n"
-             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
-    }
-    for (uint32_t i = 0; i < b->n_results; i++) {
-        const result *r = &b->results[i];
-        char gb[32] = "", share[32] = "";
-        if (r->gb_s > 0.0) {
-            snprintf(gb, sizeof gb, "%.2f", r->gb_s);
-            snprintf(share, sizeof share, csv ? "%.3f" : "%.0f %%", r->share * (csv ? 1.0 : 100.0));
-        }
-        printf(csv ? "%s,%u,%u,%.3f,%.3f,%.3f,%s,%s,%.2f,%.1f,%.1f\n"
-                   : "| %s | %u | %u | %.2f | %.2f | %.2f | %s | %s | %.2f | %.1f | %.1f |\n",
-               r->test, r->depth, r->threads, r->median, r->min, r->max, gb, share, r->load_ms,
-               (double)r->memory.file_bytes / 1e6, (double)r->memory.anonymous_bytes / 1e6);
-    }
+/* ---- measuring ---- */
+
+static double limit_now(const bench *b, const subject *s, bool decode) {
+    uint32_t threads = s->machine->threads;
+    return decode ? cli_limits_read(&b->limits, s->model->pool, threads)
+                  : cli_limits_peak(&b->limits, s->model->pool, threads, s->i4);
 }
+
+static bench_result *new_result(bench *b, const subject *s, const char *kind, uint32_t n,
+                                uint32_t depth) {
+    bench_report *report = &b->report;
+    bench_result *out = &report->results[report->n_results++];
+    memset(out, 0, sizeof *out);
+    snprintf(out->test, sizeof out->test, "%s%u", kind, n);
+    out->depth = depth;
+    out->threads = s->machine->threads;
+    out->load_ms = s->load_ms;
+    out->first_token_ms = s->first_token_ms;
+    cli_memory memory = cli_memory_now();
+    out->file_bytes = memory.file_bytes;
+    out->anonymous_bytes = memory.anonymous_bytes > b->limits.buffer_bytes
+                               ? memory.anonymous_bytes - b->limits.buffer_bytes
+                               : 0;
+    return out;
+}
+
+static void set_rates(bench_result *r, double *rates, uint32_t n) {
+    r->median = median(rates, n);
+    r->min = rates[0];
+    r->max = rates[n - 1];
+}
+
+static elm_status measure(bench *b, subject *s, bool decode, uint32_t depth, elm_error *err) {
+    uint32_t n = decode ? b->n_decode : b->n_prompt;
+    double rates[BENCH_MAX_REPEAT], shares[BENCH_MAX_REPEAT];
+    uint64_t kv_bytes = decode ? cli_token_kv_bytes(s->session, depth + n / 2) : 0;
+    double cost = decode ? (double)(s->weight_bytes + kv_bytes) : (double)s->operations;
+    double before = limit_now(b, s, decode);
+    for (uint32_t r = 0; r < b->repeat + 1; r++) { /* the first one warms up */
+        double seconds = 0.0;
+        ELM_TRY(elm_session_rewind(s->session, depth, err));
+        ELM_TRY(feed(s, n, decode, &seconds, err));
+        double after = limit_now(b, s, decode), rate = (double)n / seconds;
+        if (r > 0) rates[r - 1] = rate;
+        if (r > 0) shares[r - 1] = rate * cost / ((before + after) / 2);
+        before = after;
+    }
+    bench_result *out = new_result(b, s, decode ? "tg" : "pp", n, depth);
+    set_rates(out, rates, b->repeat);
+    out->share = median(shares, b->repeat);
+    *(decode ? &out->gb_s : &out->gop_s) = out->median * cost / 1e9;
+    return ELM_OK;
+}
+
+/* Decodes for minutes; a line for the first and one for the last of them. */
+static elm_status sustain(bench *b, subject *s, elm_error *err) {
+    enum { MAX_RUNS = 1 << 16 };
+    double *rates = malloc(MAX_RUNS * sizeof *rates), start = now(), elapsed = 0.0;
+    double window =
+        b->sustained_seconds / 2 < WINDOW_SECONDS ? b->sustained_seconds / 2 : WINDOW_SECONDS;
+    uint32_t n = 0, first = 0, last = 0;
+    elm_status status = ELM_OK;
+    if (!rates) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for measurements");
+    while (status == ELM_OK && elapsed < b->sustained_seconds && n < MAX_RUNS) {
+        double seconds = 1.0;
+        status = elm_session_rewind(s->session, 0, err);
+        if (status == ELM_OK) status = feed(s, b->n_decode, true, &seconds, err);
+        rates[n++] = (double)b->n_decode / seconds;
+        elapsed = now() - start;
+        if (elapsed <= window) first = n;
+        if (elapsed <= b->sustained_seconds - window) last = n;
+    }
+    if (status == ELM_OK) {
+        if (first == 0) first = 1;
+        if (last >= n) last = n - 1;
+        set_rates(new_result(b, s, "first-minute-tg", b->n_decode, 0), rates, first);
+        set_rates(new_result(b, s, "last-minute-tg", b->n_decode, 0), rates + last, n - last);
+    }
+    free(rates);
+    return status;
+}
+
+/* What this machine does with this many threads, beside all the tests. */
+static void measure_machine(const bench *b, const subject *s) {
+    enum { SAMPLES = 9 };
+    double read[SAMPLES], peak[SAMPLES], scaling[SAMPLES];
+    for (int i = 0; i < SAMPLES; i++) {
+        double one = cli_limits_peak(&b->limits, s->model->pool, 1, s->i4);
+        read[i] = limit_now(b, s, true);
+        peak[i] = limit_now(b, s, false);
+        scaling[i] = peak[i] / one;
+    }
+    s->machine->read = median(read, SAMPLES);
+    s->machine->peak = median(peak, SAMPLES);
+    s->machine->scaling = median(scaling, SAMPLES);
+}
+
+static elm_status measure_all(bench *b, subject *s, elm_error *err) {
+    ELM_TRY(check(b, s, err));
+    measure_machine(b, s);
+    for (uint32_t d = 0; d < b->n_depths; d++) {
+        ELM_TRY(fill(s, b->depths[d], err));
+        if (b->n_prompt > 0) ELM_TRY(measure(b, s, false, b->depths[d], err));
+        if (b->n_decode > 0) ELM_TRY(measure(b, s, true, b->depths[d], err));
+    }
+    return b->sustained_seconds > 0.0 ? sustain(b, s, err) : ELM_OK;
+}
+
+static elm_status run_threads(bench *b, uint32_t index, elm_error *err) {
+    subject s = {.machine = &b->report.machines[b->report.n_machines]};
+    uint32_t deepest = 0, longest = b->n_prompt > b->n_decode ? b->n_prompt : b->n_decode;
+    for (uint32_t d = 0; d < b->n_depths; d++)
+        deepest = b->depths[d] > deepest ? b->depths[d] : deepest;
+    if (longest < CHECK_TOKENS + 1) longest = CHECK_TOKENS + 1;
+    elm_status status = open_timed(b, &s, b->threads[index], deepest + longest + 8, err);
+    if (status == ELM_OK) {
+        b->report.n_machines++;
+        s.machine->threads = s.info.n_threads;
+        s.weight_bytes = cli_token_weight_bytes(s.model);
+        s.operations = cli_token_operations(s.model, &s.i4);
+        snprintf(b->report.backend, sizeof b->report.backend, "%s", s.info.backend);
+        status = measure_all(b, &s, err);
+    }
+    subject_close(&s);
+    return status;
+}
+
+/* ---- options ---- */
 
 static int read_options(bench *b, const cli_options *o) {
+    enum { MOST = 1 << 20 };
     b->options = o;
     b->n_prompt = 512;
     b->n_decode = o->n != CLI_NO_INT ? (uint32_t)o->n : 64;
@@ -215,24 +345,29 @@ static int read_options(bench *b, const cli_options *o) {
         return cli_fail(ELM_INVALID_ARGUMENT, "bench -p takes a number of tokens, not '%s'",
                         o->prompt);
     }
-    if (b->repeat < 1 || b->repeat > MAX_REPEAT || b->n_prompt > 1 << 20 || b->n_decode > 1 << 20) {
-        return cli_fail(ELM_INVALID_ARGUMENT, "-r from 1 to %d, -p and -n up to %d", MAX_REPEAT,
-                        1 << 20);
+    if (b->repeat < 1 || b->repeat > BENCH_MAX_REPEAT || b->n_prompt > MOST || b->n_decode > MOST) {
+        return cli_fail(ELM_INVALID_ARGUMENT, "-r from 1 to %d, -p and -n up to %d",
+                        BENCH_MAX_REPEAT, MOST);
     }
-    b->n_depths = cli_numbers(o->depths ? o->depths : "0", MAX_LIST, b->depths);
-    b->n_threads = cli_numbers(o->threads ? o->threads : "0", MAX_LIST, b->threads);
+    b->n_depths = cli_numbers(o->depths ? o->depths : "0", BENCH_MAX_LIST, b->depths);
+    b->n_threads = cli_numbers(o->threads ? o->threads : "0", BENCH_MAX_LIST, b->threads);
     if (b->n_depths == 0 || b->n_threads == 0) {
         return cli_fail(ELM_INVALID_ARGUMENT,
-                        "-d and --threads take up to %d numbers, comma separated", MAX_LIST);
+                        "-d and --threads take up to %d numbers, comma separated", BENCH_MAX_LIST);
     }
     if (o->sustained != CLI_NO_NUMBER) {
-        return cli_fail(ELM_UNSUPPORTED, "--sustained is not in this version of edge-llm");
+        if (!(o->sustained > 0.0 && o->sustained <= 24 * 60) || b->n_decode == 0)
+            return cli_fail(
+                ELM_INVALID_ARGUMENT,
+                "--sustained takes minutes, more than 0 and at most a day, with -n above 0");
+        b->sustained_seconds = o->sustained * 60.0;
     }
     return 0;
 }
 
 static int run(const cli_options *o) {
     elm_error err;
+    elm_model_options mo;
     const char *format = o->json ? "json" : o->output ? o->output : "md";
     bench *b = calloc(1, sizeof *b);
     if (!b) return cli_fail(ELM_OUT_OF_MEMORY, "no memory");
@@ -241,23 +376,26 @@ static int run(const cli_options *o) {
         strcmp(format, "json") != 0) {
         code = cli_fail(ELM_INVALID_ARGUMENT, "-o takes md, csv or json, not '%s'", format);
     }
+    if (code == 0 && cli_model_options(o, &mo, &err) != ELM_OK) code = cli_error(&err);
+    if (code == 0 && !cli_limits_open(&b->limits, mo.cpu_mask))
+        code = cli_fail(ELM_OUT_OF_MEMORY, "no memory to measure the read bandwidth with");
+    if (code == 0 && expect(b, mo.cpu_mask, &err) != ELM_OK) code = cli_error(&err);
     for (uint32_t t = 0; code == 0 && t < b->n_threads; t++) {
         if (run_threads(b, t, &err) != ELM_OK) code = cli_error(&err);
     }
-    if (code == 0 && strcmp(format, "json") == 0)
-        print_json(b);
-    else if (code == 0)
-        print_table(b, strcmp(format, "csv") == 0);
+    if (code == 0) bench_print(&b->report, format);
+    cli_limits_close(&b->limits);
+    free(b->expected);
     free(b);
     return code;
 }
 
-const cli_command cli_bench = {
-    "bench",
-    "bench MODEL [-p 512] [-n 64] [-d 0,2048] [--threads 1,2] [-r 5] [-o md|csv|json]",
-    "measure prefill and decode speed",
-    "  edge-llm bench model.elm --threads 1,2\n"
-    "  edge-llm bench model.elm -p 0 -n 128 -d 0,2048 -o json\n",
-    1,
-    1,
-    run};
+const cli_command cli_bench = {"bench",
+                               "bench MODEL [-p 512] [-n 64] [-d 0,2048] [--threads 1,2] [-r 5] "
+                               "[--sustained MIN] [-o md|csv|json]",
+                               "measure prefill and decode speed",
+                               "  edge-llm bench model.elm --threads 1,2\n"
+                               "  edge-llm bench model.elm -p 0 -n 128 -d 0,2048 -o json\n",
+                               1,
+                               1,
+                               run};

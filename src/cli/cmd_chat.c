@@ -28,14 +28,16 @@ static elm_status answer(cli_conversation *c, cli_reply *reply, elm_error *err) 
     size_t n = 0;
     cli_buf(&json);
     elm_status status = cli_chat_json(&c->options, elm_buf_span(&c->turns), &json, err);
-    if (status == ELM_OK) status = cli_chat_ids(c->model, elm_buf_span(&json), &ids, &n, err);
+    if (status == ELM_OK)
+        status = cli_chat_ids(c->opened.model, elm_buf_span(&json), &ids, &n, err);
     if (status == ELM_OK) {
-        cli_cancel_target(c->session);
-        status = elm_session_sync(c->session, ids, n, NULL, err);
+        cli_cancel_target(c->opened.session);
+        status = elm_session_sync(c->opened.session, ids, n, NULL, err);
         cli_cancel_target(NULL);
     }
     if (status == ELM_OK)
-        status = cli_stream(c->model, c->session, &c->options, elm_buf_span(&json), reply, err);
+        status = cli_stream(c->opened.model, c->opened.session, &c->options, elm_buf_span(&json),
+                            reply, err);
     free(ids);
     elm_buf_free(&json);
     return status;
@@ -57,9 +59,9 @@ static int reply_to_last(cli_conversation *c, size_t before) {
         if (reply.result.reason == ELM_STOP_CONTEXT)
             fprintf(stderr, "[the context is full; /clear starts anew]\n");
         if (c->options.stats)
-            cli_print_stats(c->session);
+            cli_print_stats(c->opened.session);
         else if (c->terminal)
-            cli_print_rate(c->session, &reply.result);
+            cli_print_rate(c->opened.session, &reply.result);
     } else {
         c->turns.size = before;
         if (before < c->before_reply) c->before_reply = 0;
@@ -87,13 +89,19 @@ int cli_chat_again(cli_conversation *c) {
 
 static int converse(cli_conversation *c) {
     int code = 0;
+    bool stopped = false;
     cli_lines lines = {.terminal = c->terminal, .history = c->terminal && !c->options.no_history};
     if (c->terminal) fprintf(stderr, "Type a message; /help lists commands, Ctrl-D leaves.\n");
     cli_lines_open(&lines);
     if (c->options.prompt) code = cli_chat_say(c, elm_span_str(c->options.prompt));
     while (!c->done && (code == 0 || c->terminal)) {
         char *message = cli_read_message(&lines);
+        if (!message && c->terminal && cli_interrupted && !stopped) {
+            stopped = true; /* the first Ctrl-C may end the line, not the input */
+            continue;
+        }
         if (!message) break;
+        stopped = false;
         if (message[0] == '/' && (c->terminal || cli_chat_is_command(message)))
             code = cli_chat_command(c, message);
         else if (message[0] != 0)
@@ -104,30 +112,32 @@ static int converse(cli_conversation *c) {
     return c->terminal ? 0 : code;
 }
 
+/* The turns to begin with: those of a loaded session, or the system turn. */
+static elm_status begin(cli_conversation *c, elm_error *err) {
+    size_t n;
+    ELM_TRY(cli_open_models(&c->options, &c->opened, err));
+    ELM_TRY(cli_open_session(&c->options, &c->opened, err));
+    const char *turns = elm_session_conversation(c->opened.session, &n);
+    elm_buf_append(&c->turns, turns, n);
+    ELM_TRY(elm_buf_check(&c->turns, "the conversation", err));
+    if (!c->options.system) return ELM_OK;
+    c->system = strdup(c->options.system);
+    if (!c->system) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for the system turn");
+    cli_chat_restart(c);
+    return ELM_OK;
+}
+
 static int run(const cli_options *o) {
     elm_error err;
-    elm_model_options mo;
-    elm_session_options so;
-    elm_model_info info;
     cli_conversation c = {.options = *o, .terminal = isatty(0) != 0};
-    int code;
-    elm_status status = cli_model_options(o, &mo, &err);
-    if (status == ELM_OK) status = elm_model_open(&c.model, o->positional[0], &mo, &err);
-    if (status != ELM_OK) return cli_error(&err);
-    elm_model_get_info(c.model, &info);
-    status = cli_session_options(o, &info, &so, &err);
-    if (status == ELM_OK) status = elm_session_create(c.model, &so, &c.session, &err);
-    if (status == ELM_OK) {
-        cli_buf(&c.turns);
-        code = o->system ? cli_chat_set_system(&c, o->system) : 0;
-        if (code == 0) code = converse(&c);
-        elm_buf_free(&c.turns);
-        free(c.system);
-    } else {
+    cli_buf(&c.turns);
+    elm_status status = begin(&c, &err);
+    int code = status == ELM_OK ? converse(&c) : cli_error(&err);
+    if (status == ELM_OK && cli_save_session(o, &c.opened, &c.turns, &err) != ELM_OK)
         code = cli_error(&err);
-    }
-    elm_session_free(c.session);
-    elm_model_close(c.model);
+    cli_close(&c.opened);
+    elm_buf_free(&c.turns);
+    free(c.system);
     return code;
 }
 

@@ -108,10 +108,9 @@ static elm_status read_options(const cli_options *o, elm_convert_options *out, e
                         "--threads takes a number from 1 to 256, not '%s'", o->threads);
     }
     out->n_threads = threads;
-    if (o->calib || o->resume) {
-        return elm_fail(err, ELM_UNSUPPORTED, "%s is not in this version of edge-llm",
-                        o->calib ? "--calib" : "--resume");
-    }
+    out->resume = o->resume;
+    if (o->calib)
+        return elm_fail(err, ELM_UNSUPPORTED, "--calib is not in this version of edge-llm");
     return ELM_OK;
 }
 
@@ -140,6 +139,13 @@ static void print_json(const elm_convert_result *r, double seconds) {
     elm_buf_free(&out);
 }
 
+static void say_what_is_left(const cli_options *o) {
+    char part[4096];
+    snprintf(part, sizeof part, "%s.part", o->output);
+    if (o->resume && !o->quiet && access(part, F_OK) == 0)
+        fprintf(stderr, "'%s' stays: the same command goes on from there\n", part);
+}
+
 static int run(const cli_options *o) {
     elm_error err;
     elm_convert_options co;
@@ -155,7 +161,10 @@ static int run(const cli_options *o) {
     n.start_us = elm_now_us(elm_platform_default());
     elm_status status = elm_convert(o->positional[0], o->output, &co, &result, &err);
     clear_bar(&n);
-    if (status != ELM_OK) return cli_error(&err);
+    if (status != ELM_OK) {
+        say_what_is_left(o);
+        return cli_error(&err);
+    }
     double seconds = (double)(elm_now_us(elm_platform_default()) - n.start_us) / 1e6;
     if (o->json) {
         print_json(&result, seconds);

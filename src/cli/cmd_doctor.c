@@ -1,6 +1,6 @@
 /* cmd_doctor.c - edge-llm doctor: what this machine and this build can do; cli. */
 #include "backend/backend.h"
-#include "cli/bandwidth.h"
+#include "cli/limits.h"
 #include "cli/cli.h"
 
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static int run(const cli_options *o) {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     uint32_t mask = o->cpu_mask ? (uint32_t)strtoul(o->cpu_mask, NULL, 16) : UINT32_MAX;
-    double bandwidth = cli_read_bandwidth(1);
+    double bandwidth = cli_read_bandwidth();
     if (uname(&system) != 0) return cli_fail(ELM_INTERNAL, "the system does not say what it is");
     cli_buf(&out);
     elm_json_writer_init(&w, &out, true);

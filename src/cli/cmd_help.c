@@ -4,10 +4,7 @@
 static int run_help(const cli_options *o) {
     if (o->n_positional > 0) {
         const cli_command *command = cli_command_find(o->positional[0]);
-        if (!command) {
-            return cli_fail(ELM_INVALID_ARGUMENT, "there is no command '%s'; see 'edge-llm help'",
-                            o->positional[0]);
-        }
+        if (!command) return cli_no_command(o->positional[0]);
         cli_print_help(command, stdout);
         return 0;
     }

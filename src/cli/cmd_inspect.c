@@ -1,5 +1,5 @@
 /* cmd_inspect.c - edge-llm inspect: what a file holds, what it costs, who would run it; cli. */
-#include "cli/cli.h"
+#include "cli/origin.h"
 #include "runtime/session.h"
 
 #include <string.h>
@@ -87,34 +87,31 @@ static void print_summary(const elm_model *m, const totals *t) {
     printf("%.1f M parameters, %u layers, hidden %u, vocabulary %u (%u real), context %u\n",
            (double)meta->n_parameters / 1e6, meta->n_layers, meta->hidden_size, meta->vocab_size,
            meta->n_real_tokens, meta->context_length);
-    printf("file %.1f MB, weights %.1f MB: 1/%.2f of float32 (%.1f MB)\n",
-           (double)m->container.map.size / 1e6, (double)t->stored / 1e6,
-           (double)t->f32 / (double)m->container.map.size, (double)t->f32 / 1e6);
+    printf("weights %.1f MB: 1/%.2f of float32 (%.1f MB); file %.1f MB: 1/%.2f\n",
+           (double)t->stored / 1e6, (double)t->f32 / (double)t->stored, (double)t->f32 / 1e6,
+           (double)m->container.map.size / 1e6, (double)t->f32 / (double)m->container.map.size);
     for (uint32_t d = 0; d < ELM_N_DTYPES; d++) {
         if (t->n_by_type[d]) {
             printf("  %-6s %4u tensors, %.1f MB\n", elm_dtype_get(d)->text, t->n_by_type[d],
                    (double)t->by_type[d] / 1e6);
         }
     }
-    puts("\n| section | offset | bytes | chunks | sha256 |\n|---|---:|---:|---:|---|");
-    for (uint32_t i = 0; i < m->container.n_sections; i++) {
-        const elm_section *s = &m->container.sections[i];
-        printf("| %s | %llu | %llu | %u |", elm_section_text(s->type),
-               (unsigned long long)s->offset, (unsigned long long)s->size, s->n_chunks);
-        printf(" %02x%02x%02x%02x... |\n", s->sha256[0], s->sha256[1], s->sha256[2], s->sha256[3]);
-    }
-    puts("\n| context | KV f32 MB | KV f16 MB | KV int8 MB | other MB "
-         "|\n|---:|---:|---:|---:|---:|");
+    cli_sections_print(&m->container);
+    puts("\n| context | KV f32 MB | KV f16 MB | KV int8 MB | rewind points MB | other MB |\n"
+         "|---:|---:|---:|---:|---:|---:|");
     const uint32_t contexts[] = {2048, 8192, 32768, 131072};
     for (size_t i = 0; i < sizeof contexts / sizeof contexts[0]; i++) {
         if (contexts[i] > meta->context_length && i > 0) break;
         elm_memory_estimate e[3];
         for (int kv = 0; kv < 3; kv++) {
-            (void)!elm_model_estimate_memory(m, contexts[i], (elm_kv_type)(ELM_KV_F32 + kv), &e[kv],
-                                             NULL);
+            elm_session_options so = {.struct_size = sizeof so,
+                                      .n_context = contexts[i],
+                                      .kv = (elm_kv_type)(ELM_KV_F32 + kv)};
+            (void)!elm_model_estimate_memory(m, &so, &e[kv], NULL);
         }
-        printf("| %u | %.1f | %.1f | %.1f | %.1f |\n", contexts[i], (double)e[0].kv_bytes / 1e6,
-               (double)e[1].kv_bytes / 1e6, (double)e[2].kv_bytes / 1e6,
+        printf("| %u | %.1f | %.1f | %.1f | %.1f | %.1f |\n", contexts[i],
+               (double)e[0].kv_bytes / 1e6, (double)e[1].kv_bytes / 1e6,
+               (double)e[2].kv_bytes / 1e6, (double)e[1].snapshot_bytes / 1e6,
                (double)e[1].scratch_bytes / 1e6);
     }
     printf("\nchat template: %s\n", m->chat_template ? "yes" : "none");
@@ -141,7 +138,8 @@ static void put_tensors(elm_json_writer *w, const elm_model *m, const elm_json *
     elm_json_end_array(w);
 }
 
-static void print_json(const elm_model *m, const totals *t, const elm_json *records) {
+static elm_status print_json(elm_model *m, const totals *t, const elm_json *records,
+                             const cli_trust *trust, elm_error *err) {
     elm_buf out;
     elm_json_writer w;
     cli_buf(&out);
@@ -156,7 +154,8 @@ static void print_json(const elm_model *m, const totals *t, const elm_json *reco
     elm_json_put_int(&w, "file_bytes", (int64_t)m->container.map.size);
     elm_json_put_int(&w, "weight_bytes", (int64_t)t->stored);
     elm_json_put_int(&w, "f32_bytes", (int64_t)t->f32);
-    elm_json_put_double(&w, "f32_ratio", (double)t->f32 / (double)m->container.map.size);
+    elm_json_put_double(&w, "f32_ratio", (double)t->f32 / (double)t->stored); /* of the weights */
+    elm_json_put_double(&w, "file_f32_ratio", (double)t->f32 / (double)m->container.map.size);
     elm_json_begin_array(&w, "sections");
     for (uint32_t i = 0; i < m->container.n_sections; i++) {
         const elm_section *s = &m->container.sections[i];
@@ -167,46 +166,71 @@ static void print_json(const elm_model *m, const totals *t, const elm_json *reco
         elm_json_end_object(&w);
     }
     elm_json_end_array(&w);
+    elm_status status = cli_origin_json(&m->container, trust, &w, err);
     put_tensors(&w, m, records);
     elm_json_end_object(&w);
     elm_buf_u8(&out, '\n');
-    cli_print_buf(&out);
+    if (status == ELM_OK) cli_print_buf(&out);
     elm_buf_free(&out);
+    return status;
 }
 
-static void inspect(elm_model *m, const cli_options *o, const elm_json *records) {
+static elm_status inspect(elm_model *m, const cli_options *o, const cli_trust *trust,
+                          elm_error *err) {
     totals t = add_up(m);
     elm_buf out;
+    elm_arena arena;
+    const elm_json *records = NULL;
     cli_buf(&out);
-    if (o->json) {
-        print_json(m, &t, records);
-    } else if (o->graph) {
+    elm_arena_init(&arena, elm_allocator_default(), 0);
+    elm_status status = quant_record(m, &arena, &records, err);
+    if (status == ELM_OK && o->json) {
+        status = print_json(m, &t, records, trust, err);
+    } else if (status == ELM_OK && o->graph) {
         elm_module_dump(m->module, m->tensors, m->n_tensors, &out);
-    } else if (o->plan) {
+    } else if (status == ELM_OK && o->plan) {
         elm_plan_explain(&m->plan, m->module, m->tensors, &out);
-    } else if (o->tensors) {
+    } else if (status == ELM_OK && o->tensors) {
         print_tensors(m, records);
-    } else {
+    } else if (status == ELM_OK) {
         print_summary(m, &t);
+        status = cli_origin_print(&m->container, trust, err);
     }
     cli_print_buf(&out);
     elm_buf_free(&out);
+    elm_arena_free(&arena);
+    return status;
+}
+
+/* A file that nothing here can run, such as one without its weights: what can be said of it. */
+static void inspect_container(const char *path, const cli_trust *trust) {
+    elm_container c;
+    elm_error err;
+    elm_status status = elm_container_open(elm_platform_default(), path, &c, &err);
+    if (status == ELM_OK) {
+        cli_warn_damaged_slot(&c);
+        cli_sections_print(&c);
+        (void)!cli_origin_print(&c, trust, &err);
+    }
+    elm_container_close(&c);
 }
 
 static int run(const cli_options *o) {
     elm_error err;
     elm_model *m = NULL;
     elm_model_options mo;
-    elm_arena arena;
-    const elm_json *records = NULL;
-    elm_status status = cli_model_options(o, &mo, &err);
+    cli_trust trust;
+    elm_status status = cli_trust_open(&trust, o->key, &err);
+    if (status == ELM_OK) status = cli_model_options(o, &mo, &err);
     if (status == ELM_OK) status = elm_model_open(&m, o->positional[0], &mo, &err);
-    if (status != ELM_OK) return cli_error(&err);
-    elm_arena_init(&arena, elm_allocator_default(), 0);
-    status = quant_record(m, &arena, &records, &err);
-    if (status == ELM_OK) inspect(m, o, records);
-    elm_arena_free(&arena);
+    if (status == ELM_OK) {
+        cli_warn_damaged_slot(&m->container);
+        status = inspect(m, o, &trust, &err);
+    } else if (status == ELM_UNSUPPORTED && !o->json) {
+        inspect_container(o->positional[0], &trust);
+    }
     elm_model_close(m);
+    cli_trust_close(&trust);
     return status == ELM_OK ? 0 : cli_error(&err);
 }
 

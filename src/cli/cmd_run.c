@@ -1,35 +1,50 @@
 /* cmd_run.c - edge-llm run: one prompt in, one streamed answer out; cli. */
 #include "cli/generate.h"
+#include "cli/open.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* The prompt's ids: through the chat template, with its arguments in `json`, or raw with BOS where
- * the model wants it. */
-static elm_status prompt_ids(const cli_options *o, const elm_model *model,
-                             const elm_model_info *info, elm_span prompt, elm_buf *json,
-                             int32_t **ids, size_t *n, elm_error *err) {
-    *ids = NULL;
-    if (!o->raw) {
-        elm_buf turns;
-        cli_buf(&turns);
-        if (o->system) cli_add_turn(&turns, "system", elm_span_str(o->system));
-        cli_add_turn(&turns, "user", prompt);
-        elm_status status = cli_chat_json(o, elm_buf_span(&turns), json, err);
-        if (status == ELM_OK) status = cli_chat_ids(model, elm_buf_span(json), ids, n, err);
-        elm_buf_free(&turns);
-        return status;
+/* What one run holds. */
+typedef struct task {
+    const cli_options *options;
+    cli_opened opened;
+    elm_buf turns,
+        chat; /* the conversation with this question; the same as arguments of the template */
+    cli_reply reply;
+    int32_t *ids;
+    size_t n_ids;
+} task;
+
+/* The whole conversation through the chat template. */
+static elm_status chat_ids(task *t, elm_span prompt, elm_error *err) {
+    size_t n = 0;
+    if (t->opened.session) {
+        const char *before = elm_session_conversation(t->opened.session, &n);
+        elm_buf_append(&t->turns, before, n);
     }
+    if (t->options->system) cli_add_turn(&t->turns, "system", elm_span_str(t->options->system));
+    cli_add_turn(&t->turns, "user", prompt);
+    ELM_TRY(cli_chat_json(t->options, elm_buf_span(&t->turns), &t->chat, err));
+    return cli_chat_ids(t->opened.model, elm_buf_span(&t->chat), &t->ids, &t->n_ids, err);
+}
+
+/* The text as it is: BOS where the model wants it, and only where a timeline begins. */
+static elm_status raw_ids(task *t, elm_span prompt, elm_error *err) {
+    const elm_model_info *info = &t->opened.info;
     const char *text = (const char *)prompt.data;
-    size_t extra = info->raw_needs_bos && !info->add_bos && info->bos_id >= 0 ? 1 : 0;
-    ELM_TRY(elm_tokenize(model, text, prompt.size, true, false, NULL, 0, n, err));
-    int32_t *list = malloc((*n + 2) * sizeof *list);
-    if (!list) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for %zu ids", *n);
-    *ids = list;
-    list[0] = info->bos_id;
-    ELM_TRY(elm_tokenize(model, text, prompt.size, true, false, list + extra, *n + 1, n, err));
-    *n += extra;
-    return *n > 0 ? ELM_OK : elm_fail(err, ELM_INVALID_ARGUMENT, "the prompt is empty");
+    bool begins = !t->opened.session || elm_session_length(t->opened.session) == 0;
+    size_t extra = begins && info->raw_needs_bos && !info->add_bos && info->bos_id >= 0 ? 1 : 0;
+    ELM_TRY(
+        elm_tokenize(t->opened.model, text, prompt.size, begins, false, NULL, 0, &t->n_ids, err));
+    t->ids = malloc((t->n_ids + 2) * sizeof *t->ids);
+    if (!t->ids) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for %zu ids", t->n_ids);
+    t->ids[0] = info->bos_id;
+    ELM_TRY(elm_tokenize(t->opened.model, text, prompt.size, begins, false, t->ids + extra,
+                         t->n_ids + 1, &t->n_ids, err));
+    t->n_ids += extra;
+    if (t->n_ids > 0 || !begins) return ELM_OK;
+    return elm_fail(err, ELM_INVALID_ARGUMENT, "the prompt is empty");
 }
 
 static const char *reason_text(elm_stop_reason reason) {
@@ -79,6 +94,9 @@ static void print_json(const elm_session *session, const cli_reply *reply, size_
     elm_json_put_double(&w, "first_token_ms", (double)stats.first_token_us / 1e3);
     elm_json_put_double(&w, "prefill_ms", (double)stats.prefill_us / 1e3);
     elm_json_put_double(&w, "decode_ms", (double)stats.decode_us / 1e3);
+    elm_json_put_int(&w, "reused_tokens", (int64_t)stats.reused_tokens);
+    elm_json_put_int(&w, "drafted_tokens", (int64_t)stats.drafted_tokens);
+    elm_json_put_int(&w, "accepted_tokens", (int64_t)stats.accepted_tokens);
     elm_json_put_int(&w, "peak_rss_bytes", (int64_t)cli_memory_now().peak_bytes);
     elm_json_end_object(&w);
     elm_buf_u8(&out, '\n');
@@ -86,64 +104,59 @@ static void print_json(const elm_session *session, const cli_reply *reply, size_
     elm_buf_free(&out);
 }
 
-static elm_status answer(const cli_options *o, const elm_model *model, elm_session *session,
-                         elm_span chat, const int32_t *ids, size_t n, elm_generate_result *result,
-                         elm_error *err) {
-    cli_reply reply;
-    cli_reply_init(&reply);
+/* Runs the prompt, streams the answer, keeps the session. */
+static elm_status reply(task *t, elm_error *err) {
+    const cli_options *o = t->options;
+    elm_session *session = t->opened.session;
     cli_cancel_target(session);
-    elm_status status = elm_session_append(session, ids, n, err);
+    elm_status status = o->raw ? elm_session_append(session, t->ids, t->n_ids, err)
+                               : elm_session_sync(session, t->ids, t->n_ids, NULL, err);
     cli_cancel_target(NULL);
-    if (status == ELM_OK) status = cli_stream(model, session, o, chat, &reply, err);
-    if (status == ELM_OK && o->json) print_json(session, &reply, n);
+    uint32_t n_prompt = elm_session_length(session);
+    if (status == ELM_OK)
+        status = cli_stream(t->opened.model, session, o, elm_buf_span(&t->chat), &t->reply, err);
+    if (status == ELM_OK && o->json) print_json(session, &t->reply, n_prompt);
     if (status == ELM_OK && !o->json) fputc('\n', stdout);
     if (status == ELM_OK && o->stats) cli_print_stats(session);
-    *result = reply.result;
-    cli_reply_free(&reply);
-    return status;
+    if (status != ELM_OK) return status;
+    if (!o->raw) cli_add_message(&t->turns, elm_buf_span(&t->reply.message));
+    return cli_save_session(o, &t->opened, o->raw ? NULL : &t->turns, err);
 }
 
-static elm_status run_model(const cli_options *o, elm_span prompt, elm_generate_result *result,
-                            elm_error *err) {
-    elm_model *model = NULL;
-    elm_session *session = NULL;
-    elm_model_options mo;
-    elm_session_options so;
-    elm_model_info info;
-    int32_t *ids = NULL;
-    size_t n = 0;
-    elm_buf chat;
-    cli_buf(&chat);
-    elm_status status = cli_model_options(o, &mo, err);
-    if (status == ELM_OK) status = elm_model_open(&model, o->positional[0], &mo, err);
-    if (status != ELM_OK) goto out;
-    elm_model_get_info(model, &info);
-    ELM_TRY_OUT(cli_session_options(o, &info, &so, err));
-    ELM_TRY_OUT(prompt_ids(o, model, &info, prompt, &chat, &ids, &n, err));
-    cli_fit_context(o, &info, n, &so);
-    ELM_TRY_OUT(elm_session_create(model, &so, &session, err));
-    status = answer(o, model, session, elm_buf_span(&chat), ids, n, result, err);
-out:
-    elm_buf_free(&chat);
-    free(ids);
-    elm_session_free(session);
-    elm_model_close(model);
-    return status;
+static elm_status run_model(task *t, elm_span prompt, elm_error *err) {
+    const cli_options *o = t->options;
+    cli_opened *opened = &t->opened;
+    ELM_TRY(cli_open_models(o, opened, err));
+    if (!o->save && !o->load)
+        opened->options.n_snapshots = ELM_NO_SNAPSHOTS; /* nothing goes back */
+    if (o->load) ELM_TRY(cli_open_session(o, opened, err));
+    ELM_TRY(o->raw ? raw_ids(t, prompt, err) : chat_ids(t, prompt, err));
+    cli_fit_context(o, &opened->info, t->n_ids, &opened->options);
+    if (!o->load) ELM_TRY(cli_open_session(o, opened, err));
+    return reply(t, err);
 }
 
 static int run(const cli_options *o) {
     elm_error err;
-    elm_generate_result result = {0};
+    task t = {.options = o};
     char *text = NULL;
     size_t n = 0;
     elm_status status = ELM_OK;
     if (o->prompt && o->file) return cli_fail(ELM_INVALID_ARGUMENT, "give -p or -f, not both");
     if (!o->prompt) status = cli_read(o->file, &text, &n, &err);
     elm_span prompt = o->prompt ? elm_span_str(o->prompt) : elm_span_of(text, n);
-    if (status == ELM_OK) status = run_model(o, prompt, &result, &err);
+    cli_buf(&t.turns);
+    cli_buf(&t.chat);
+    cli_reply_init(&t.reply);
+    if (status == ELM_OK) status = run_model(&t, prompt, &err);
+    cli_close(&t.opened);
+    elm_buf_free(&t.turns);
+    elm_buf_free(&t.chat);
+    cli_reply_free(&t.reply);
+    free(t.ids);
     free(text);
     if (status != ELM_OK) return cli_error(&err);
-    return result.reason == ELM_STOP_CANCELLED ? cli_interrupted : 0;
+    return t.reply.result.reason == ELM_STOP_CANCELLED ? cli_interrupted : 0;
 }
 
 const cli_command cli_run = {"run",

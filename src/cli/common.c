@@ -83,28 +83,9 @@ uint32_t cli_numbers(const char *text, uint32_t max_count, uint32_t *out) {
     return 0;
 }
 
-static elm_status refuse_missing_features(const cli_options *o, elm_error *err) {
-    const struct {
-        const char *name;
-        bool given;
-    } missing[] = {
-        {"--draft", o->draft != NULL},
-        {"--save", o->save != NULL},
-        {"--load", o->load != NULL},
-    };
-    for (size_t i = 0; i < sizeof missing / sizeof missing[0]; i++) {
-        if (missing[i].given) {
-            return elm_fail(err, ELM_UNSUPPORTED, "%s is not in this version of edge-llm",
-                            missing[i].name);
-        }
-    }
-    return ELM_OK;
-}
-
 elm_status cli_model_options(const cli_options *o, elm_model_options *out, elm_error *err) {
     memset(out, 0, sizeof *out);
     out->struct_size = sizeof *out;
-    ELM_TRY(refuse_missing_features(o, err));
     uint32_t threads[64];
     if (o->threads) {
         if (cli_numbers(o->threads, 64, threads) == 0 || threads[0] == 0) {

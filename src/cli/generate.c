@@ -113,8 +113,8 @@ static elm_status generate(elm_session *session, stream *s, elm_error *err) {
     const cli_options *o = s->options;
     elm_generate_options g = {
         .struct_size = sizeof g,
-        .stop_strings = o->stops,
-        .n_stop_strings = o->n_stops,
+        .stop_strings = o->stops.items,
+        .n_stop_strings = o->stops.n,
         .on_text = on_text,
         .on_token = on_token,
         .context = s,
@@ -177,13 +177,17 @@ void cli_print_stats(const elm_session *session) {
     elm_session_get_stats(session, &s);
     cli_memory memory = cli_memory_now();
     fprintf(stderr,
-            "[load %.1f ms | first token %.1f ms | prefill %llu tokens, %.1f tok/s | decode %llu "
-            "tokens, "
-            "%.1f tok/s | memory: peak %.0f MB, session %.1f MB]\n",
+            "[load %.1f ms | first token %.1f ms | prefill %llu tokens, %.1f tok/s, %llu reused | "
+            "decode %llu tokens, %.1f tok/s",
             (double)s.load_us / 1e3, (double)s.first_token_us / 1e3,
             (unsigned long long)s.prefill_tokens, rate(s.prefill_tokens, s.prefill_us),
-            (unsigned long long)s.decode_tokens, rate(s.decode_tokens, s.decode_us),
-            (double)memory.peak_bytes / 1e6, (double)s.session_allocated_bytes / 1e6);
+            (unsigned long long)s.reused_tokens, (unsigned long long)s.decode_tokens,
+            rate(s.decode_tokens, s.decode_us));
+    if (s.drafted_tokens > 0)
+        fprintf(stderr, ", %llu of %llu guesses right", (unsigned long long)s.accepted_tokens,
+                (unsigned long long)s.drafted_tokens);
+    fprintf(stderr, " | memory: peak %.0f MB, session %.1f MB]\n", (double)memory.peak_bytes / 1e6,
+            (double)s.session_allocated_bytes / 1e6);
 }
 
 void cli_print_rate(const elm_session *session, const elm_generate_result *result) {

@@ -7,11 +7,13 @@
 #include <unistd.h>
 
 extern const cli_command cli_convert, cli_run, cli_chat, cli_tokenize, cli_template, cli_eval,
-    cli_bench, cli_inspect, cli_verify, cli_doctor, cli_version, cli_help;
+    cli_bench, cli_inspect, cli_verify, cli_doctor, cli_version, cli_help, cli_sign, cli_diff,
+    cli_strip, cli_attach, cli_compact;
 
 const cli_command *const cli_commands[] = {
-    &cli_convert, &cli_run,    &cli_chat,   &cli_tokenize, &cli_template, &cli_eval, &cli_bench,
-    &cli_inspect, &cli_verify, &cli_doctor, &cli_version,  &cli_help,     NULL,
+    &cli_convert, &cli_run,     &cli_chat,   &cli_tokenize, &cli_template, &cli_eval,
+    &cli_bench,   &cli_inspect, &cli_verify, &cli_sign,     &cli_diff,     &cli_strip,
+    &cli_attach,  &cli_compact, &cli_doctor, &cli_version,  &cli_help,     NULL,
 };
 
 volatile int cli_interrupted;
@@ -30,9 +32,22 @@ static void on_signal(int number) {
     if (session) elm_session_cancel(session);
 }
 
+/* A page of a mapped file cannot be read: the file was cut off while it was in use, or its medium
+ * is gone. Whoever reads the mapping cannot go on. */
+static void on_bus_error(int number) {
+    static const char message[] =
+        "edge-llm: a file changed while it was in use: it was cut off, or its disk cannot be read; "
+        "put it back and try again\n";
+    (void)number;
+    (void)!write(2, message, sizeof message - 1);
+    _exit(4);
+}
+
 static void install_signals(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
+    action.sa_handler = on_bus_error;
+    sigaction(SIGBUS, &action, NULL);
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -52,10 +67,7 @@ int main(int argc, char **argv) {
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
     const cli_command *command = cli_command_find(name);
-    if (!command) {
-        return cli_fail(ELM_INVALID_ARGUMENT, "there is no command '%s'; see 'edge-llm help'",
-                        name);
-    }
+    if (!command) return cli_no_command(name);
     install_signals();
     int code = cli_parse(command, argc, argv, 2, &options);
     if (code != 0) return code;

@@ -18,10 +18,15 @@ enum {
     C_DOCTOR = 1 << 9,
     C_VERSION = 1 << 10,
     C_HELP = 1 << 11,
-    C_ALL = (1 << 12) - 1,
+    C_SIGN = 1 << 12,
+    C_STRIP = 1 << 13,
+    C_ATTACH = 1 << 14,
+    C_COMPACT = 1 << 15,
+    C_DIFF = 1 << 16,
+    C_ALL = (1 << 17) - 1,
 };
 
-typedef enum kind { KIND_FLAG, KIND_TEXT, KIND_INT, KIND_NUMBER, KIND_STOPS } kind;
+typedef enum kind { KIND_FLAG, KIND_TEXT, KIND_INT, KIND_NUMBER, KIND_LIST } kind;
 
 typedef struct option {
     const char *name;
@@ -51,6 +56,8 @@ static int bit_of(const cli_command *command) {
         {"tokenize", C_TOKENIZE}, {"template", C_TEMPLATE}, {"eval", C_EVAL},
         {"bench", C_BENCH},       {"inspect", C_INSPECT},   {"verify", C_VERIFY},
         {"doctor", C_DOCTOR},     {"version", C_VERSION},   {"help", C_HELP},
+        {"sign", C_SIGN},         {"strip", C_STRIP},       {"attach", C_ATTACH},
+        {"compact", C_COMPACT},   {"diff", C_DIFF},
     };
     for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
         if (strcmp(bits[i].name, command->name) == 0) return bits[i].bit;
@@ -77,10 +84,30 @@ static size_t distance(const char *a, const char *b) {
     return row[n];
 }
 
+/* A suggestion must share more than half of what was typed. */
+static size_t largest_distance(const char *word) {
+    size_t n = strlen(word);
+    return n < 2 ? 0 : n < 6 ? n / 2 : 3;
+}
+
+int cli_no_command(const char *word) {
+    const char *nearest = NULL;
+    size_t best = largest_distance(word) + 1;
+    for (size_t i = 0; cli_commands[i]; i++) {
+        size_t d = distance(word, cli_commands[i]->name);
+        if (d < best) best = d, nearest = cli_commands[i]->name;
+    }
+    if (nearest) {
+        return cli_fail(ELM_INVALID_ARGUMENT, "there is no command '%s'; did you mean '%s'?", word,
+                        nearest);
+    }
+    return cli_fail(ELM_INVALID_ARGUMENT, "there is no command '%s'; see 'edge-llm help'", word);
+}
+
 static int unknown(const cli_command *command, const char *word) {
     const char *nearest = NULL;
-    size_t best = 4;
     const char *bare = word + strspn(word, "-");
+    size_t best = largest_distance(bare) + 1;
     for (size_t i = 0; i < N_OPTIONS; i++) {
         if (!(table[i].commands & bit_of(command))) continue;
         size_t d = distance(bare, table[i].name);
@@ -116,6 +143,7 @@ static int store(const option *o, const char *value, cli_options *out) {
     char *field = (char *)out + o->offset, *end = NULL;
     int64_t integer;
     double number;
+    cli_list *list;
     errno = 0;
     switch (o->kind) {
     case KIND_FLAG:
@@ -124,11 +152,11 @@ static int store(const option *o, const char *value, cli_options *out) {
     case KIND_TEXT:
         *(const char **)(void *)field = value;
         return 0;
-    case KIND_STOPS:
-        if (out->n_stops == CLI_MAX_STOPS) {
-            return cli_fail(ELM_INVALID_ARGUMENT, "more than %d --stop", CLI_MAX_STOPS);
-        }
-        out->stops[out->n_stops++] = value;
+    case KIND_LIST:
+        list = (cli_list *)(void *)field;
+        if (list->n == CLI_MAX_LIST)
+            return cli_fail(ELM_INVALID_ARGUMENT, "more than %d --%s", CLI_MAX_LIST, o->name);
+        list->items[list->n++] = value;
         return 0;
     case KIND_INT:
         integer = strtoll(value, &end, 10);

@@ -1,14 +1,8 @@
-/* convert.c - a source model to one .elm file: read, build the graph, store weights, write;
- * convert.
+/* convert.c - a source model to one .elm file: options, source, graph; convert.
  *
  * Everything that can be refused is refused before the first byte is written: config, tensors,
- * tokenizer, template. Then weights stream through, one at a time. */
-#include "edge_llm_convert.h"
-
-#include "convert/records.h"
-#include "convert/store.h"
-#include "elm/writer.h"
-#include "models/family.h"
+ * tokenizer, template. Then emit.c lets the weights stream through, one at a time. */
+#include "convert/conversion.h"
 #include "text/template.h"
 
 #include <stdarg.h>
@@ -16,27 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    MAX_TOKENIZER_BYTES = 512 << 20,
-    WEIGHT_CHUNK = ELM_MAX_CHUNK_BYTES,
-    SMALL_SECTIONS_SLACK = 1 << 20
-};
-
-typedef struct conversion {
-    elm_platform platform;
-    elm_convert_options o;
-    elm_convert_result *out;
-    elm_source source;
-    elm_arena arena;
-    elm_model_builder mb;
-    const elm_family *family;
-    elm_buf tokenizer, meta, graph;
-    elm_quant_record quant;
-    elm_store *store;
-    elm_writer *writer;
-    uint32_t n_real_tokens;
-    int32_t bos_id;
-} conversion;
+enum { MAX_TOKENIZER_BYTES = 512 << 20 };
 
 /* ---- options ---- */
 
@@ -71,8 +45,7 @@ const char *elm_quant_text(elm_quant quant) {
     return "?";
 }
 
-static void note(const conversion *c, const char *fmt, ...) ELM_PRINTF(2, 3);
-static void note(const conversion *c, const char *fmt, ...) {
+void elm_conversion_note(const elm_conversion *c, const char *fmt, ...) {
     char line[256];
     va_list args;
     va_start(args, fmt);
@@ -81,7 +54,7 @@ static void note(const conversion *c, const char *fmt, ...) {
     if (c->o.on_note) c->o.on_note(c->o.context, line);
 }
 
-static elm_status choice_of(const conversion *c, elm_quant quant, int32_t group,
+static elm_status choice_of(const elm_conversion *c, elm_quant quant, int32_t group,
                             int32_t default_group, elm_scheme_choice *out, elm_error *err) {
     elm_dtype dtype = ELM_N_DTYPES;
     for (size_t i = 0; i < sizeof quants / sizeof quants[0]; i++) {
@@ -118,7 +91,7 @@ static bool has_blocks(const elm_checkpoint *ck) {
     return false;
 }
 
-static elm_status choose_schemes(conversion *c, elm_error *err) {
+static elm_status choose_schemes(elm_conversion *c, elm_error *err) {
     elm_convert_options *o = &c->o;
     elm_scheme_choice *choice = c->mb.choice;
     char group[16];
@@ -141,17 +114,20 @@ static elm_status choose_schemes(conversion *c, elm_error *err) {
                       &choice[ELM_ROLE_EMBEDDING], err));
     ELM_TRY(choice_of(c, o->head, o->head_group, o->head == ELM_QUANT_INT8 ? 64 : 32,
                       &choice[ELM_ROLE_HEAD], err));
-    note(c, "linear layers: %s%s%s", elm_quant_text(o->quant), is_int(o->quant) ? ", group " : "",
-         is_int(o->quant) ? group_text(choice[ELM_ROLE_LINEAR].group, group, sizeof group) : "");
-    note(c, "embedding (and the head where it is tied): %s%s%s", elm_quant_text(o->embed),
-         is_int(o->embed) ? ", group " : "",
-         is_int(o->embed) ? group_text(choice[ELM_ROLE_EMBEDDING].group, group, sizeof group) : "");
+    choice[ELM_ROLE_TABLE] = choice[ELM_ROLE_LINEAR];
+    elm_conversion_note(
+        c, "linear layers: %s%s%s", elm_quant_text(o->quant), is_int(o->quant) ? ", group " : "",
+        is_int(o->quant) ? group_text(choice[ELM_ROLE_LINEAR].group, group, sizeof group) : "");
+    elm_conversion_note(
+        c, "embedding (and the head where it is tied): %s%s%s", elm_quant_text(o->embed),
+        is_int(o->embed) ? ", group " : "",
+        is_int(o->embed) ? group_text(choice[ELM_ROLE_EMBEDDING].group, group, sizeof group) : "");
     return ELM_OK;
 }
 
 /* ---- before anything is written ---- */
 
-static elm_status find_family(conversion *c, elm_error *err) {
+static elm_status find_family(elm_conversion *c, elm_error *err) {
     elm_span type = elm_span_str("");
     ELM_TRY(elm_json_string(c->source.config, "model_type", c->source.where, &type, err));
     c->family = elm_family_find(type);
@@ -169,7 +145,7 @@ static elm_status find_family(conversion *c, elm_error *err) {
                     (const char *)type.data, known);
 }
 
-static elm_status build_text(conversion *c, elm_error *err) {
+static elm_status build_text(elm_conversion *c, elm_error *err) {
     elm_tokenizer *t = NULL;
     elm_tokenizer_info info;
     ELM_TRY(elm_source_tokenizer(&c->source, &c->tokenizer, err));
@@ -180,13 +156,14 @@ static elm_status build_text(conversion *c, elm_error *err) {
     c->bos_id = info.bos_id;
     c->n_real_tokens = info.n_ids < c->mb.vocab_size ? info.n_ids : c->mb.vocab_size;
     if (info.n_ids > c->mb.vocab_size) {
-        note(c,
-             "the tokenizer has %u ids and the embedding %u rows; ids beyond the rows cannot be "
-             "used",
-             info.n_ids, c->mb.vocab_size);
+        elm_conversion_note(
+            c,
+            "the tokenizer has %u ids and the embedding %u rows; ids beyond the rows cannot be "
+            "used",
+            info.n_ids, c->mb.vocab_size);
     }
     if (!c->source.chat_template) {
-        note(c, "there is no chat template: run with --raw");
+        elm_conversion_note(c, "there is no chat template: run with --raw");
         return ELM_OK;
     }
     elm_template *template = NULL;
@@ -196,131 +173,50 @@ static elm_status build_text(conversion *c, elm_error *err) {
     return ELM_OK;
 }
 
-static elm_status build(conversion *c, elm_error *err) {
+static elm_status build(elm_conversion *c, const char *path, elm_error *err) {
     ELM_TRY(find_family(c, err));
     c->mb.rope_factors = c->source.rope_factors;
     c->mb.n_rope_factors = c->source.n_rope_factors;
     ELM_TRY(choose_schemes(c, err));
     ELM_TRY(elm_model_builder_init(&c->mb, elm_source_checkpoint(&c->source), c->source.config,
-                                   c->source.where, &c->arena, err));
+                                   c->source.root, c->source.where, &c->arena, err));
     ELM_TRY(c->family->build(&c->mb, err));
+    if (c->source.n_other_tensors > 0) {
+        elm_conversion_note(
+            c, "left out: %u tensors of the vision and audio parts; this file holds the text model",
+            c->source.n_other_tensors);
+    }
     ELM_TRY(build_text(c, err));
     uint64_t parameters = 0;
     for (uint32_t i = 0; i < c->mb.n_weights; i++) {
         const elm_planned_weight *w = &c->mb.weights[i];
-        if (w->n_parts > 0) parameters += (uint64_t)w->dims[0] * (w->n_dims > 1 ? w->dims[1] : 1);
+        if (w->n_parts > 0) parameters += elm_planned_elements(w);
     }
     c->out->n_parameters = parameters;
     c->out->f32_bytes = parameters * sizeof(float);
-    ELM_TRY(elm_write_meta(&c->source, &c->mb, c->family->name, c->n_real_tokens, c->bos_id,
-                           parameters, &c->meta, err));
+    const elm_meta_facts facts = {.path = path,
+                                  .options = &c->o,
+                                  .family = c->family->name,
+                                  .n_real_tokens = c->n_real_tokens,
+                                  .tokenizer_bos = c->bos_id,
+                                  .n_parameters = parameters};
+    ELM_TRY(elm_write_meta(&c->source, &c->mb, &facts, &c->meta, err));
     elm_module_write(c->mb.graph.module, &c->graph);
     return elm_buf_check(&c->graph, "the graph", err);
 }
 
-static uint64_t expected_bytes(const conversion *c) {
-    uint64_t total = SMALL_SECTIONS_SLACK + c->tokenizer.size + c->graph.size + c->meta.size;
-    for (uint32_t i = 0; i < c->mb.n_weights; i++) {
-        const elm_planned_weight *w = &c->mb.weights[i];
-        elm_p16_shape shape = {0};
-        if (w->n_dims == 2)
-            (void)elm_p16_shape_of(w->scheme.dtype, w->dims[0], w->dims[1], w->scheme.group,
-                                   &shape);
-        else
-            shape.codes_bytes = (uint64_t)w->dims[0] * sizeof(float);
-        total += shape.codes_bytes + shape.scales_bytes + shape.zeros_bytes;
-        total += w->n_dims == 2 ? ELM_TENSOR_ALIGN : 2 * ELM_PLANE_ALIGN;
-    }
-    return total;
-}
-
-/* ---- writing ---- */
-
-static const char *source_text(const elm_planned_weight *w) {
-    return w->n_parts ? elm_source_type_get(w->parts[0]->type)->text : "computed";
-}
-
-static uint64_t source_bytes(const elm_planned_weight *w) {
-    uint64_t bytes = 0;
-    for (uint32_t p = 0; p < w->n_parts; p++) bytes += w->parts[p]->bytes;
-    return bytes;
-}
-
-static void record(conversion *c, const elm_planned_weight *w, const elm_tensor *t,
-                   const elm_quant_error *error) {
-    elm_convert_tensor news = {
-        .name = w->name,
-        .source_type = source_text(w),
-        .type = elm_dtype_get(t->dtype)->text,
-        .group = (int32_t)t->group,
-        .exact = w->role == ELM_ROLE_VECTOR || w->carried || error->sum_error2 == 0.0,
-        .rel_rms = elm_quant_error_rel_rms(error),
-        .max_abs = error->max_abs,
-    };
-    elm_quant_record_add(&c->quant, &news);
-    c->out->n_tensors++;
-    c->out->n_exact += news.exact;
-    if (news.rel_rms > c->out->worst_rel_rms) {
-        c->out->worst_rel_rms = news.rel_rms;
-        snprintf(c->out->worst_tensor, sizeof c->out->worst_tensor, "%s", w->name);
-    }
-    if (c->o.on_tensor) c->o.on_tensor(c->o.context, &news);
-}
-
-static elm_status write_weights(conversion *c, elm_error *err) {
-    elm_convert_progress progress = {.n_total = c->mb.n_weights,
-                                     .bytes_total = elm_source_checkpoint(&c->source)->total_bytes};
-    ELM_TRY(elm_writer_begin(c->writer, ELM_SECTION_WEIGHTS, WEIGHT_CHUNK, NULL, err));
-    for (uint32_t i = 0; i < c->mb.n_weights; i++) {
-        const elm_planned_weight *w = &c->mb.weights[i];
-        elm_tensor tensor;
-        elm_quant_error error;
-        if (c->o.should_stop && c->o.should_stop(c->o.context))
-            return elm_fail(err, ELM_CANCELLED, "interrupted");
-        progress.tensor = w->name;
-        progress.n_done = i;
-        if (c->o.on_progress) c->o.on_progress(c->o.context, &progress);
-        ELM_TRY(elm_store_weight(c->store, w, &tensor, &error, err));
-        ELM_TRY(elm_writer_tensor(c->writer, &tensor, err));
-        record(c, w, &tensor, &error);
-        progress.bytes_done += source_bytes(w);
-    }
-    progress.n_done = progress.n_total;
-    if (c->o.on_progress) c->o.on_progress(c->o.context, &progress);
-    return elm_writer_end(c->writer, err);
-}
-
-static elm_status write_file(conversion *c, const char *path, elm_error *err) {
-    ELM_TRY(elm_writer_open(&c->platform, path, expected_bytes(c), &c->writer, err));
-    ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_META, elm_buf_span(&c->meta), err));
-    ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_GRAPH, elm_buf_span(&c->graph), err));
-    ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_TOKENIZER, elm_buf_span(&c->tokenizer), err));
-    if (c->source.chat_template) {
-        ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_TEMPLATE,
-                                   elm_span_str(c->source.chat_template), err));
-    }
-    elm_quant_record_begin(&c->quant, c->platform.alloc, elm_quant_text(c->o.quant));
-    ELM_TRY(write_weights(c, err));
-    ELM_TRY(elm_writer_tensors(c->writer, err));
-    ELM_TRY(elm_quant_record_end(&c->quant, err));
-    ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_QUANT, elm_buf_span(&c->quant.text), err));
-    elm_writer *writer = c->writer;
-    c->writer = NULL; /* finish frees it, whatever happens */
-    return elm_writer_finish(writer, err);
-}
-
-static elm_status convert(conversion *c, const char *source, const char *path, elm_error *err) {
+static elm_status convert(elm_conversion *c, const char *source, const char *path, elm_error *err) {
     elm_file file;
     ELM_TRY(elm_source_open(&c->platform, source, true, &c->source, err));
-    ELM_TRY(build(c, err));
+    ELM_TRY(build(c, source, err));
     c->out->source_bytes = elm_source_checkpoint(&c->source)->total_bytes;
     snprintf(c->out->architecture, sizeof c->out->architecture, "%s", c->family->name);
     uint32_t threads = c->o.n_threads;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     if (threads == 0) threads = cores > 0 ? (uint32_t)cores : 1;
     ELM_TRY(elm_store_create(c->platform.alloc, elm_source_checkpoint(&c->source), threads,
-                             &c->store, err));
-    ELM_TRY(write_file(c, path, err));
+                             c->o.should_stop, c->o.context, &c->store, err));
+    ELM_TRY(elm_conversion_emit(c, path, err));
     ELM_TRY(elm_file_open(&c->platform, path, ELM_OPEN_READ, &file, err));
     elm_status status = elm_file_size(&file, &c->out->file_bytes, err);
     elm_file_close(&file);
@@ -333,21 +229,23 @@ static void copy_options(elm_convert_options *out, const elm_convert_options *op
     memcpy(out, options, options->struct_size < sizeof *out ? options->struct_size : sizeof *out);
 }
 
-elm_status elm_convert(const char *source, const char *path, const elm_convert_options *options,
-                       elm_convert_result *out, elm_error *err) {
+elm_status elm_convert_on(const elm_platform *platform, const char *source, const char *path,
+                          const elm_convert_options *options, elm_convert_result *out,
+                          elm_error *err) {
     elm_convert_result local;
-    conversion c;
+    elm_conversion c;
     memset(&c, 0, sizeof c);
     c.out = out ? out : &local;
     memset(c.out, 0, sizeof *c.out);
     copy_options(&c.o, options);
-    c.platform = *elm_platform_default();
+    c.platform = *platform;
     if (c.o.allocator) c.platform.alloc = c.o.allocator;
     elm_arena_init(&c.arena, c.platform.alloc, 0);
     elm_buf_init(&c.tokenizer, c.platform.alloc, MAX_TOKENIZER_BYTES);
     elm_buf_init(&c.graph, c.platform.alloc, MAX_TOKENIZER_BYTES);
     elm_buf_init(&c.meta, c.platform.alloc, MAX_TOKENIZER_BYTES);
     elm_status status = convert(&c, source, path, err);
+    elm_journal_close(&c.journal);
     elm_writer_abort(c.writer);
     elm_store_free(c.store);
     elm_quant_record_free(&c.quant);
@@ -357,4 +255,9 @@ elm_status elm_convert(const char *source, const char *path, const elm_convert_o
     elm_arena_free(&c.arena);
     elm_source_close(&c.source);
     return status;
+}
+
+elm_status elm_convert(const char *source, const char *path, const elm_convert_options *options,
+                       elm_convert_result *out, elm_error *err) {
+    return elm_convert_on(elm_platform_default(), source, path, options, out, err);
 }

@@ -1,9 +1,11 @@
 /* records.c - see records.h; convert. */
 #include "convert/records.h"
 
+#include "convert/provenance.h"
 #include "text/answer.h"
 
 #include <math.h>
+#include <stdio.h>
 
 enum { MAX_META_BYTES = 4 << 20, MAX_QUANT_BYTES = 64 << 20 };
 
@@ -52,22 +54,46 @@ static bool all_float(const elm_model_builder *mb) {
     return true;
 }
 
-elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb, const char *family,
-                          uint32_t n_real_tokens, int32_t tokenizer_bos, uint64_t n_parameters,
-                          elm_buf *out, elm_error *err) {
+/* "int4:32", "int8:channel", "f16", "keep" */
+static void put_scheme(elm_json_writer *w, const char *key, elm_quant quant,
+                       const elm_scheme_choice *choice) {
+    char text[32];
+    bool grouped = quant == ELM_QUANT_INT4 || quant == ELM_QUANT_INT8;
+    if (!grouped)
+        snprintf(text, sizeof text, "%s", elm_quant_text(quant));
+    else if (choice->group)
+        snprintf(text, sizeof text, "%s:%u", elm_quant_text(quant), choice->group);
+    else
+        snprintf(text, sizeof text, "%s:channel", elm_quant_text(quant));
+    elm_json_put_str(w, key, text);
+}
+
+static void write_options(const elm_convert_options *o, const elm_model_builder *mb,
+                          elm_json_writer *w) {
+    elm_json_begin_object(w, "options");
+    put_scheme(w, "linear", o->quant, &mb->choice[ELM_ROLE_LINEAR]);
+    put_scheme(w, "embedding", o->embed, &mb->choice[ELM_ROLE_EMBEDDING]);
+    put_scheme(w, "head", o->head, &mb->choice[ELM_ROLE_HEAD]);
+    elm_json_put_bool(w, "zero_point", o->zero_point);
+    elm_json_end_object(w);
+}
+
+elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb,
+                          const elm_meta_facts *facts, elm_buf *out, elm_error *err) {
     elm_json_writer w;
+    int32_t tokenizer_bos = facts->tokenizer_bos;
     int32_t bos = tokenizer_bos != ELM_NO_TOKEN ? tokenizer_bos : source->bos_id;
     out->max_bytes = MAX_META_BYTES;
     elm_json_writer_init(&w, out, false);
     elm_json_begin_object(&w, NULL);
-    elm_json_put_str(&w, "architecture", family);
+    elm_json_put_str(&w, "architecture", facts->family);
     elm_json_put_str(&w, "name", source->name);
     elm_json_put_int(&w, "vocab_size", mb->vocab_size);
-    elm_json_put_int(&w, "n_real_tokens", n_real_tokens);
+    elm_json_put_int(&w, "n_real_tokens", facts->n_real_tokens);
     elm_json_put_int(&w, "context_length", mb->context_length);
     elm_json_put_int(&w, "hidden_size", mb->hidden_size);
     elm_json_put_int(&w, "n_layers", mb->n_layers);
-    elm_json_put_int(&w, "n_parameters", (int64_t)n_parameters);
+    elm_json_put_int(&w, "n_parameters", (int64_t)facts->n_parameters);
     if (bos >= 0 && (uint32_t)bos < mb->vocab_size) elm_json_put_int(&w, "bos_id", bos);
     elm_json_put_bool(&w, "add_bos", tokenizer_bos != ELM_NO_TOKEN);
     elm_json_put_bool(&w, "raw_needs_bos", mb->raw_needs_bos);
@@ -81,7 +107,8 @@ elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb,
         elm_answer_format_detect(elm_span_str(source->chat_template), &answer);
         elm_answer_format_write(&answer, &w);
     }
-    elm_json_put_str(&w, "source_format", source->is_gguf ? "gguf" : "safetensors");
+    ELM_TRY(elm_provenance_write(source, facts->path, &w, err));
+    write_options(facts->options, mb, &w);
     elm_json_put_str(&w, "converter_version", EDGE_LLM_VERSION);
     elm_json_end_object(&w);
     return elm_buf_check(out, "the metadata", err);

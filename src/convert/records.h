@@ -6,11 +6,20 @@
 #include "models/common/model_builder.h"
 #include "parse/source.h"
 
+/* What META says beyond source and model. */
+typedef struct elm_meta_facts {
+    const char *path;                   /* of the source, to hash its files */
+    const elm_convert_options *options; /* as chosen: no scheme is left at its default */
+    const char *family;
+    uint32_t n_real_tokens;
+    int32_t tokenizer_bos;
+    uint64_t n_parameters;
+} elm_meta_facts;
+
 /* META: JSON, keys in docs/elm-format.md. No dates and no paths: the same input gives the same
  * bytes. */
-elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb, const char *family,
-                          uint32_t n_real_tokens, int32_t tokenizer_bos, uint64_t n_parameters,
-                          elm_buf *out, elm_error *err) ELM_MUST_CHECK;
+elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb,
+                          const elm_meta_facts *facts, elm_buf *out, elm_error *err) ELM_MUST_CHECK;
 
 /* QUANT: one object a tensor, in the order of the file. */
 typedef struct elm_quant_record {

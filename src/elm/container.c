@@ -146,13 +146,14 @@ static elm_status no_slot(const elm_container *c, const char *path, slot_state s
 /* Chooses the valid slot of the higher generation. */
 static elm_status choose_slot(elm_container *c, const char *path, elm_error *err) {
     elm_disk_slot best = {0}, telling = {0};
+    c->slot = 0;
     slot_state worst = SLOT_EMPTY;
     for (size_t i = 0; i < ELM_N_SLOTS; i++) {
         elm_disk_slot s;
         slot_state state = judge_slot(c, i, &s);
         if (state == SLOT_VERSION) return refuse_version(path, &s, err);
         c->slot_damaged[i] = state != SLOT_VALID && state != SLOT_EMPTY;
-        if (state == SLOT_VALID && s.generation > best.generation) best = s;
+        if (state == SLOT_VALID && s.generation > best.generation) best = s, c->slot = (uint32_t)i;
         if (state > worst) worst = state, telling = s;
     }
     if (best.generation == 0) return no_slot(c, path, worst, &telling, err);
@@ -168,14 +169,23 @@ static elm_status choose_slot(elm_container *c, const char *path, elm_error *err
 
 /* ---- the table of contents ---- */
 
-static const struct type_rule {
-    uint32_t type;
-    bool must, many;
-} type_rules[] = {
-#define X(name, number, text, must) {number, must, number == ELM_SECTION_PRODUCT},
+static const elm_section_rule rules[] = {
+#define X(name, number, text, must, many) {number, text, must, many},
     ELM_SECTION_LIST(X)
 #undef X
 };
+
+const elm_section_rule *elm_section_rule_of(uint32_t type) {
+    for (size_t r = 0; r < sizeof rules / sizeof rules[0]; r++) {
+        if (rules[r].type == type) return &rules[r];
+    }
+    return NULL;
+}
+
+const char *elm_section_text(uint32_t type) {
+    const elm_section_rule *rule = elm_section_rule_of(type);
+    return rule ? rule->text : "unknown";
+}
 
 static elm_status bad_section(const elm_container *c, uint32_t i, const char *what, uint64_t found,
                               elm_error *err) {
@@ -186,12 +196,9 @@ static elm_status bad_section(const elm_container *c, uint32_t i, const char *wh
 
 static elm_status check_type(const elm_container *c, uint32_t i, elm_error *err) {
     const elm_section *s = &c->sections[i];
-    const struct type_rule *rule = NULL;
+    const elm_section_rule *rule = elm_section_rule_of(s->type);
     if (s->flags & ~(uint32_t)ELM_SECTION_MUST_UNDERSTAND)
         return bad_section(c, i, "has unknown flags", s->flags, err);
-    for (size_t r = 0; r < sizeof type_rules / sizeof type_rules[0]; r++) {
-        if (type_rules[r].type == s->type) rule = &type_rules[r];
-    }
     if (!rule) {
         if (!(s->flags & ELM_SECTION_MUST_UNDERSTAND)) return ELM_OK;
         return elm_fail(err, ELM_UNSUPPORTED,
@@ -199,13 +206,16 @@ static elm_status check_type(const elm_container *c, uint32_t i, elm_error *err)
                         "know it: use a newer edge-llm",
                         c->file.path, s->type);
     }
-    if (s->flags != (rule->must ? ELM_SECTION_MUST_UNDERSTAND : 0u)) {
+    if (s->flags != (rule->must_understand ? ELM_SECTION_MUST_UNDERSTAND : 0u)) {
         return bad_section(c, i, "has the wrong must-understand flag", s->flags, err);
     }
-    if (!rule->many && s->name[0])
+    if (s->type != ELM_SECTION_PRODUCT && s->name[0])
         return bad_section(c, i, "has a name, which only products have", s->type, err);
-    for (uint32_t k = 0; k < i && !rule->many; k++) {
-        if (c->sections[k].type == s->type)
+    bool is_product = s->type == ELM_SECTION_PRODUCT;
+    if (is_product && !s->name[0]) return bad_section(c, i, "has no target as its name", i, err);
+    for (uint32_t k = 0; k < i; k++) {
+        const elm_section *o = &c->sections[k];
+        if (o->type == s->type && (is_product ? strcmp(o->name, s->name) == 0 : !rule->many))
             return bad_section(c, i, "occurs twice; first as section", k, err);
     }
     return ELM_OK;
@@ -330,8 +340,16 @@ elm_status elm_container_open(const elm_platform *platform, const char *path, el
     elm_arena_init(&c->arena, platform->alloc, 0);
     ELM_TRY(elm_file_open(platform, path, ELM_OPEN_READ, &c->file, err));
     ELM_TRY(elm_file_map(&c->file, &c->map, err));
-    ELM_TRY(choose_slot(c, path, err));
-    return read_toc(c, err);
+    elm_status status = choose_slot(c, path, err);
+    /* A writer may be between two commits: its slot half written, or a TOC behind the end that the
+     * file had when it was mapped. A damage that is real is there the second time as well. */
+    if ((status != ELM_OK && status != ELM_UNSUPPORTED) || c->slot_damaged[0] ||
+        c->slot_damaged[1]) {
+        elm_file_unmap(&c->file, c->map);
+        ELM_TRY(elm_file_map(&c->file, &c->map, err));
+        status = choose_slot(c, path, err);
+    }
+    return status == ELM_OK ? read_toc(c, err) : status;
 }
 
 void elm_container_close(elm_container *c) {
@@ -350,18 +368,6 @@ const elm_section *elm_container_find(const elm_container *c, elm_section_type t
 
 elm_span elm_container_bytes(const elm_container *c, const elm_section *s) {
     return elm_span_of(c->map.data + s->offset, (size_t)s->size);
-}
-
-const char *elm_section_text(uint32_t type) {
-    switch (type) {
-#define X(name, number, text, must) \
-    case number:                    \
-        return text;
-        ELM_SECTION_LIST(X)
-#undef X
-    default:
-        return "unknown";
-    }
 }
 
 uint32_t elm_container_expected_crc(const elm_container *c, const elm_section *s, uint32_t chunk) {

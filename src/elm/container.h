@@ -28,6 +28,7 @@ typedef struct elm_container {
     elm_span map;
     uint16_t major, minor;
     uint64_t generation, committed_end, toc_offset, toc_bytes;
+    uint32_t slot; /* the one that counts: 0 = A, 1 = B */
     uint8_t toc_sha256[32];
     bool slot_damaged[ELM_N_SLOTS]; /* a slot that is neither valid nor empty: opened from the other
                                      */
@@ -59,7 +60,13 @@ elm_status elm_container_check(elm_container *c, const elm_section *s, uint64_t 
 elm_status elm_container_load(elm_container *c, elm_section_type type, elm_span *out,
                               elm_error *err) ELM_MUST_CHECK;
 
-/* The name of a section type; "unknown" for numbers that are not in the list. */
+/* What format.h says of a section type; NULL, and "unknown", for numbers that are not in the list. */
+typedef struct elm_section_rule {
+    uint32_t type;
+    const char *text;
+    bool must_understand, many;
+} elm_section_rule;
+const elm_section_rule *elm_section_rule_of(uint32_t type);
 const char *elm_section_text(uint32_t type);
 
 /* Checksums as docs/elm-format.md defines them: of a TOC, of a slot with its own field zero, and of

@@ -33,20 +33,23 @@ enum {
     ELM_MAX_SCALE_EXP = 126,   /* either sign */
 };
 
-/* X(NAME, number, text, must understand). Numbers are never reused. */
-#define ELM_SECTION_LIST(X)         \
-    X(META, 1, "meta", 1)           \
-    X(GRAPH, 2, "graph", 1)         \
-    X(TENSORS, 3, "tensors", 1)     \
-    X(WEIGHTS, 4, "weights", 1)     \
-    X(TOKENIZER, 5, "tokenizer", 1) \
-    X(TEMPLATE, 6, "template", 1)   \
-    X(QUANT, 7, "quant", 0)         \
-    X(PROCESSOR, 8, "processor", 0) \
-    X(PRODUCT, 9, "product", 0)
+/* X(NAME, number, text, must understand, may occur many times). Numbers are never reused. */
+#define ELM_SECTION_LIST(X)            \
+    X(META, 1, "meta", 1, 0)           \
+    X(GRAPH, 2, "graph", 1, 0)         \
+    X(TENSORS, 3, "tensors", 1, 0)     \
+    X(WEIGHTS, 4, "weights", 1, 0)     \
+    X(TOKENIZER, 5, "tokenizer", 1, 0) \
+    X(TEMPLATE, 6, "template", 1, 0)   \
+    X(QUANT, 7, "quant", 0, 0)         \
+    X(PROCESSOR, 8, "processor", 0, 0) \
+    X(PRODUCT, 9, "product", 0, 1)     \
+    X(RETIRED, 10, "retired", 0, 1)    \
+    X(SIGNATURE, 11, "signature", 0, 1) \
+    X(DROPPED, 12, "dropped", 0, 0)
 
 typedef enum elm_section_type {
-#define X(name, number, text, must) ELM_SECTION_##name = number,
+#define X(name, number, text, must, many) ELM_SECTION_##name = number,
     ELM_SECTION_LIST(X)
 #undef X
 } elm_section_type;
@@ -86,9 +89,52 @@ typedef struct elm_disk_section {
     uint32_t n_chunks;       /* ceil(size / chunk_bytes) */
     uint64_t first_checksum; /* index into the checksums behind the section table */
     uint8_t sha256[32];      /* of the content */
-    char name[48];           /* of a product, printable ASCII; else empty; zeros behind it */
+    char name[48];           /* of a product: its target; else empty; zeros behind it */
 } elm_disk_section;
 static_assert(sizeof(elm_disk_section) == 128, "section layout");
+
+/* A PRODUCT section: this head, the record (JSON), zeros, the blob up to the end of the section. */
+#define ELM_PRODUCT_MAGIC "ELMPROD\0"
+enum {
+    ELM_MAX_PRODUCT_RECORD = 1 << 20, /* bytes of JSON */
+    ELM_BLOB_ALIGN = 4096,            /* of the blob, from the start of the section */
+};
+
+typedef struct elm_disk_product {
+    uint8_t magic[8];
+    uint32_t head_bytes; /* sizeof(elm_disk_product) */
+    uint32_t record_bytes;
+    uint64_t blob_offset; /* behind the record, at the next multiple of ELM_BLOB_ALIGN */
+    uint64_t blob_bytes;
+    uint8_t made_from[32]; /* root of GRAPH, TENSORS and WEIGHTS */
+    uint8_t blob_sha256[32];
+    uint8_t seal[32]; /* HMAC-SHA256 of the product's digest with the maker's key; zeros = none */
+    uint8_t reserved[32];
+} elm_disk_product;
+static_assert(sizeof(elm_disk_product) == 160, "product layout");
+
+/* A SIGNATURE section is one of these. */
+#define ELM_SIGNATURE_MAGIC "ELMSIG\0\0"
+enum { ELM_SIGNATURE_ED25519 = 1 };
+typedef enum elm_signed_kind { ELM_SIGNED_MODEL = 1, ELM_SIGNED_PRODUCT = 2 } elm_signed_kind;
+
+typedef struct elm_disk_signature {
+    uint8_t magic[8];
+    uint32_t algorithm; /* ELM_SIGNATURE_ED25519 */
+    uint32_t kind;      /* elm_signed_kind */
+    uint8_t digest[32]; /* of the model or the product */
+    uint8_t key_id[32]; /* SHA-256 of the public key's 32 bytes */
+    uint8_t signature[64];
+} elm_disk_signature;
+static_assert(sizeof(elm_disk_signature) == 144, "signature layout");
+
+/* The DROPPED section: one of these for each section that strip left out, types ascending. */
+typedef struct elm_disk_dropped {
+    uint32_t type, reserved;
+    uint64_t size;
+    uint8_t sha256[32];
+} elm_disk_dropped;
+static_assert(sizeof(elm_disk_dropped) == 48, "dropped layout");
 
 /* One record of the TENSORS section: u32 count, u32 record bytes, then records, then the names'
  * bytes. Plane offsets are relative to the WEIGHTS section. */

@@ -50,9 +50,15 @@ bool elm_tensor_plane_sizes(const elm_tensor *t, elm_p16_shape *out) {
     int32_t most = info->has_scales ? ELM_MAX_SCALE_EXP : 0;
     if (t->scale_exp < -most || t->scale_exp > most) return false;
     if (t->layout == ELM_LAYOUT_P16) {
-        return t->n_dims == 2 && elm_p16_shape_of(t->dtype, t->dims[0], t->dims[1], t->group, out);
+        return (t->n_dims == 2 || t->n_dims == 3) &&
+               elm_p16_shape_of(t->dtype, elm_tensor_tall_rows(t), elm_tensor_cols(t), t->group,
+                                out);
     }
-    if (t->layout != ELM_LAYOUT_ROWS || info->has_scales || t->group != 0) return false;
+    if (t->layout != ELM_LAYOUT_ROWS) return false;
+    if (info->has_scales) {
+        return t->n_dims == 2 && elm_rows_shape_of(t->dtype, t->dims[0], t->dims[1], t->group, out);
+    }
+    if (t->group != 0) return false;
     bytes = info->bits / 8u;
     for (uint32_t d = 0; d < t->n_dims; d++) {
         if (!elm_mul_u64(bytes, t->dims[d], &bytes)) return false;
@@ -168,6 +174,12 @@ elm_status elm_container_tensors(elm_container *c, elm_tensor **out, uint32_t *n
     ELM_TRY(elm_container_load(c, ELM_SECTION_TENSORS, &section, err));
     tensor_table table = {
         .c = c, .weights = elm_container_find(c, ELM_SECTION_WEIGHTS), .err = err};
+    if (!table.weights && elm_container_find(c, ELM_SECTION_DROPPED)) {
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "'%s' was stripped of its weights: only the products in it can run it; use "
+                        "the file it was made from",
+                        c->file.path);
+    }
     if (!table.weights)
         return elm_fail(err, ELM_MALFORMED, "'%s' has no section weights", c->file.path);
     elm_reader r = elm_reader_of(section);

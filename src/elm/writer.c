@@ -1,59 +1,51 @@
-/* writer.c - one pass to PATH.part, header last, rename at the end; elm.
- *
- * Bytes go through a 1 MiB buffer. A section's SHA-256 and its chunks' CRC-32C are computed as they
- * pass. The first write that fails is kept: nothing that follows can make such a file complete. */
+/* writer.c - one pass to PATH.part, header last, rename at the end; elm. */
 #include "elm/writer.h"
 
-#include "base/buf.h"
-#include "base/checked.h"
-#include "base/hash.h"
-#include "elm/container.h"
+#include "elm/body.h"
 #include "ir/p16.h"
 
 #include <assert.h>
 #include <string.h>
 
-enum { BUFFER_BYTES = 1 << 20, MAX_TABLE_BYTES = 256 << 20 };
+enum { MAX_TABLE_BYTES = 256 << 20 };
 
 struct elm_writer {
     const elm_platform *platform;
     elm_file file;
-    elm_status failed; /* of the first write that did */
-    char *path, *part;
-    size_t path_bytes, part_bytes;
-    uint8_t *buffer;
-    size_t n_buffer;
-    uint64_t position; /* of the next byte in the file */
-
-    elm_disk_section section; /* the open one */
-    bool open;
-    uint32_t types_seen; /* bit (1 << type) */
-    uint64_t section_start;
-    elm_sha256 sha;
-    uint32_t chunk_crc, chunk_index;
-    uint32_t chunk_used;
-
-    elm_buf sections, checksums, tensors, names;
-    uint32_t n_sections, n_tensors;
+    char *path, *part, *side; /* side: NULL, or a file that goes when PATH.part goes */
+    size_t path_bytes, part_bytes, side_bytes;
+    elm_body body;
+    bool resumed;   /* PATH.part may be longer than what is written */
+    bool keep_part; /* also after a failure */
+    elm_buf tensors, names;
+    uint32_t n_tensors;
 };
 
-static void release(elm_writer *w, bool remove_part) {
+/* Names are removed under the lock: afterwards they may be another writer's. */
+static void release(elm_writer *w, bool remove_part, bool remove_side) {
     const elm_platform *p = w->platform;
-    /* Removed under the lock: afterwards the name may be another writer's. */
     if (remove_part) (void)!elm_path_remove(p, w->part, NULL);
+    if (remove_side && w->side) (void)!elm_path_remove(p, w->side, NULL);
+    elm_body_free(&w->body);
     elm_file_close(&w->file);
-    elm_buf_free(&w->sections);
-    elm_buf_free(&w->checksums);
     elm_buf_free(&w->tensors);
     elm_buf_free(&w->names);
-    elm_free(p->alloc, w->buffer, BUFFER_BYTES);
     elm_free(p->alloc, w->path, w->path_bytes);
     elm_free(p->alloc, w->part, w->part_bytes);
+    elm_free(p->alloc, w->side, w->side_bytes);
     elm_free(p->alloc, w, sizeof *w);
 }
 
+void elm_writer_keep_part(elm_writer *w) {
+    w->keep_part = true;
+}
+
+void elm_writer_copy_mode(elm_writer *w, const elm_file *of) {
+    elm_file_copy_mode(of, &w->file);
+}
+
 void elm_writer_abort(elm_writer *w) {
-    if (w) release(w, true);
+    if (w) release(w, !w->keep_part, !w->keep_part);
 }
 
 static elm_status check_space(const elm_platform *p, const char *path, uint64_t need,
@@ -63,214 +55,133 @@ static elm_status check_space(const elm_platform *p, const char *path, uint64_t 
     ELM_TRY(elm_path_free_space(p, path, &free_bytes, err));
     if (free_bytes >= need) return ELM_OK;
     return elm_fail(err, ELM_IO,
-                    "'%s' needs %.1f MB and the disk has %.1f MB free; nothing was written", path,
-                    (double)need / 1e6, (double)free_bytes / 1e6);
+                    "'%s' needs %llu bytes (%.1f MB) and the disk has %llu (%.1f MB) free; nothing "
+                    "was written",
+                    path, (unsigned long long)need, (double)need / 1e6,
+                    (unsigned long long)free_bytes, (double)free_bytes / 1e6);
 }
 
-static elm_status refuse_busy(const elm_writer *w, elm_error *err) {
-    return elm_fail(err, ELM_IO,
-                    "'%s' is being written by another program; try again when it is done", w->part);
+/* The finished file is moved to `path`, which must not put it in the place of a device. */
+static elm_status check_target(const elm_platform *p, const char *path, elm_error *err) {
+    elm_path_kind kind;
+    ELM_TRY(elm_path_kind_of(p, path, &kind, err));
+    if (kind == ELM_PATH_NONE || kind == ELM_PATH_FILE) return ELM_OK;
+    return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s' is %s; give the path of the file to write",
+                    path, kind == ELM_PATH_FOLDER ? "a folder" : "no regular file");
 }
 
 /* Opens and locks PATH.part before it is emptied, so that a file in the making is never cut under
  * its writer; and looks again once it is locked, because that writer may have moved it to PATH
- * meanwhile. */
-static elm_status claim_part(elm_writer *w, elm_error *err) {
+ * meanwhile. *present is the size of what was found there. */
+static elm_status claim_part(elm_writer *w, uint64_t *present, elm_error *err) {
     const elm_platform *p = w->platform;
     elm_path_kind kind;
+    bool same = false;
     ELM_TRY(elm_path_kind_of(p, w->part, &kind, err));
     elm_open_mode mode = kind == ELM_PATH_FILE ? ELM_OPEN_UPDATE : ELM_OPEN_CREATE;
     ELM_TRY(elm_file_open(p, w->part, mode, &w->file, err));
     elm_status status = elm_file_lock(&w->file, err);
-    if (status == ELM_OK) status = elm_path_kind_of(p, w->part, &kind, err);
-    if (status == ELM_OK && kind != ELM_PATH_FILE) status = refuse_busy(w, err);
-    if (status == ELM_OK || mode == ELM_OPEN_CREATE) {
-        return status == ELM_OK ? elm_file_truncate(&w->file, 0, err) : status;
-    }
+    if (status == ELM_OK) status = elm_file_is_at(&w->file, w->part, &same, err);
+    if (status == ELM_OK && !same) status = elm_file_fail_busy(w->part, err);
+    if (status == ELM_OK) status = elm_file_size(&w->file, present, err);
+    if (status == ELM_OK || mode == ELM_OPEN_CREATE) return status;
     elm_file_close(&w->file); /* it is the other writer's, and must not be removed */
     return status;
 }
 
-static elm_status open_part(elm_writer *w, const char *path, elm_error *err) {
-    const elm_allocator *a = w->platform->alloc;
-    size_t n = strlen(path);
-    ELM_TRY(elm_alloc(a, n + 1, "a path", &w->path, err));
-    w->path_bytes = n + 1;
-    memcpy(w->path, path, n);
-    ELM_TRY(elm_alloc(a, n + 6, "a path", &w->part, err));
-    w->part_bytes = n + 6;
-    memcpy(w->part, path, n);
-    memcpy(w->part + n, ".part", 5);
-    ELM_TRY(elm_alloc(a, BUFFER_BYTES, "a write buffer", &w->buffer, err));
-    return claim_part(w, err);
+static elm_status copy_path(const elm_writer *w, const char *path, const char *suffix, char **out,
+                            size_t *bytes, elm_error *err) {
+    size_t n = strlen(path), m = strlen(suffix);
+    ELM_TRY(elm_alloc(w->platform->alloc, n + m + 1, "a path", out, err));
+    *bytes = n + m + 1;
+    memcpy(*out, path, n);
+    memcpy(*out + n, suffix, m);
+    return ELM_OK;
 }
 
-elm_status elm_writer_open(const elm_platform *platform, const char *path, uint64_t expected_bytes,
-                           elm_writer **out, elm_error *err) {
+elm_status elm_writer_side_file(elm_writer *w, const char *path, elm_error *err) {
+    assert(!w->side);
+    return copy_path(w, path, "", &w->side, &w->side_bytes, err);
+}
+
+/* To resume, PATH.part is kept as it is, and what it holds needs no more space. */
+static elm_status open_part(elm_writer *w, uint64_t expected_bytes, elm_error *err) {
+    uint64_t present = 0;
+    ELM_TRY(elm_body_init(&w->body, w->platform, &w->file, ELM_SECTION_ALIGN, err));
+    if (!w->resumed) ELM_TRY(check_space(w->platform, w->path, expected_bytes, err));
+    ELM_TRY(claim_part(w, &present, err));
+    if (!w->resumed) return present > 0 ? elm_file_truncate(&w->file, 0, err) : ELM_OK;
+    return check_space(w->platform, w->path,
+                       present < expected_bytes ? expected_bytes - present : 0, err);
+}
+
+static elm_status open_writer(const elm_platform *platform, const char *path,
+                              uint64_t expected_bytes, bool resume, elm_writer **out,
+                              elm_error *err) {
     elm_writer *w = NULL;
     *out = NULL;
-    ELM_TRY(check_space(platform, path, expected_bytes, err));
+    ELM_TRY(check_target(platform, path, err));
     ELM_TRY(elm_alloc(platform->alloc, sizeof *w, "a writer", &w, err));
     w->platform = platform;
-    elm_buf *const bufs[] = {&w->sections, &w->checksums, &w->tensors, &w->names};
-    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
-        elm_buf_init(bufs[i], platform->alloc, MAX_TABLE_BYTES);
-    elm_status status = open_part(w, path, err);
+    w->resumed = w->keep_part = resume;
+    elm_buf_init(&w->tensors, platform->alloc, MAX_TABLE_BYTES);
+    elm_buf_init(&w->names, platform->alloc, MAX_TABLE_BYTES);
+    elm_status status = copy_path(w, path, "", &w->path, &w->path_bytes, err);
+    if (status == ELM_OK) status = copy_path(w, path, ".part", &w->part, &w->part_bytes, err);
+    if (status == ELM_OK) status = open_part(w, expected_bytes, err);
     if (status != ELM_OK) {
-        release(w, w->file.handle != NULL);
+        release(w, w->file.handle != NULL && !resume, false);
         return status;
     }
-    w->position = ELM_SECTION_ALIGN;
     *out = w;
     return ELM_OK;
 }
 
-/* ---- bytes ---- */
-
-static elm_status flush(elm_writer *w, elm_error *err) {
-    size_t n = w->n_buffer;
-    if (w->failed != ELM_OK)
-        return elm_fail(err, w->failed, "'%s': an earlier write failed", w->path);
-    w->n_buffer = 0;
-    if (n > 0) w->failed = elm_file_write_at(&w->file, w->position - n, w->buffer, n, err);
-    return w->failed;
+elm_status elm_writer_open(const elm_platform *platform, const char *path, uint64_t expected_bytes,
+                           elm_writer **out, elm_error *err) {
+    return open_writer(platform, path, expected_bytes, false, out, err);
 }
 
-static elm_status put(elm_writer *w, const uint8_t *data, size_t size, elm_error *err) {
-    while (size > 0) {
-        size_t n = BUFFER_BYTES - w->n_buffer < size ? BUFFER_BYTES - w->n_buffer : size;
-        memcpy(w->buffer + w->n_buffer, data, n);
-        w->n_buffer += n;
-        w->position += n;
-        data += n;
-        size -= n;
-        if (w->n_buffer == BUFFER_BYTES) ELM_TRY(flush(w, err));
-    }
-    return ELM_OK;
-}
-
-static elm_status put_zeros_to(elm_writer *w, uint64_t position, elm_error *err) {
-    static const uint8_t zeros[4096] = {0};
-    while (w->position < position) {
-        uint64_t left = position - w->position;
-        ELM_TRY(put(w, zeros, (size_t)(left < sizeof zeros ? left : sizeof zeros), err));
-    }
-    return ELM_OK;
-}
-
-static void end_chunk(elm_writer *w) {
-    elm_buf_u32(&w->checksums, w->chunk_crc);
-    w->chunk_index++;
-    w->chunk_used = 0;
-}
-
-static uint32_t start_crc(uint32_t index) {
-    return elm_chunk_crc(index, NULL, 0);
-}
-
-elm_status elm_writer_write(elm_writer *w, const void *data, size_t size, elm_error *err) {
-    const uint8_t *p = data;
-    size_t left = size;
-    assert(w->open);
-    if (size > 0) elm_sha256_update(&w->sha, data, size);
-    while (left > 0) {
-        size_t room = w->section.chunk_bytes - w->chunk_used, n = left < room ? left : room;
-        if (w->chunk_used == 0) w->chunk_crc = start_crc(w->chunk_index);
-        w->chunk_crc = elm_crc32c(w->chunk_crc, p, n);
-        w->chunk_used += (uint32_t)n;
-        p += n;
-        left -= n;
-        if (w->chunk_used == w->section.chunk_bytes) end_chunk(w);
-    }
-    return put(w, data, size, err);
-}
-
-elm_status elm_writer_align(elm_writer *w, size_t align, elm_error *err) {
-    static const uint8_t zeros[4096] = {0};
-    uint64_t left = (align - elm_writer_tell(w) % align) % align;
-    while (left > 0) {
-        size_t n = left < sizeof zeros ? (size_t)left : sizeof zeros;
-        ELM_TRY(elm_writer_write(w, zeros, n, err));
-        left -= n;
-    }
-    return ELM_OK;
-}
-
-uint64_t elm_writer_tell(const elm_writer *w) {
-    return w->position - w->section_start;
+elm_status elm_writer_resume(const elm_platform *platform, const char *path,
+                             uint64_t expected_bytes, elm_writer **out, elm_error *err) {
+    return open_writer(platform, path, expected_bytes, true, out, err);
 }
 
 /* ---- sections ---- */
 
-static bool must_understand(elm_section_type type) {
-    switch (type) {
-#define X(name, number, text, must) \
-    case ELM_SECTION_##name:        \
-        return must;
-        ELM_SECTION_LIST(X)
-#undef X
-    }
-    return true;
-}
-
-static elm_status set_name(elm_writer *w, const char *name, elm_error *err) {
-    size_t n = strlen(name), printable = 0;
-    while (name[printable] > 0x20 && name[printable] < 0x7f) printable++;
-    if (n == 0 || n != printable || n >= sizeof w->section.name) {
-        return elm_fail(err, ELM_INVALID_ARGUMENT,
-                        "a product's name has 1..%zu printable ASCII characters",
-                        sizeof w->section.name - 1);
-    }
-    memcpy(w->section.name, name, n);
-    return ELM_OK;
-}
-
 elm_status elm_writer_begin(elm_writer *w, elm_section_type type, uint32_t chunk_bytes,
                             const char *name, elm_error *err) {
-    assert(!w->open && chunk_bytes >= ELM_MIN_CHUNK_BYTES && chunk_bytes <= ELM_MAX_CHUNK_BYTES);
-    assert((chunk_bytes & (chunk_bytes - 1)) == 0);
-    assert(type == ELM_SECTION_PRODUCT || (!name && !(w->types_seen >> type & 1)));
-    w->types_seen |= 1u << type;
-    if (w->n_sections == ELM_MAX_SECTIONS) {
-        return elm_fail(err, ELM_LIMIT, "'%s': more than %d sections", w->path, ELM_MAX_SECTIONS);
-    }
-    ELM_TRY(put_zeros_to(
-        w, (w->position + ELM_SECTION_ALIGN - 1) / ELM_SECTION_ALIGN * ELM_SECTION_ALIGN, err));
-    memset(&w->section, 0, sizeof w->section);
-    w->section.type = (uint32_t)type;
-    w->section.flags = must_understand(type) ? ELM_SECTION_MUST_UNDERSTAND : 0;
-    w->section.offset = w->section_start = w->position;
-    w->section.alignment = ELM_SECTION_ALIGN;
-    w->section.chunk_bytes = chunk_bytes;
-    w->section.first_checksum = w->checksums.size / 4;
-    if (name) ELM_TRY(set_name(w, name, err));
-    elm_sha256_init(&w->sha);
-    w->chunk_index = w->chunk_used = 0;
-    w->open = true;
-    return ELM_OK;
+    return elm_body_begin(&w->body, type, chunk_bytes, name, err);
+}
+
+elm_status elm_writer_write(elm_writer *w, const void *data, size_t size, elm_error *err) {
+    return size > 0 ? elm_body_write(&w->body, data, size, err) : ELM_OK;
+}
+
+elm_status elm_writer_align(elm_writer *w, size_t align, elm_error *err) {
+    return elm_body_align(&w->body, align, err);
+}
+
+uint64_t elm_writer_tell(const elm_writer *w) {
+    return elm_body_tell(&w->body);
+}
+
+uint64_t elm_writer_position(const elm_writer *w) {
+    return w->body.position;
+}
+
+uint32_t elm_writer_take_crc(elm_writer *w) {
+    uint32_t crc = w->body.crc;
+    w->body.crc = 0;
+    return crc;
+}
+
+elm_status elm_writer_flush(elm_writer *w, elm_error *err) {
+    return elm_body_flush(&w->body, err);
 }
 
 elm_status elm_writer_end(elm_writer *w, elm_error *err) {
-    assert(w->open);
-    elm_disk_section *s = &w->section;
-    if (w->chunk_used > 0) end_chunk(w);
-    w->open = false;
-    s->size = elm_writer_tell(w);
-    s->n_chunks = w->chunk_index;
-    elm_sha256_final(&w->sha, s->sha256);
-    elm_buf_u32(&w->sections, s->type);
-    elm_buf_u32(&w->sections, s->flags);
-    elm_buf_u64(&w->sections, s->offset);
-    elm_buf_u64(&w->sections, s->size);
-    elm_buf_u64(&w->sections, s->alignment);
-    elm_buf_u32(&w->sections, s->chunk_bytes);
-    elm_buf_u32(&w->sections, s->n_chunks);
-    elm_buf_u64(&w->sections, s->first_checksum);
-    elm_buf_append(&w->sections, s->sha256, sizeof s->sha256);
-    elm_buf_append(&w->sections, s->name, sizeof s->name);
-    w->n_sections++;
-    ELM_TRY(elm_buf_check(&w->checksums, "the checksums", err));
-    return elm_buf_check(&w->sections, "the table of contents", err);
+    return elm_body_end(&w->body, err);
 }
 
 elm_status elm_writer_section(elm_writer *w, elm_section_type type, elm_span content,
@@ -286,9 +197,9 @@ static elm_status put_plane(elm_writer *w, const void *data, uint64_t size, size
                             elm_error *err) {
     uint64_t offset = 0;
     if (size > 0) {
-        ELM_TRY(elm_writer_align(w, align, err));
-        offset = elm_writer_tell(w);
-        ELM_TRY(elm_writer_write(w, data, (size_t)size, err));
+        ELM_TRY(elm_body_align(&w->body, align, err));
+        offset = elm_body_tell(&w->body);
+        ELM_TRY(elm_body_write(&w->body, data, size, err));
     }
     elm_buf_u64(&w->tensors, offset);
     elm_buf_u64(&w->tensors, size);
@@ -322,7 +233,7 @@ static elm_status check_tensor(const elm_writer *w, const elm_tensor *t, elm_err
 }
 
 elm_status elm_writer_tensor(elm_writer *w, const elm_tensor *t, elm_error *err) {
-    assert(w->open && w->section.type == ELM_SECTION_WEIGHTS);
+    assert(w->body.open && w->body.section.type == ELM_SECTION_WEIGHTS);
     ELM_TRY(check_tensor(w, t, err));
     elm_buf_u32(&w->tensors, (uint32_t)w->names.size);
     elm_buf_u16(&w->tensors, (uint16_t)strlen(t->name));
@@ -364,61 +275,21 @@ elm_status elm_writer_tensors(elm_writer *w, elm_error *err) {
 
 /* ---- the end ---- */
 
-static void make_slot(uint8_t out[ELM_SLOT_BYTES], uint64_t toc_offset, elm_span toc) {
-    elm_sha256 h;
-    uint8_t sha[32];
-    uint8_t *p = out;
-    memset(out, 0, ELM_SLOT_BYTES);
-    elm_sha256_init(&h);
-    elm_sha256_update(&h, toc.data, toc.size);
-    elm_sha256_final(&h, sha);
-    const uint64_t fields[] = {ELM_FORMAT_MAJOR | (uint64_t)ELM_FORMAT_MINOR << 16 |
-                                   (uint64_t)ELM_SLOT_BYTES << 32,
-                               1, toc_offset, toc.size, toc_offset + toc.size};
-    memcpy(p, ELM_MAGIC, 8);
-    p += 8;
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++, p += 8) {
-        for (int b = 0; b < 8; b++) p[b] = (uint8_t)(fields[i] >> (8 * b));
-    }
-    memcpy(p, sha, 32);
-    uint32_t crc = elm_slot_crc(out);
-    p = out + offsetof(elm_disk_slot, crc32c);
-    for (int b = 0; b < 4; b++) p[b] = (uint8_t)(crc >> (8 * b));
-}
-
 static elm_status write_end(elm_writer *w, elm_error *err) {
-    elm_buf toc;
     uint8_t slot[ELM_SLOT_BYTES];
     static const uint8_t zeros[ELM_SECTION_ALIGN] = {0};
-    ELM_TRY(put_zeros_to(
-        w, (w->position + ELM_SECTION_ALIGN - 1) / ELM_SECTION_ALIGN * ELM_SECTION_ALIGN, err));
-    uint64_t toc_offset = w->position;
-    elm_buf_init(&toc, w->platform->alloc, ELM_MAX_TOC_BYTES);
-    elm_buf_append(&toc, ELM_TOC_MAGIC, 8);
-    elm_buf_u32(&toc, w->n_sections);
-    elm_buf_u32(&toc, sizeof(elm_disk_section));
-    elm_buf_u64(&toc, w->checksums.size / 4);
-    elm_buf_u64(&toc, 0);
-    elm_buf_append(&toc, w->sections.data, w->sections.size);
-    elm_buf_append(&toc, w->checksums.data, w->checksums.size);
-    elm_status status = elm_buf_check(&toc, "the table of contents", err);
-    if (status == ELM_OK) status = put(w, toc.data, toc.size, err);
-    if (status == ELM_OK) status = flush(w, err);
+    ELM_TRY(elm_body_toc(&w->body, 1, 0, slot, err));
+    if (w->resumed) ELM_TRY(elm_file_truncate(&w->file, w->body.position, err));
     /* The rest of the header area first, then the data is made safe, then the slot that makes it a
      * file. */
-    if (status == ELM_OK) status = elm_file_write_at(&w->file, 0, zeros, sizeof zeros, err);
-    if (status == ELM_OK) status = elm_file_sync(&w->file, err);
-    if (status == ELM_OK) {
-        make_slot(slot, toc_offset, elm_buf_span(&toc));
-        status = elm_file_write_at(&w->file, 0, slot, sizeof slot, err);
-    }
-    if (status == ELM_OK) status = elm_file_sync(&w->file, err);
-    elm_buf_free(&toc);
-    return status;
+    ELM_TRY(elm_file_write_at(&w->file, 0, zeros, sizeof zeros, err));
+    ELM_TRY(elm_file_sync(&w->file, err));
+    ELM_TRY(elm_file_write_at(&w->file, 0, slot, sizeof slot, err));
+    return elm_file_sync(&w->file, err);
 }
 
 elm_status elm_writer_finish(elm_writer *w, elm_error *err) {
-    assert(!w->open);
+    assert(!w->body.open);
     elm_status status = write_end(w, err);
     /* Renamed while it is open, so that the lock holds until the name is gone. */
     if (status == ELM_OK) status = elm_path_rename(w->platform, w->part, w->path, err);
@@ -430,6 +301,6 @@ elm_status elm_writer_finish(elm_writer *w, elm_error *err) {
                      "file before may be back",
                      w->path);
     }
-    release(w, !renamed);
+    release(w, !renamed && !w->keep_part, renamed || !w->keep_part);
     return status;
 }

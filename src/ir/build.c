@@ -39,14 +39,29 @@ elm_status elm_builder_init(elm_builder *b, elm_arena *arena, const char *graph_
     memset(b, 0, sizeof *b);
     b->arena = arena;
     b->module = elm_arena_array(arena, 1, sizeof *b->module);
-    b->graph = elm_arena_array(arena, 1, sizeof *b->graph);
-    char *name = elm_arena_string(arena, elm_span_str(graph_name));
-    if (!b->module || !b->graph || !name) return elm_fail_oom(err, sizeof *b->module, "the graph");
+    elm_graph *graphs = elm_arena_array(arena, ELM_MAX_GRAPHS, sizeof *graphs);
+    if (!b->module || !graphs) return elm_fail_oom(err, sizeof *b->module, "the graph");
+    b->module->graphs = graphs;
+    elm_builder_next_graph(b, graph_name);
+    if (b->status != ELM_OK && err) *err = b->error;
+    return b->status;
+}
+
+void elm_builder_next_graph(elm_builder *b, const char *graph_name) {
+    elm_module *m = b->module;
+    char *name = elm_arena_string(b->arena, elm_span_str(graph_name));
+    if (!name) {
+        fail(b, elm_fail_oom(&b->error, strlen(graph_name), "a name"));
+        return;
+    }
+    if (m->n_graphs == ELM_MAX_GRAPHS) {
+        fail(b, elm_fail(&b->error, ELM_LIMIT, "more than %d graphs", ELM_MAX_GRAPHS));
+        return;
+    }
+    b->graph = &m->graphs[m->n_graphs++];
     b->graph->name = name;
-    b->module->graphs = b->graph;
-    b->module->n_graphs = 1;
-    b->graph->output = ELM_NO_VALUE;
-    return ELM_OK;
+    b->graph->output = b->graph->hidden = ELM_NO_VALUE;
+    b->scope = NULL;
 }
 
 void elm_builder_scope(elm_builder *b, const char *fmt, ...) {
@@ -85,7 +100,7 @@ static elm_value_id find(const elm_builder *b, elm_value_kind kind, uint32_t ind
 }
 
 elm_value_id elm_build_input(elm_builder *b, elm_input input) {
-    static const char *const names[ELM_N_INPUTS] = {"tokens", "positions", "rows"};
+    static const char *const names[ELM_INPUT_HIDDEN] = {"tokens", "positions", "rows"};
     elm_value_id there = find(b, ELM_VALUE_INPUT, input);
     if (there != ELM_NO_VALUE) return there;
     elm_value value = {.name = names[input],
@@ -94,6 +109,17 @@ elm_value_id elm_build_input(elm_builder *b, elm_input input) {
                        .index = input,
                        .n_dims = 1};
     value.dims[0] = input == ELM_INPUT_ROWS ? ELM_DIM_R : ELM_DIM_T;
+    return add_value(b, &value);
+}
+
+elm_value_id elm_build_hidden_input(elm_builder *b, uint32_t n) {
+    elm_value value = {.name = "hidden",
+                       .kind = ELM_VALUE_INPUT,
+                       .dtype = ELM_F32,
+                       .index = ELM_INPUT_HIDDEN,
+                       .n_dims = 2};
+    value.dims[0] = ELM_DIM_T;
+    value.dims[1] = (elm_dim)n;
     return add_value(b, &value);
 }
 
@@ -242,11 +268,65 @@ elm_value_id elm_build_gather_rows(elm_builder *b, elm_value_id x, elm_value_id 
                     elm_attrs_default(), NULL);
 }
 
-elm_status elm_builder_finish(elm_builder *b, elm_value_id output, elm_error *err) {
+elm_value_id elm_build_concat(elm_builder *b, const char *name, elm_value_id x, elm_value_id y) {
+    return add_node(b, ELM_OP_CONCAT, name, 2, (elm_value_id[]){x, y}, elm_attrs_default(), NULL);
+}
+
+elm_value_id elm_build_mul(elm_builder *b, const char *name, elm_value_id x, elm_value_id factor) {
+    return add_node(b, ELM_OP_MUL, name, 2, (elm_value_id[]){x, factor}, elm_attrs_default(), NULL);
+}
+
+elm_value_id elm_build_softcap(elm_builder *b, const char *name, elm_value_id x, float softcap) {
+    elm_attrs attrs = elm_attrs_default();
+    attrs.softcap = softcap;
+    return add_node(b, ELM_OP_SOFTCAP, name, 1, &x, attrs, NULL);
+}
+
+elm_value_id elm_build_load_hidden(elm_builder *b, elm_value_id input) {
+    return add_node(b, ELM_OP_LOAD_HIDDEN, "load_hidden", 1, &input, elm_attrs_default(), NULL);
+}
+
+elm_value_id elm_build_causal_conv1d(elm_builder *b, const char *name, elm_value_id x,
+                                     elm_value_id taps, elm_value_id state, int32_t activation) {
+    elm_attrs attrs = elm_attrs_default();
+    attrs.activation = activation;
+    return add_node(b, ELM_OP_CAUSAL_CONV1D, name, 3, (elm_value_id[]){x, taps, state}, attrs,
+                    NULL);
+}
+
+elm_value_id elm_build_gated_delta_net(elm_builder *g, const char *name, elm_value_id m,
+                                       elm_value_id b, elm_value_id a, elm_value_id decay_rate,
+                                       elm_value_id dt_bias, elm_value_id state, float scale,
+                                       float eps) {
+    elm_attrs attrs = elm_attrs_default();
+    attrs.scale = scale;
+    attrs.eps = eps;
+    return add_node(g, ELM_OP_GATED_DELTA_NET, name, 6,
+                    (elm_value_id[]){m, b, a, decay_rate, dt_bias, state}, attrs, NULL);
+}
+
+elm_value_id elm_build_moe(elm_builder *b, const char *name, elm_value_id x, elm_value_id logits,
+                           const elm_moe_weights *w) {
+    elm_attrs attrs = elm_attrs_default();
+    attrs.act_quant = w->act_quant;
+    attrs.activation = w->activation;
+    attrs.top_k = (int32_t)w->top_k;
+    attrs.renormalise = w->renormalise;
+    return add_node(b, ELM_OP_MOE, name, w->expert_scale == ELM_NO_VALUE ? 4 : 5,
+                    (elm_value_id[]){x, logits, w->gate_up, w->down, w->expert_scale}, attrs, NULL);
+}
+
+bool elm_builder_is_r(const elm_builder *b, elm_value_id value) {
+    return b->status == ELM_OK && b->graph->values[value].dims[0] == ELM_DIM_R;
+}
+
+elm_status elm_builder_finish(elm_builder *b, elm_value_id output, elm_value_id hidden,
+                              elm_error *err) {
     if (b->status != ELM_OK) {
         if (err) *err = b->error;
         return b->status;
     }
     b->graph->output = output;
+    b->graph->hidden = hidden;
     return elm_module_validate(b->module, NULL, 0, err);
 }

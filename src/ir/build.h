@@ -16,15 +16,30 @@ typedef struct elm_builder {
     const char *scope; /* prefix of the names of what is built next, "layers.3"; NULL = none */
 } elm_builder;
 
+/* What elm_build_moe needs beside its rows. */
+typedef struct elm_moe_weights {
+    elm_value_id gate_up;      /* [E][2I][K] */
+    elm_value_id down;         /* [E][N][I] */
+    elm_value_id expert_scale; /* [E] or ELM_NO_VALUE */
+    uint32_t top_k;
+    bool renormalise;
+    int32_t activation, act_quant;
+} elm_moe_weights;
+
 /* Starts a module with one empty graph called `graph_name`, all in `arena`. */
 elm_status elm_builder_init(elm_builder *b, elm_arena *arena, const char *graph_name,
                             elm_error *err) ELM_MUST_CHECK;
+
+/* Starts another graph of the same module, into which everything that follows goes; the graph
+ * before must be finished. */
+void elm_builder_next_graph(elm_builder *b, const char *graph_name);
 
 /* Sets the scope, printf style; NULL clears it. */
 void elm_builder_scope(elm_builder *b, const char *fmt, ...) ELM_PRINTF(2, 3);
 
 elm_value_id elm_build_input(elm_builder *b,
                              elm_input input); /* the same value for the same input */
+elm_value_id elm_build_hidden_input(elm_builder *b, uint32_t n); /* ELM_INPUT_HIDDEN, n floats */
 /* The weight `tensor_index` with its stored type and logical shape; the same value for the same
  * index. */
 elm_value_id elm_build_weight(elm_builder *b, uint32_t tensor_index, const char *name,
@@ -51,8 +66,27 @@ elm_value_id elm_build_slice(elm_builder *b, const char *name, elm_value_id x, i
 elm_value_id elm_build_reshape(elm_builder *b, const char *name, elm_value_id x, uint32_t n_dims,
                                const elm_dim *dims);
 elm_value_id elm_build_gather_rows(elm_builder *b, elm_value_id x, elm_value_id rows);
+elm_value_id elm_build_concat(elm_builder *b, const char *name, elm_value_id x, elm_value_id y);
+elm_value_id elm_build_mul(elm_builder *b, const char *name, elm_value_id x, elm_value_id factor);
+elm_value_id elm_build_softcap(elm_builder *b, const char *name, elm_value_id x, float softcap);
+elm_value_id elm_build_load_hidden(elm_builder *b, elm_value_id input);
+elm_value_id elm_build_causal_conv1d(elm_builder *b, const char *name, elm_value_id x,
+                                     elm_value_id taps, elm_value_id state, int32_t activation);
+/* m: queries, keys and values of every head; b, a: write strength and decay before their
+ * activations. */
+elm_value_id elm_build_gated_delta_net(elm_builder *g, const char *name, elm_value_id m,
+                                       elm_value_id b, elm_value_id a, elm_value_id decay_rate,
+                                       elm_value_id dt_bias, elm_value_id state, float scale,
+                                       float eps);
+elm_value_id elm_build_moe(elm_builder *b, const char *name, elm_value_id x, elm_value_id logits,
+                           const elm_moe_weights *w);
 
-/* Names the graph's output and returns the latched status with its message. */
-elm_status elm_builder_finish(elm_builder *b, elm_value_id output, elm_error *err) ELM_MUST_CHECK;
+/* Whether rows of that value are those of ELM_INPUT_ROWS. */
+bool elm_builder_is_r(const elm_builder *b, elm_value_id value);
+
+/* Names the graph's results (hidden may be ELM_NO_VALUE) and returns the latched status with its
+ * message. */
+elm_status elm_builder_finish(elm_builder *b, elm_value_id output, elm_value_id hidden,
+                              elm_error *err) ELM_MUST_CHECK;
 
 #endif

@@ -14,7 +14,7 @@ static void dump_dims(const elm_value *v, elm_buf *out) {
 
 static void dump_operand(const elm_graph *g, elm_value_id id, const elm_tensor *tensors,
                          uint32_t n_tensors, elm_buf *out) {
-    static const char *const inputs[] = {"tokens", "positions", "rows"};
+    static const char *const inputs[] = {"tokens", "positions", "rows", "hidden"};
     const elm_value *v = &g->values[id];
     switch (v->kind) {
     case ELM_VALUE_INPUT:
@@ -79,5 +79,6 @@ void elm_module_dump(const elm_module *m, const elm_tensor *tensors, uint32_t n_
         for (uint32_t n = 0; n < g->n_nodes; n++)
             dump_node(g, &g->nodes[n], tensors, n_tensors, out);
         elm_buf_printf(out, "  output %%%u\n", g->output);
+        if (g->hidden != ELM_NO_VALUE) elm_buf_printf(out, "  hidden %%%u\n", g->hidden);
     }
 }

@@ -9,7 +9,12 @@
  *   module -- states[]  kv.0 kv.1 ...          owned by the file, imported by any graph
  *          `- graphs[]  "text": values[]       inputs, weights, states, node outputs
  *                               nodes[]        op, inputs -> outputs, attributes
- *                               output         the value that the graph is run for */
+ *                               output         the value that the graph is run for: logits [R][V]
+ *                               hidden         what a draft graph continues from, or none
+ *
+ * A value whose first dimension is T has one row for every token of the step; row r of a value
+ * whose first dimension is R belongs to token rows[r]. Position and place in the sequence follow
+ * from that. */
 #ifndef ELM_IR_GRAPH_H
 #define ELM_IR_GRAPH_H
 
@@ -41,7 +46,7 @@ typedef struct elm_attrs {
 elm_attrs elm_attrs_default(void);
 
 enum { ELM_ACT_QUANT_NONE = 0, ELM_ACT_QUANT_I8 = 1 };
-enum { ELM_SILU = 0, ELM_GELU_TANH = 1, ELM_GELU_ERF = 2, ELM_N_ACTIVATIONS };
+enum { ELM_SILU = 0, ELM_GELU_TANH = 1, ELM_GELU_ERF = 2, ELM_SIGMOID = 3, ELM_N_ACTIVATIONS };
 
 typedef struct elm_op_info {
     const char *text;
@@ -73,6 +78,7 @@ typedef enum elm_input {
     ELM_INPUT_TOKENS = 0,    /* i32 [T] */
     ELM_INPUT_POSITIONS = 1, /* i32 [T] */
     ELM_INPUT_ROWS = 2,      /* i32 [R]: rows of this step whose output is wanted, ascending */
+    ELM_INPUT_HIDDEN = 3,    /* f32 [T][H]: `hidden` rows of another graph, for a draft */
     ELM_N_INPUTS
 } elm_input;
 
@@ -82,13 +88,13 @@ typedef uint32_t elm_value_id;
 typedef struct elm_value {
     const char *name; /* unique in its graph */
     elm_value_kind kind;
-    elm_dtype dtype; /* of node outputs always F32; of weights as stored; of inputs I32 */
+    elm_dtype dtype; /* of node outputs and hidden rows F32; of weights as stored; else I32 */
     uint32_t index;
     uint32_t n_dims;
     elm_dim dims[ELM_MAX_DIMS];
 } elm_value;
 
-enum { ELM_MAX_NODE_INPUTS = 4 };
+enum { ELM_MAX_NODE_INPUTS = 6, ELM_MAX_TOP_K = 64 };
 
 typedef struct elm_node {
     elm_op op;
@@ -143,6 +149,7 @@ typedef struct elm_graph {
     elm_value *values;
     elm_node *nodes;
     elm_value_id output;
+    elm_value_id hidden;                      /* [T][H]; ELM_NO_VALUE = none */
     uint32_t values_capacity, nodes_capacity; /* while it is built */
 } elm_graph;
 

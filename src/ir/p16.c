@@ -33,6 +33,18 @@ bool elm_p16_shape_of(elm_dtype dtype, uint64_t n_rows, uint64_t n_cols, uint32_
     return true;
 }
 
+bool elm_rows_shape_of(elm_dtype dtype, uint64_t n_rows, uint64_t n_cols, uint32_t group,
+                       elm_p16_shape *out) {
+    const elm_dtype_info *info = elm_dtype_get(dtype);
+    if (!elm_p16_shape_of(dtype, n_rows, n_cols, group, out)) return false;
+    uint64_t elements = n_rows * out->k_padded, groups = n_rows * out->n_groups;
+    out->n_panels = 0;
+    out->codes_bytes = elements * info->bits / 8;
+    out->scales_bytes = info->has_scales ? groups * 2 : 0;
+    out->zeros_bytes = info->has_zeros ? groups : 0;
+    return true;
+}
+
 static float float_at(const elm_tensor *t, size_t index) {
     const uint8_t *p = t->codes;
     uint16_t half;
@@ -45,32 +57,44 @@ static float float_at(const elm_tensor *t, size_t index) {
     return t->dtype == ELM_F16 ? elm_f32_from_f16(half) : elm_f32_from_bf16(half);
 }
 
-static uint32_t k_padded_of(const elm_tensor *t) {
-    return (t->dims[1] + t->group - 1) / t->group * t->group;
+static uint32_t n_groups_of(const elm_tensor *t) {
+    return (elm_tensor_cols(t) + t->group - 1) / t->group;
 }
 
 static size_t scale_index(const elm_tensor *t, size_t row, size_t k) {
-    return elm_p16_scale_offset(k_padded_of(t) / t->group, t->group, row, k);
+    if (t->layout == ELM_LAYOUT_ROWS) return row * n_groups_of(t) + k / t->group;
+    return elm_p16_scale_offset(n_groups_of(t), t->group, row, k);
 }
 
 int32_t elm_tensor_code_at(const elm_tensor *t, size_t row, size_t k) {
     const uint8_t *codes = t->codes;
-    uint32_t k_padded = k_padded_of(t);
-    bool is4 = elm_dtype_get(t->dtype)->bits == 4;
+    size_t k_padded = (size_t)n_groups_of(t) * t->group;
+    bool is4 = elm_dtype_get(t->dtype)->bits == 4, rows = t->layout == ELM_LAYOUT_ROWS;
     int32_t zero = t->zeros ? t->zeros[scale_index(t, row, k)] : is4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
-    if (is4) return (codes[elm_p16_i4_offset(k_padded, row, k)] >> elm_p16_i4_shift(k) & 15) - zero;
-    return (codes[elm_p16_i8_offset(k_padded, row, k)] ^ 0x80) - zero;
+    if (is4) {
+        size_t at =
+            rows ? elm_rows_i4_offset(k_padded, row, k) : elm_p16_i4_offset(k_padded, row, k);
+        uint32_t shift = rows ? elm_rows_i4_shift(k) : elm_p16_i4_shift(k);
+        return (codes[at] >> shift & 15) - zero;
+    }
+    size_t at = rows ? row * k_padded + k : elm_p16_i8_offset(k_padded, row, k);
+    return (codes[at] ^ 0x80) - zero;
+}
+
+float elm_tensor_scale_at(const elm_tensor *t, size_t row, size_t k) {
+    return elm_f32_from_f16(t->scales[scale_index(t, row, k)]);
 }
 
 float elm_tensor_at(const elm_tensor *t, size_t row, size_t k) {
-    if (t->layout == ELM_LAYOUT_ROWS)
-        return float_at(t, row * (t->n_dims > 1 ? t->dims[1] : 0) + k);
-    if (elm_dtype_get(t->dtype)->is_float)
-        return float_at(t, elm_p16_float_offset(t->dims[1], row, k));
-    float scale = ldexpf(elm_f32_from_f16(t->scales[scale_index(t, row, k)]), t->scale_exp);
-    return scale * (float)elm_tensor_code_at(t, row, k);
+    if (elm_dtype_get(t->dtype)->is_float) {
+        size_t cols = elm_tensor_cols(t);
+        return float_at(t, t->layout == ELM_LAYOUT_ROWS ? row * cols + k
+                                                        : elm_p16_float_offset(cols, row, k));
+    }
+    return ldexpf(elm_tensor_scale_at(t, row, k), t->scale_exp) *
+           (float)elm_tensor_code_at(t, row, k);
 }
 
 void elm_tensor_row(const elm_tensor *t, size_t row, float *out) {
-    for (uint32_t k = 0; k < t->dims[1]; k++) out[k] = elm_tensor_at(t, row, k);
+    for (uint32_t k = 0; k < elm_tensor_cols(t); k++) out[k] = elm_tensor_at(t, row, k);
 }

@@ -3,7 +3,7 @@
  *
  *   u32 version  u32 n_states  u32 n_graphs
  *   state:  name  u32 kind layer n_heads k_dim v_dim window
- *   graph:  name  u32 n_values n_nodes output  values  nodes
+ *   graph:  name  u32 n_values n_nodes output hidden  values  nodes
  *   value:  name  u8 kind dtype n_dims 0  u32 index  i32 dims[n_dims]
  *   node:   name  u32 op  u8 n_inputs n_attrs 0 0  u32 inputs[]  u32 output  { u32 number, 4 bytes
  * }[] name:   u16 bytes, then that many bytes of UTF-8 */
@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { GRAPH_VERSION = 1, MAX_NAME_BYTES = 512 };
+enum { GRAPH_VERSION = 2, MAX_NAME_BYTES = 512 };
 
 /* ---- writing ---- */
 
@@ -65,6 +65,7 @@ void elm_module_write(const elm_module *m, elm_buf *out) {
         elm_buf_u32(out, g->n_values);
         elm_buf_u32(out, g->n_nodes);
         elm_buf_u32(out, g->output);
+        elm_buf_u32(out, g->hidden);
         for (uint32_t v = 0; v < g->n_values; v++) {
             const elm_value *value = &g->values[v];
             write_name(out, value->name);
@@ -180,6 +181,7 @@ static elm_status read_graph(source *s, elm_graph *g) {
     g->n_values = elm_read_u32(&s->r);
     g->n_nodes = elm_read_u32(&s->r);
     g->output = elm_read_u32(&s->r);
+    g->hidden = elm_read_u32(&s->r);
     ELM_TRY(room(s, g->n_values, ELM_MAX_VALUES, 10, sizeof *g->values, &g->values));
     for (uint32_t v = 0; v < g->n_values; v++) ELM_TRY(read_value(s, &g->values[v]));
     ELM_TRY(room(s, g->n_nodes, ELM_MAX_NODES, 14, sizeof *g->nodes, &g->nodes));
@@ -215,7 +217,7 @@ elm_status elm_module_read(elm_span section, elm_arena *arena, elm_module **out,
     m->n_graphs = elm_read_u32(&s.r);
     ELM_TRY(room(&s, m->n_states, ELM_MAX_STATES, 26, sizeof *m->states, &m->states));
     for (uint32_t i = 0; i < m->n_states; i++) ELM_TRY(read_state(&s, &m->states[i]));
-    ELM_TRY(room(&s, m->n_graphs, ELM_MAX_GRAPHS, 14, sizeof *m->graphs, &m->graphs));
+    ELM_TRY(room(&s, m->n_graphs, ELM_MAX_GRAPHS, 18, sizeof *m->graphs, &m->graphs));
     for (uint32_t i = 0; i < m->n_graphs; i++) ELM_TRY(read_graph(&s, &m->graphs[i]));
     if (elm_reader_left(&s.r) != 0) return damaged(&s, "bytes behind the last graph");
     *out = m;

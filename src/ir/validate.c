@@ -50,16 +50,38 @@ static elm_status check_weight(const elm_graph *g, uint32_t v, const elm_tensor 
         if ((elm_dim)t->dims[d] != value->dims[d])
             return bad_value(g, v, "differs in shape from its tensor", err);
     }
-    if (t->layout != (t->n_dims == 2 ? ELM_LAYOUT_P16 : ELM_LAYOUT_ROWS)) {
-        return bad_value(g, v, "its tensor is stored in another layout than the operation reads",
-                         err);
+    return ELM_OK;
+}
+
+/* Matrices of linear and moe are P16, an embedding table may be either, all else lies in rows. */
+static elm_status check_layouts(const elm_graph *g, const elm_node *node, const elm_tensor *tensors,
+                                elm_error *err) {
+    for (uint32_t i = 0; tensors && i < node->n_inputs; i++) {
+        uint32_t v = node->inputs[i];
+        if (g->values[v].kind != ELM_VALUE_WEIGHT) continue;
+        const elm_tensor *t = &tensors[g->values[v].index];
+        if (node->op == ELM_OP_EMBEDDING) continue;
+        bool panels = t->n_dims >= 2 && (node->op == ELM_OP_LINEAR || node->op == ELM_OP_MOE);
+        if (t->layout != (panels ? ELM_LAYOUT_P16 : ELM_LAYOUT_ROWS)) {
+            return bad_value(g, v, "is stored in another layout than the operation reads", err);
+        }
+    }
+    return ELM_OK;
+}
+
+static elm_status check_input(const elm_graph *g, uint32_t v, elm_error *err) {
+    static const elm_dim first[ELM_N_INPUTS] = {ELM_DIM_T, ELM_DIM_T, ELM_DIM_R, ELM_DIM_T};
+    const elm_value *value = &g->values[v];
+    bool is_hidden = value->index == ELM_INPUT_HIDDEN;
+    if (value->index >= ELM_N_INPUTS || value->dtype != (is_hidden ? ELM_F32 : ELM_I32) ||
+        value->n_dims != (is_hidden ? 2 : 1) || value->dims[0] != first[value->index]) {
+        return bad_value(g, v, "is no known input", err);
     }
     return ELM_OK;
 }
 
 static elm_status check_value(const elm_module *m, const elm_graph *g, uint32_t v,
                               const elm_tensor *tensors, uint32_t n_tensors, elm_error *err) {
-    static const elm_dim input_dims[ELM_N_INPUTS] = {ELM_DIM_T, ELM_DIM_T, ELM_DIM_R};
     const elm_value *value = &g->values[v];
     if (value->n_dims > ELM_MAX_DIMS) return bad_value(g, v, "has too many dimensions", err);
     for (uint32_t d = 0; d < value->n_dims; d++) {
@@ -70,14 +92,10 @@ static elm_status check_value(const elm_module *m, const elm_graph *g, uint32_t 
     }
     switch (value->kind) {
     case ELM_VALUE_INPUT:
-        if (value->index >= ELM_N_INPUTS || value->dtype != ELM_I32 || value->n_dims != 1 ||
-            value->dims[0] != input_dims[value->index]) {
-            return bad_value(g, v, "is no known input", err);
-        }
-        return ELM_OK;
+        return check_input(g, v, err);
     case ELM_VALUE_WEIGHT:
-        if (value->n_dims < 1 || value->n_dims > 2)
-            return bad_value(g, v, "is no vector and no matrix", err);
+        if (value->n_dims < 1 || value->n_dims > 3)
+            return bad_value(g, v, "is no vector, matrix or stack of matrices", err);
         return check_weight(g, v, tensors, n_tensors, err);
     case ELM_VALUE_STATE:
         return value->index < m->n_states ? ELM_OK
@@ -91,7 +109,8 @@ static elm_status check_value(const elm_module *m, const elm_graph *g, uint32_t 
     return bad_value(g, v, "is of an unknown kind", err);
 }
 
-static elm_status check_node(const elm_module *m, const elm_graph *g, uint32_t n, elm_error *err) {
+static elm_status check_node(const elm_module *m, const elm_graph *g, uint32_t n,
+                             const elm_tensor *tensors, elm_error *err) {
     const elm_node *node = &g->nodes[n];
     uint32_t n_dims;
     elm_dim dims[ELM_MAX_DIMS];
@@ -123,6 +142,7 @@ static elm_status check_node(const elm_module *m, const elm_graph *g, uint32_t n
                         node->name);
     }
     ELM_TRY(elm_node_infer(m, g, node, &n_dims, dims, err));
+    ELM_TRY(check_layouts(g, node, tensors, err));
     if (!has_output) return ELM_OK;
     const elm_value *out = &g->values[node->output];
     if (out->n_dims != n_dims || memcmp(out->dims, dims, n_dims * sizeof dims[0]) != 0) {
@@ -131,6 +151,15 @@ static elm_status check_node(const elm_module *m, const elm_graph *g, uint32_t n
                         g->name, node->name);
     }
     return ELM_OK;
+}
+
+static elm_status check_hidden(const elm_graph *g, elm_error *err) {
+    if (g->hidden == ELM_NO_VALUE) return ELM_OK;
+    bool rows = g->hidden < g->n_values && g->values[g->hidden].kind == ELM_VALUE_NODE &&
+                g->values[g->hidden].n_dims == 2 && g->values[g->hidden].dims[0] == ELM_DIM_T;
+    if (rows) return ELM_OK;
+    return elm_fail(err, ELM_MALFORMED, "graph '%s': its hidden rows are not [T][H] of a node",
+                    g->name);
 }
 
 elm_status elm_module_validate(const elm_module *m, const elm_tensor *tensors, uint32_t n_tensors,
@@ -154,11 +183,12 @@ elm_status elm_module_validate(const elm_module *m, const elm_tensor *tensors, u
         }
         for (uint32_t v = 0; v < g->n_values; v++)
             ELM_TRY(check_value(m, g, v, tensors, n_tensors, err));
-        for (uint32_t n = 0; n < g->n_nodes; n++) ELM_TRY(check_node(m, g, n, err));
+        for (uint32_t n = 0; n < g->n_nodes; n++) ELM_TRY(check_node(m, g, n, tensors, err));
         if (g->output >= g->n_values || g->values[g->output].kind != ELM_VALUE_NODE) {
             return elm_fail(err, ELM_MALFORMED,
                             "graph '%s': its output is not the result of a node", g->name);
         }
+        ELM_TRY(check_hidden(g, err));
     }
     return ELM_OK;
 }

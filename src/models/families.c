@@ -1,13 +1,23 @@
 /* families.c - the list of model families. A new family is one file and one line here. */
 #include "models/family.h"
 
-extern const elm_family elm_family_gemma3, elm_family_llama, elm_family_qwen3;
+#define FAMILIES                                         \
+    X(gemma3)  /* Gemma 3 text */                        \
+    X(gemma4)  /* Gemma 4 text */                        \
+    X(granite) /* Granite 3 and 4, dense */              \
+    X(llama)   /* Llama, SmolLM2, Mistral, Qwen2 */      \
+    X(qwen3)   /* Qwen3, dense and mixture of experts */ \
+    X(qwen3_5) /* Qwen3.5 text, dense and mixture of experts, MTP */
+
+#define X(name) extern const elm_family elm_family_##name;
+FAMILIES
+#undef X
 
 const elm_family *const elm_families[] = {
-    &elm_family_gemma3,
-    &elm_family_llama,
-    &elm_family_qwen3,
-    NULL,
+#define X(name) &elm_family_##name,
+    FAMILIES
+#undef X
+        NULL,
 };
 
 const elm_family *elm_family_find(elm_span model_type) {

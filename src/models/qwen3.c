@@ -1,6 +1,8 @@
-/* qwen3.c - Qwen3 dense: the Llama block with an RMS norm on every head of q and k before RoPE.
+/* qwen3.c - Qwen3, dense and mixture of experts: the Llama block with an RMS norm on every head of
+ * q and k before RoPE.
  *
- * Config: transformers Qwen3Config. head_dim is always explicit and often not hidden / heads. */
+ * Config: transformers Qwen3Config, Qwen3MoeConfig. head_dim is always explicit and often not
+ * hidden / heads. */
 #include "models/common/decoder.h"
 #include "models/common/layers.h"
 #include "models/family.h"
@@ -21,43 +23,62 @@ static elm_status read_windows(const elm_model_builder *mb, uint32_t *windows, e
     return ELM_OK;
 }
 
-static elm_status build(elm_model_builder *mb, elm_error *err) {
-    elm_decoder_layer d = {.eps = 1e-6f, .qk_norm = true, .head_dim = 128};
-    uint32_t windows[ELM_MAX_LAYERS], max_positions = 32768;
-    bool tied = false;
-    elm_rope rope;
-    ELM_TRY(elm_mb_int(mb, "vocab_size", ELM_MAX_DIM, &mb->vocab_size, err));
-    ELM_TRY(elm_mb_int(mb, "hidden_size", ELM_MAX_DIM, &mb->hidden_size, err));
-    ELM_TRY(elm_mb_int(mb, "num_hidden_layers", ELM_MAX_LAYERS, &mb->n_layers, err));
-    ELM_TRY(elm_mb_int(mb, "intermediate_size", ELM_MAX_DIM, &d.n_ff, err));
-    ELM_TRY(elm_mb_int(mb, "num_attention_heads", 65536, &d.n_heads, err));
-    ELM_TRY(elm_mb_int(mb, "num_key_value_heads", 65536, &d.n_kv_heads, err));
-    ELM_TRY(elm_mb_optional_int(mb, "head_dim", 8192, &d.head_dim, err));
-    ELM_TRY(elm_mb_optional_float(mb, "rms_norm_eps", &d.eps, err));
-    ELM_TRY(elm_mb_optional_int(mb, "max_position_embeddings", ELM_MAX_DIM, &max_positions, err));
-    ELM_TRY(elm_mb_optional_bool(mb, "tie_word_embeddings", &tied, err));
-    ELM_TRY(elm_mb_optional_bool(mb, "attention_bias", &d.attention_bias, err));
-    d.output_bias = d.attention_bias;
-    ELM_TRY(elm_mb_activation(mb, "hidden_act", "silu", &d.activation, err));
-    ELM_TRY(read_windows(mb, windows, err));
-    ELM_TRY(elm_mb_check_heads(mb, d.n_heads, d.n_kv_heads, d.head_dim, err));
-    mb->context_length = max_positions;
-    d.attention_scale = 1.0f / sqrtf((float)d.head_dim);
-    ELM_TRY(elm_mb_rope(mb, NULL, "rope_theta", 10000.0, true, d.head_dim, "rope.inv_freq", &rope,
-                        err));
-    d.rope = &rope;
-
-    elm_value_id table;
-    elm_value_id x = elm_mb_embed(mb, mb->vocab_size, mb->hidden_size, 1.0f, &table);
-    for (uint32_t layer = 0; layer < mb->n_layers; layer++) {
-        d.window = windows[layer];
-        x = elm_mb_decoder_layer(mb, layer, &d, x);
+/* Layers with experts: all but mlp_only_layers, of the rest every decoder_sparse_step-th. */
+static elm_status read_sparse(const elm_model_builder *mb, bool *sparse, elm_error *err) {
+    const elm_json *dense = elm_json_find(mb->config, "mlp_only_layers");
+    uint32_t step = 1;
+    ELM_TRY(elm_mb_optional_int(mb, "decoder_sparse_step", ELM_MAX_LAYERS, &step, err));
+    if (step == 0 || (dense && dense->type != ELM_JSON_NULL && dense->type != ELM_JSON_ARRAY)) {
+        return elm_fail(err, ELM_MALFORMED,
+                        "%s: decoder_sparse_step is 0 or mlp_only_layers is no list", mb->where);
     }
-    tied = tied || !elm_mb_has(mb, "lm_head.weight");
-    x = elm_mb_head(mb, x, mb->vocab_size, mb->hidden_size, d.eps, 0.0f, tied, table);
-    return elm_model_builder_finish(mb, x, err);
+    for (uint32_t i = 0; i < mb->n_layers; i++) sparse[i] = (i + 1) % step == 0;
+    for (uint32_t i = 0; dense && dense->type == ELM_JSON_ARRAY && i < dense->count; i++) {
+        const elm_json *v = &dense->as.items[i];
+        if (v->type != ELM_JSON_INT || v->as.integer < 0 || v->as.integer >= mb->n_layers) {
+            return elm_fail(err, ELM_MALFORMED, "%s: mlp_only_layers names no layer", mb->where);
+        }
+        sparse[v->as.integer] = false;
+    }
+    return ELM_OK;
 }
 
-static const char *const model_types[] = {"qwen3", NULL};
+static elm_status build(elm_model_builder *mb, elm_error *err) {
+    elm_decoder_layer d = {.eps = 1e-6f, .attention = {.qk_norm = true, .head_dim = 128}};
+    elm_attention *a = &d.attention;
+    elm_moe moe = {.router = "mlp.gate", .experts = "mlp.experts"};
+    uint32_t windows[ELM_MAX_LAYERS];
+    bool tied, sparse[ELM_MAX_LAYERS] = {false};
+    elm_rope rope;
+    mb->context_length = 32768;
+    ELM_TRY(elm_mb_decoder_config(mb, &d, err));
+    ELM_TRY(elm_mb_tied(mb, false, &tied, err));
+    ELM_TRY(elm_mb_optional_bool(mb, "attention_bias", &a->bias, err));
+    a->output_bias = a->bias;
+    ELM_TRY(elm_mb_activation(mb, "hidden_act", "silu", &d.activation, err));
+    ELM_TRY(read_windows(mb, windows, err));
+    if (elm_json_is(elm_json_find(mb->config, "model_type"), "qwen3_moe")) {
+        ELM_TRY(elm_mb_moe_config(mb, &moe, err));
+        ELM_TRY(elm_mb_optional_bool(mb, "norm_topk_prob", &moe.renormalise, err));
+        ELM_TRY(read_sparse(mb, sparse, err));
+        moe.activation = d.activation;
+    }
+    ELM_TRY(elm_mb_rope(mb, NULL, "rope_theta", 10000.0, true, a->head_dim, "rope.inv_freq", &rope,
+                        err));
+    a->scale = 1.0f / sqrtf((float)a->head_dim);
+    a->rope = &rope;
+
+    elm_value_id table, x = elm_mb_embed(mb, 1.0f, &table);
+    for (uint32_t layer = 0; layer < mb->n_layers; layer++) {
+        a->window = windows[layer];
+        d.moe = sparse[layer] ? &moe : NULL;
+        x = elm_mb_decoder_layer(mb, layer, &d, x);
+    }
+    x = elm_mb_head(mb, x, d.eps, 0.0f, tied, table);
+    ELM_TRY(elm_mb_finish_graph(mb, x, ELM_NO_VALUE, err));
+    return elm_model_builder_finish(mb, err);
+}
+
+static const char *const model_types[] = {"qwen3", "qwen3_moe", NULL};
 
 const elm_family elm_family_qwen3 = {"qwen3", model_types, build};

@@ -118,15 +118,15 @@ const elm_source_tensor *elm_checkpoint_find(const elm_checkpoint *ck, const cha
 
 /* ---- reading ---- */
 
+/* A vector is one row an element; a scalar is one row of one. */
 static uint64_t row_elements(const elm_source_tensor *t) {
-    uint64_t n = 1;
-    /* A vector is one row an element; a scalar is one row of one. */
-    for (uint32_t d = 1; d < t->n_dims; d++) n *= t->dims[d];
-    return n;
+    return t->n_dims > 1 ? t->dims[t->n_dims - 1] : 1;
 }
 
 static uint64_t rows_of(const elm_source_tensor *t) {
-    return t->n_dims > 0 ? t->dims[0] : 1;
+    uint64_t n = t->n_dims > 0 ? t->dims[0] : 1;
+    for (uint32_t d = 1; d + 1 < t->n_dims; d++) n *= t->dims[d];
+    return n;
 }
 
 /* Where output row `row` lies in a file whose heads were permuted from [2][dim/2] to [dim/2][2]. */

@@ -57,8 +57,8 @@ void elm_checkpoint_close(elm_checkpoint *ck);
 
 const elm_source_tensor *elm_checkpoint_find(const elm_checkpoint *ck, const char *name);
 
-/* Rows of the outermost dimension as floats: out[n_rows][elements of a row], exact but for F64 and
- * integers. */
+/* Rows of the last dimension (a vector: single elements) as floats: out[n_rows][elements of a row],
+ * exact but for F64 and integers. */
 elm_status elm_checkpoint_read_rows(const elm_checkpoint *ck, const elm_source_tensor *t,
                                     uint64_t first_row, uint64_t n_rows, float *out,
                                     elm_error *err) ELM_MUST_CHECK;

@@ -28,7 +28,8 @@ typedef struct elm_source {
     elm_gguf gguf;             /* of a GGUF */
     bool is_gguf;
 
-    const elm_json *config;   /* the text model's object */
+    const elm_json *root;     /* all of config.json */
+    const elm_json *config;   /* the text model's object in it, or root */
     const char *where;        /* "config.json" or the GGUF's path */
     const char *name;         /* may be empty */
     uint32_t n_other_tensors; /* of vision and audio towers beside the text model: left out */

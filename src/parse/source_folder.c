@@ -243,6 +243,7 @@ elm_status elm_source_read_folder(elm_source *s, const char *folder, bool with_w
     s->where = "config.json";
     ELM_TRY(read_json(s, folder, "config.json", MAX_CONFIG_BYTES, with_weights, &root, err));
     const elm_json *text = elm_json_find(root, "text_config");
+    s->root = root;
     s->config = text && text->type == ELM_JSON_OBJECT ? text : root;
     ELM_TRY(read_generation(s, folder, root, err));
     ELM_TRY(read_text_files(s, folder, err));

@@ -203,6 +203,7 @@ elm_status elm_source_read_gguf(elm_source *s, const char *path, elm_error *err)
                         (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
     }
     ELM_TRY(elm_gguf_config(&s->gguf, a, &s->arena, &s->config, err));
+    s->root = s->config;
     ELM_TRY(take_rope_factors(s, err));
     ELM_TRY(read_heads(s, a, "head_count", &heads, err));
     kv_heads = heads;

@@ -39,6 +39,7 @@ static void find_lifetimes(const elm_graph *g, lifetime *l) {
         }
     }
     l[l[g->output].root].dies = g->n_nodes;
+    if (g->hidden != ELM_NO_VALUE) l[l[g->hidden].root].dies = g->n_nodes;
 }
 
 /* The lowest offset that is free for as long as `v` lives. Offsets of the values already placed are

@@ -104,12 +104,40 @@ static void pack_group(elm_dtype dtype, const elm_p16_shape *shape, uint8_t *cod
     }
 }
 
+/* One group, of which `n` values are there and the rest is zero: scale, zero and codes. The error
+ * is that of row `row` from column `first` on. */
+static void quantise_group(elm_scheme scheme, float unit, const float *w, uint32_t n,
+                           uint16_t *scale, uint8_t *zero_out, uint64_t row, uint32_t first,
+                           float *scratch, uint8_t *group_codes, elm_quant_error *error) {
+    const elm_dtype_info *info = elm_dtype_get(scheme.dtype);
+    uint32_t zero = info->bits == 4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
+    memset(scratch, 0, scheme.group * sizeof *scratch);
+    if (n > 0) memcpy(scratch, w, n * sizeof *scratch);
+    if (info->has_zeros) {
+        elm_group_zero_point(scheme.dtype, scratch, scheme.group, unit, scale, zero_out,
+                             group_codes);
+        zero = *zero_out;
+    } else {
+        elm_group_symmetric(scheme.dtype, scratch, scheme.group, unit, scale, group_codes);
+    }
+    float factor = elm_f32_from_f16(*scale) * unit;
+    for (uint32_t i = 0; i < n; i++) {
+        float stored = factor * (float)((int32_t)group_codes[i] - (int32_t)zero);
+        note_error(error, w[i], stored, row, first + i);
+    }
+}
+
+static uint32_t filled(uint32_t first, uint32_t n_cols, uint32_t group) {
+    uint32_t n = first < n_cols ? n_cols - first : 0;
+    return n < group ? n : group;
+}
+
 static void quantized_panel(elm_scheme scheme, const elm_p16_shape *shape, int32_t scale_exp,
                             const float *rows, size_t row_stride, uint32_t n_rows, uint32_t n_cols,
                             uint32_t panel, elm_p16_planes *planes, float *scratch,
                             elm_quant_error *error) {
-    const elm_dtype_info *info = elm_dtype_get(scheme.dtype);
-    size_t panel_bytes = (size_t)shape->k_padded * ELM_P16_ROWS * info->bits / 8;
+    size_t panel_bytes =
+        (size_t)shape->k_padded * ELM_P16_ROWS * elm_dtype_get(scheme.dtype)->bits / 8;
     uint8_t *codes = planes->codes + panel * panel_bytes;
     uint8_t *group_codes = (uint8_t *)(scratch + scheme.group);
     float unit = ldexpf(1.0f, scale_exp);
@@ -117,27 +145,54 @@ static void quantized_panel(elm_scheme scheme, const elm_p16_shape *shape, int32
     for (uint32_t g = 0; g < shape->n_groups; g++) {
         for (uint32_t r = 0; r < ELM_P16_ROWS; r++) {
             uint32_t first = g * scheme.group;
-            uint32_t n = r < n_rows && first < n_cols ? n_cols - first : 0;
-            if (n > scheme.group) n = scheme.group;
-            memset(scratch, 0, scheme.group * sizeof *scratch);
-            const float *w = rows + r * row_stride + first;
-            if (n > 0) memcpy(scratch, w, n * sizeof *scratch);
+            uint32_t n = r < n_rows ? filled(first, n_cols, scheme.group) : 0;
             size_t at = ((size_t)panel * shape->n_groups + g) * ELM_P16_ROWS + r;
-            uint32_t zero = info->bits == 4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
-            if (info->has_zeros) {
-                elm_group_zero_point(scheme.dtype, scratch, scheme.group, unit, &planes->scales[at],
-                                     &planes->zeros[at], group_codes);
-                zero = planes->zeros[at];
-            } else {
-                elm_group_symmetric(scheme.dtype, scratch, scheme.group, unit, &planes->scales[at],
-                                    group_codes);
-            }
+            quantise_group(scheme, unit, rows + r * row_stride + first, n, &planes->scales[at],
+                           planes->zeros ? &planes->zeros[at] : NULL,
+                           (uint64_t)panel * ELM_P16_ROWS + r, first, scratch, group_codes, error);
             pack_group(scheme.dtype, shape, codes, r, first, scheme.group, group_codes);
-            float scale = elm_f32_from_f16(planes->scales[at]) * unit;
-            for (uint32_t i = 0; i < n; i++) {
-                float stored = scale * (float)((int32_t)group_codes[i] - (int32_t)zero);
-                note_error(error, w[i], stored, (uint64_t)panel * ELM_P16_ROWS + r, first + i);
+        }
+    }
+}
+
+static void quantized_row(elm_scheme scheme, const elm_p16_shape *shape, float unit, const float *w,
+                          uint32_t n_cols, uint64_t row, elm_p16_planes *planes, float *scratch,
+                          elm_quant_error *error) {
+    bool is4 = elm_dtype_get(scheme.dtype)->bits == 4;
+    uint8_t *group_codes = (uint8_t *)(scratch + scheme.group);
+    for (uint32_t g = 0; g < shape->n_groups; g++) {
+        uint32_t first = g * scheme.group;
+        size_t at = row * shape->n_groups + g;
+        quantise_group(scheme, unit, w + first, filled(first, n_cols, scheme.group),
+                       &planes->scales[at], planes->zeros ? &planes->zeros[at] : NULL, row, first,
+                       scratch, group_codes, error);
+        for (uint32_t i = 0; i < scheme.group; i++) {
+            uint32_t k = first + i;
+            if (!is4) {
+                planes->codes[row * shape->k_padded + k] = (uint8_t)(group_codes[i] ^ 0x80u);
+                continue;
             }
+            uint8_t *cell = &planes->codes[elm_rows_i4_offset(shape->k_padded, row, k)];
+            uint32_t kept = k % 2 ? *cell : 0u; /* the low nibble comes first */
+            *cell = (uint8_t)(kept | (uint32_t)group_codes[i] << elm_rows_i4_shift(k));
+        }
+    }
+}
+
+void elm_quantize_rows(elm_scheme scheme, const elm_p16_shape *shape, int32_t scale_exp,
+                       const float *rows, uint32_t n_rows, uint32_t n_cols, uint32_t first,
+                       elm_p16_planes *planes, float *scratch, elm_quant_error *error) {
+    float unit = ldexpf(1.0f, scale_exp);
+    for (uint32_t r = 0; r < n_rows; r++) {
+        const float *w = rows + (size_t)r * n_cols;
+        uint64_t row = (uint64_t)first + r;
+        if (elm_dtype_get(scheme.dtype)->has_scales) {
+            quantized_row(scheme, shape, unit, w, n_cols, row, planes, scratch, error);
+            continue;
+        }
+        for (uint32_t k = 0; k < n_cols; k++) {
+            float stored = store_float(scheme.dtype, planes->codes, row * n_cols + k, w[k]);
+            note_error(error, w[k], stored, row, k);
         }
     }
 }

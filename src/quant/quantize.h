@@ -47,6 +47,11 @@ void elm_quantize_panel(elm_scheme scheme, const elm_p16_shape *shape, int32_t s
                         elm_quant_error *error);
 size_t elm_panel_scratch_floats(elm_scheme scheme, const elm_p16_shape *shape);
 
+/* The same for a matrix in ROWS: rows [first, first + n_rows), n_cols floats each. */
+void elm_quantize_rows(elm_scheme scheme, const elm_p16_shape *shape, int32_t scale_exp,
+                       const float *rows, uint32_t n_rows, uint32_t n_cols, uint32_t first,
+                       elm_p16_planes *planes, float *scratch, elm_quant_error *error);
+
 /* Takes rows of GGUF blocks over without loss: Q4_0 into int4 group 32, Q8_0 into int8 group 32.
  * blocks: [n_rows][n_cols / 32] blocks of 18 or 34 bytes, row_bytes apart. n_cols is a multiple
  * of 32. */

@@ -6,11 +6,13 @@
 
 #include <string.h>
 
+enum { TEXT_SLACK_BYTES = 4096 }; /* what one token decodes to, at most */
+
 typedef struct generation {
     elm_session *session;
     const elm_generate_options *options;
+    elm_generate_result *result;
     elm_detokenizer detokenizer;
-    size_t longest_stop;
 } generation;
 
 static bool is_eos(const elm_meta *meta, int32_t id) {
@@ -20,8 +22,22 @@ static bool is_eos(const elm_meta *meta, int32_t id) {
     return false;
 }
 
+/* ---- text ---- */
+
 static elm_span stop_string(const generation *g, uint32_t i) {
     return elm_span_str(g->options->stop_strings[i]);
+}
+
+/* Room for all that can be held back, so that decoding allocates nothing. */
+static elm_status reserve_text(const generation *g, elm_error *err) {
+    size_t longest = 0;
+    for (uint32_t i = 0; i < g->options->n_stop_strings; i++) {
+        elm_span stop = stop_string(g, i);
+        if (stop.size > longest) longest = stop.size;
+    }
+    elm_buf_clear(&g->session->text);
+    (void)elm_buf_reserve(&g->session->text, longest + TEXT_SLACK_BYTES);
+    return elm_buf_check(&g->session->text, "generated text", err);
 }
 
 /* Where the first stop string begins in the held text; size when there is none. */
@@ -74,6 +90,8 @@ static elm_stop_reason flush(generation *g, bool final) {
                                                                  : ELM_STOP_CALLBACK;
 }
 
+/* ---- tokens ---- */
+
 /* Special tokens are text where the caller asks for them, or where they mark thoughts and calls. */
 static bool shows(const generation *g, int32_t id) {
     const elm_model *m = g->session->model;
@@ -82,42 +100,81 @@ static bool shows(const generation *g, int32_t id) {
 }
 
 /* One sampled token: counts it, tells the callbacks, and says whether it ends the text. */
-static elm_stop_reason take(generation *g, int32_t id, elm_generate_result *out) {
+static elm_stop_reason take(generation *g, int32_t id) {
     elm_session *s = g->session;
     bool end = is_eos(&s->model->meta, id) && !g->options->ignore_eos;
     if (g->options->on_token && !g->options->on_token(g->options->context, id)) {
         return ELM_STOP_CALLBACK;
     }
     if (end) return ELM_STOP_EOS;
+    s->was_generated[s->n_tokens] = true;
     s->tokens[s->n_tokens++] = id;
     elm_sampler_saw(&s->sampler, id, true);
-    out->n_tokens++;
+    g->result->n_tokens++;
     elm_detokenizer_push(s->model->tokenizer, &g->detokenizer, id, !shows(g, id), &s->text);
     elm_stop_reason reason = flush(g, false);
     if (reason != ELM_STOP_NONE) return reason;
-    if (g->options->max_tokens && out->n_tokens >= g->options->max_tokens) return ELM_STOP_LENGTH;
+    uint32_t most = g->options->max_tokens;
+    if (most && g->result->n_tokens >= most) return ELM_STOP_LENGTH;
     return s->n_tokens < s->n_context ? ELM_STOP_NONE : ELM_STOP_CONTEXT;
 }
 
-static elm_status loop(generation *g, elm_generate_result *out, elm_error *err) {
+/* Samples from one row of logits. */
+static int32_t draw(generation *g, const float *logits) {
     elm_session *s = g->session;
-    const elm_platform *platform = &s->model->platform;
-    ELM_TRY(elm_session_run_pending(s, err));
-    if (!s->logits) { /* rewound: the last token's logits are gone, so it runs again */
-        s->n_run = s->n_tokens - 1;
-        ELM_TRY(elm_session_run_pending(s, err));
+    s->logits = logits;
+    int32_t id = elm_sampler_draw(&s->sampler, logits);
+    if (s->first_append_us != 0)
+        s->stats.first_token_us = elm_now_us(&s->model->platform) - s->first_append_us;
+    s->first_append_us = 0;
+    return id;
+}
+
+/* Guesses that can still become part of the text: the step's own token is one more. */
+static uint32_t room_for_guesses(const generation *g) {
+    const elm_session *s = g->session;
+    uint32_t room = s->n_context - s->n_tokens - 1, most = g->options->max_tokens;
+    if (most && most - g->result->n_tokens - 1 < room) room = most - g->result->n_tokens - 1;
+    return room < ELM_MAX_DRAFT ? room : ELM_MAX_DRAFT;
+}
+
+/* Runs the pending token with guesses behind it, and samples from every row whose input was right.
+ */
+static elm_status step(generation *g, elm_error *err) {
+    elm_session *s = g->session;
+    elm_work work = elm_session_work(s);
+    elm_logits rows;
+    uint32_t n_guessed = 0, n_right = 0, n_pending = s->n_tokens - s->n_run;
+    if (s->draft) ELM_TRY(elm_draft_propose(s, room_for_guesses(g), &n_guessed, err));
+    ELM_TRY(elm_session_step(s, &work, n_pending + n_guessed, n_guessed + 1, n_guessed > 0, &rows,
+                             err));
+    for (;;) {
+        int32_t id = draw(g, rows.first + (size_t)n_right * rows.stride);
+        bool right = n_right < n_guessed && s->tokens[s->n_tokens] == id;
+        g->result->reason = take(g, id);
+        if (g->result->reason != ELM_STOP_NONE || !right) break;
+        n_right++;
     }
-    if (s->n_tokens == s->n_context) out->reason = ELM_STOP_CONTEXT;
-    while (out->reason == ELM_STOP_NONE) {
-        int32_t id = elm_sampler_draw(&s->sampler, s->logits);
-        uint64_t now = elm_now_us(platform);
-        if (s->first_append_us != 0) s->stats.first_token_us = now - s->first_append_us;
-        s->first_append_us = 0;
-        out->reason = take(g, id, out);
-        if (out->reason != ELM_STOP_NONE) break;
-        ELM_TRY(elm_session_run_pending(s, err));
-        s->stats.decode_us += elm_now_us(platform) - now;
-        s->stats.decode_tokens++;
+    if (n_guessed == 0) return ELM_OK;
+    elm_session_accept(s, n_pending + n_right);
+    elm_draft_verified(s, n_guessed, n_right);
+    return ELM_OK;
+}
+
+static elm_status loop(generation *g, elm_error *err) {
+    elm_session *s = g->session;
+    ELM_TRY(elm_session_need_logits(s, err));
+    if (s->n_tokens == s->n_context) {
+        g->result->reason = ELM_STOP_CONTEXT;
+        return ELM_OK;
+    }
+    g->result->reason = take(g, draw(g, s->logits));
+    while (g->result->reason == ELM_STOP_NONE) {
+        uint64_t start = elm_now_us(&s->model->platform);
+        uint32_t before = s->n_run;
+        ELM_TRY(step(g, err));
+        s->stats.decode_us += elm_now_us(&s->model->platform) - start;
+        s->stats.decode_tokens += s->n_run - before;
     }
     return ELM_OK;
 }
@@ -133,12 +190,12 @@ elm_status elm_session_generate(elm_session *s, const elm_generate_options *opti
         return elm_fail(err, ELM_INVALID_ARGUMENT,
                         "nothing to continue: append at least one token first");
     }
-    generation g = {.session = s, .options = &o};
-    elm_buf_clear(&s->text);
-    elm_status status = loop(&g, out, err);
+    generation g = {.session = s, .options = &o, .result = out};
+    ELM_TRY(reserve_text(&g, err));
+    elm_status status = loop(&g, err);
     if (status == ELM_CANCELLED) out->reason = ELM_STOP_CANCELLED, status = ELM_OK;
     if (status != ELM_OK) {
-        s->n_tokens = s->n_run;
+        elm_session_cut_tokens(s, s->n_run);
         return status;
     }
     if (out->reason != ELM_STOP_STRING && out->reason != ELM_STOP_CALLBACK) {

@@ -5,11 +5,13 @@
  * (elm_model_check_weights). */
 #include "runtime/model.h"
 
+#include "runtime/prefix_cache.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_DEFAULT_THREADS = 8, CHECK_BYTES = 4 << 20 };
+enum { MAX_DEFAULT_THREADS = 8 };
 
 void elm_options_copy(void *out, size_t own_bytes, const void *options) {
     size_t given = 0;
@@ -36,6 +38,55 @@ static elm_status read_text_sections(elm_model *m, elm_error *err) {
     return elm_template_parse(m->platform.alloc, section, &m->chat_template, err);
 }
 
+static void mark_users(elm_model *m, const elm_graph *g, uint8_t user) {
+    for (uint32_t v = 0; g && v < g->n_values; v++) {
+        if (g->values[v].kind == ELM_VALUE_STATE) m->state_users[g->values[v].index] |= user;
+    }
+}
+
+static elm_status find_state_users(elm_model *m, elm_error *err) {
+    uint32_t n = m->module->n_states;
+    m->state_users = elm_arena_array(&m->arena, n, sizeof *m->state_users);
+    if (!m->state_users && n > 0) return elm_fail_oom(err, n, "state variables");
+    mark_users(m, m->graph, ELM_USED_BY_TEXT);
+    mark_users(m, elm_module_graph(m->module, "draft"), ELM_USED_BY_DRAFT);
+    return ELM_OK;
+}
+
+/* Whether a graph gives logits as meta says, [R][vocab]. */
+static elm_status check_output(const elm_model *m, const elm_graph *g, elm_error *err) {
+    const elm_value *out = &g->values[g->output];
+    if (out->n_dims == 2 && out->dims[0] == ELM_DIM_R &&
+        out->dims[1] == (elm_dim)m->meta.vocab_size)
+        return ELM_OK;
+    return elm_fail(err, ELM_MALFORMED, "the output of graph '%s' is not [R][%u], as meta says",
+                    g->name, m->meta.vocab_size);
+}
+
+/* A draft graph goes on from hidden rows, those of the text graph and its own. */
+static elm_status check_draft(const elm_model *m, elm_error *err) {
+    const elm_graph *text = m->graph, *draft = elm_module_graph(m->module, "draft");
+    if (!draft) return ELM_OK;
+    ELM_TRY(check_output(m, draft, err));
+    if (text->hidden == ELM_NO_VALUE || draft->hidden == ELM_NO_VALUE ||
+        text->values[text->hidden].dims[1] != draft->values[draft->hidden].dims[1]) {
+        return elm_fail(err, ELM_MALFORMED,
+                        "the graphs 'text' and 'draft' have no hidden rows of one width");
+    }
+    for (uint32_t v = 0; v < draft->n_values; v++) {
+        const elm_value *value = &draft->values[v];
+        if (value->kind == ELM_VALUE_INPUT && value->index == ELM_INPUT_HIDDEN &&
+            value->dims[1] != text->values[text->hidden].dims[1]) {
+            return elm_fail(err, ELM_MALFORMED,
+                            "the graph 'draft' reads hidden rows of %d; 'text' has %d",
+                            value->dims[1], text->values[text->hidden].dims[1]);
+        }
+        if (value->kind == ELM_VALUE_STATE && m->module->states[value->index].kind != ELM_STATE_KV)
+            return elm_fail(err, ELM_MALFORMED, "the graph 'draft' has recurrent state");
+    }
+    return ELM_OK;
+}
+
 static elm_status read_graph(elm_model *m, elm_error *err) {
     elm_span section;
     ELM_TRY(elm_container_load(&m->container, ELM_SECTION_META, &section, err));
@@ -46,13 +97,9 @@ static elm_status read_graph(elm_model *m, elm_error *err) {
     ELM_TRY(elm_module_validate(m->module, m->tensors, m->n_tensors, err));
     m->graph = elm_module_graph(m->module, "text");
     if (!m->graph) return elm_fail(err, ELM_MALFORMED, "the file has no graph 'text'");
-    const elm_value *out = &m->graph->values[m->graph->output];
-    if (out->n_dims != 2 || out->dims[0] != ELM_DIM_R ||
-        out->dims[1] != (elm_dim)m->meta.vocab_size) {
-        return elm_fail(err, ELM_MALFORMED, "the graph's output is not [R][%u], as meta says",
-                        m->meta.vocab_size);
-    }
-    return ELM_OK;
+    ELM_TRY(find_state_users(m, err));
+    ELM_TRY(check_output(m, m->graph, err));
+    return check_draft(m, err);
 }
 
 static void describe(elm_model *m) {
@@ -62,8 +109,9 @@ static void describe(elm_model *m) {
     snprintf(m->backend_text, sizeof m->backend_text, "%s (%s)", d->backend->name, text);
 }
 
-elm_status elm_model_make_plan(elm_model *m, uint32_t max_tokens, uint32_t max_rows,
-                               const elm_model_hooks *hooks, elm_plan *out, elm_error *err) {
+elm_status elm_model_make_plan(elm_model *m, const elm_graph *graph, uint32_t max_tokens,
+                               uint32_t max_rows, const elm_model_hooks *hooks, elm_plan *out,
+                               elm_error *err) {
     elm_plan_options options = {
         .devices = m->devices,
         .n_devices = m->n_devices,
@@ -73,7 +121,8 @@ elm_status elm_model_make_plan(elm_model *m, uint32_t max_tokens, uint32_t max_r
         .refuse = hooks ? hooks->refuse : NULL,
         .refuse_context = hooks ? hooks->refuse_context : NULL,
     };
-    return elm_plan_make(&m->platform, m->module, m->graph, m->tensors, &options, out, err);
+    return elm_plan_make(&m->platform, m->module, graph ? graph : m->graph, m->tensors, &options,
+                         out, err);
 }
 
 static elm_status open_all(elm_model *m, const char *path, const elm_model_options *o,
@@ -94,8 +143,18 @@ static elm_status open_all(elm_model *m, const char *path, const elm_model_optio
     }
     ELM_TRY(elm_thread_pool_create(m->platform.alloc, m->n_threads, &m->pool, err));
     ELM_TRY(elm_model_open_devices(m, o->backends, o->cpu_mask, err));
-    ELM_TRY(elm_model_make_plan(m, m->max_batch_tokens, ELM_DECODE_ROWS, hooks, &m->plan, err));
+    ELM_TRY(elm_model_make_plan(m, m->graph, m->max_batch_tokens, ELM_DECODE_ROWS, hooks, &m->plan,
+                                err));
+    const elm_graph *draft = elm_module_graph(m->module, "draft");
+    if (draft) {
+        ELM_TRY(elm_model_make_plan(m, draft, m->max_batch_tokens, 1, hooks, &m->draft_plan, err));
+    }
+    if (o->prefix_cache_bytes > 0) {
+        ELM_TRY(elm_prefix_cache_create(m->platform.alloc, o->prefix_cache_bytes, &m->prefix_cache,
+                                        err));
+    }
     m->skip_checks = o->skip_checks;
+    elm_model_advise(m);
     describe(m);
     m->load_us = elm_now_us(&m->platform) - start;
     return ELM_OK;
@@ -132,6 +191,8 @@ elm_status elm_model_open(elm_model **out, const char *path, const elm_model_opt
 
 void elm_model_close(elm_model *m) {
     if (!m) return;
+    elm_prefix_cache_free(m->prefix_cache);
+    elm_plan_free(&m->draft_plan);
     elm_plan_free(&m->plan);
     for (uint32_t d = 0; d < m->n_devices; d++) m->devices[d].backend->close(m->devices[d].handle);
     elm_thread_pool_free(m->pool);
@@ -141,52 +202,6 @@ void elm_model_close(elm_model *m) {
     elm_container_close(&m->container);
     pthread_mutex_destroy(&m->check_lock);
     elm_free(m->capped.parent, m, sizeof *m);
-}
-
-/* ---- weight checks ---- */
-
-typedef struct check_job {
-    elm_model *model;
-    const elm_section *section;
-    atomic_uint_fast64_t next;
-    atomic_int status;
-    pthread_mutex_t lock;
-    elm_error *err;
-} check_job;
-
-static void check_step(void *context, uint32_t thread, uint32_t n_threads) {
-    check_job *job = context;
-    elm_error message;
-    (void)thread, (void)n_threads;
-    while (atomic_load(&job->status) == ELM_OK) {
-        uint64_t at = atomic_fetch_add(&job->next, CHECK_BYTES);
-        if (at >= job->section->size) return;
-        uint64_t left = job->section->size - at;
-        elm_status status = elm_container_check(&job->model->container, job->section, at,
-                                                left < CHECK_BYTES ? left : CHECK_BYTES, &message);
-        if (status == ELM_OK) continue;
-        pthread_mutex_lock(&job->lock);
-        if (atomic_load(&job->status) == ELM_OK && job->err) *job->err = message;
-        atomic_store(&job->status, (int)status);
-        pthread_mutex_unlock(&job->lock);
-    }
-}
-
-elm_status elm_model_check_weights(elm_model *m, elm_error *err) {
-    if (m->skip_checks || atomic_load(&m->weights_checked)) return ELM_OK;
-    const elm_section *section = elm_container_find(&m->container, ELM_SECTION_WEIGHTS);
-    check_job job = {.model = m, .section = section, .err = err};
-    elm_status status = ELM_OK;
-    pthread_mutex_lock(&m->check_lock);
-    if (section && !atomic_load(&m->weights_checked)) {
-        pthread_mutex_init(&job.lock, NULL);
-        elm_thread_pool_run(m->pool, check_step, &job);
-        pthread_mutex_destroy(&job.lock);
-        status = (elm_status)atomic_load(&job.status);
-        if (status == ELM_OK) atomic_store(&m->weights_checked, true);
-    }
-    pthread_mutex_unlock(&m->check_lock);
-    return status;
 }
 
 /* ---- what it is ---- */

@@ -40,6 +40,11 @@ typedef struct elm_meta {
     bool float_weights;             /* an f32 file: the KV default is f32 */
 } elm_meta;
 
+typedef struct elm_prefix_cache elm_prefix_cache;
+
+/* Which graphs use a state variable. */
+enum { ELM_USED_BY_TEXT = 1, ELM_USED_BY_DRAFT = 2 };
+
 struct elm_model {
     elm_capped_allocator capped;
     elm_platform platform; /* alloc = &capped.interface */
@@ -48,6 +53,7 @@ struct elm_model {
     elm_meta meta;
     elm_module *module;
     const elm_graph *graph; /* "text" */
+    uint8_t *state_users;   /* [n_states] ELM_USED_BY_* */
     elm_tensor *tensors;
     uint32_t n_tensors;
     elm_tokenizer *tokenizer;
@@ -58,8 +64,10 @@ struct elm_model {
     elm_device devices[ELM_MAX_DEVICES];
     uint32_t n_devices;
     elm_plan plan;
+    elm_plan draft_plan; /* of the graph "draft"; graph NULL = there is none */
     char backend_text[160];
     uint64_t load_us;
+    elm_prefix_cache *prefix_cache; /* NULL: off */
 
     bool skip_checks;
     pthread_mutex_t check_lock;
@@ -84,12 +92,18 @@ elm_status elm_meta_read(elm_span section, elm_arena *arena, elm_meta *out,
 elm_status elm_model_open_devices(elm_model *m, const char *list, uint32_t cpu_mask,
                                   elm_error *err) ELM_MUST_CHECK;
 
-/* Checks every weight's chunks once, on all threads; later calls cost one load. */
-elm_status elm_model_check_weights(elm_model *m, elm_error *err) ELM_MUST_CHECK;
+/* Tells the system which tables are read a row at a time. */
+void elm_model_advise(const elm_model *m);
 
-/* A plan like the model's own for other batch sizes. Free with elm_plan_free. */
-elm_status elm_model_make_plan(elm_model *m, uint32_t max_tokens, uint32_t max_rows,
-                               const elm_model_hooks *hooks, elm_plan *out,
+/* Checks the weights that a step over these tokens reads, each chunk once, on all threads; later
+ * calls cost next to nothing. */
+elm_status elm_model_check_weights(elm_model *m, const int32_t *tokens, uint32_t n,
+                                   elm_error *err) ELM_MUST_CHECK;
+
+/* A plan like the model's own for other batch sizes or another graph (NULL: text). Free with
+ * elm_plan_free. */
+elm_status elm_model_make_plan(elm_model *m, const elm_graph *graph, uint32_t max_tokens,
+                               uint32_t max_rows, const elm_model_hooks *hooks, elm_plan *out,
                                elm_error *err) ELM_MUST_CHECK;
 
 /* Copies an option struct of an older or newer caller: min(struct_size, own_bytes), the rest zero.

@@ -38,7 +38,8 @@ def test_sharded_and_single_are_the_same_model(tmp_path):
     many = tiny_models.write_folder(tmp_path / "many", "gemma3", shards=3)
     run("convert", one, "-o", tmp_path / "a.elm")
     run("convert", many, "-o", tmp_path / "b.elm")
-    assert (tmp_path / "a.elm").read_bytes() == (tmp_path / "b.elm").read_bytes()
+    report = json.loads(run("diff", tmp_path / "a.elm", tmp_path / "b.elm", "--json", check=1).text)
+    assert [d["name"] for d in report["differences"]] == ["meta"]  # it names the source's files
 
 
 def change_tensors(folder, change):
@@ -283,8 +284,7 @@ def test_usage_errors(args, word):
     assert word in run(*args, check=2).message
 
 
-@pytest.mark.parametrize("args", [("run", "m", "--draft", "x"), ("verify", "m", "--key", "k"),
-                                  ("convert", "s", "-o", "o", "--resume")])
+@pytest.mark.parametrize("args", [("convert", "s", "-o", "o", "--calib", "t")])
 def test_what_this_version_does_not_have_is_said(args):
     assert "not in this version" in run(*args, check=5).message
 

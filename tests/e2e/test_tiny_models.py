@@ -2,9 +2,15 @@
 import numpy as np
 import pytest
 from conftest import ROOT, logits, relative_rms, run, tiny_models
+from graph_tool import first_wrong_layer
 
 NAMES = sorted(tiny_models.CONFIGS)
-BAR = 1e-4  # relative RMS; the reference's own float32 noise is near 1e-6
+
+
+def bar(name):
+    """Relative RMS. The reference's own float32 noise is near 1e-6, with per-layer embeddings 6e-5: attention with
+    scale 1 sharpens."""
+    return 3e-4 if tiny_models.CONFIGS[name].get("hidden_size_per_layer_input") else 1e-4
 
 
 def golden(name):
@@ -14,9 +20,12 @@ def golden(name):
 @pytest.mark.parametrize("backend", ["ref!", "cpu!"])
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_equal_transformers(tiny, tmp_path, name, backend):
-    found = logits(tiny(name, "--quant", "f32"), tiny_models.prompt(name), tmp_path, "--backend", backend)
+    model, ids = tiny(name, "--quant", "f32"), tiny_models.prompt(name)
+    found = logits(model, ids, tmp_path, "--backend", backend)
     assert found.shape == (tiny_models.PROMPT_TOKENS, tiny_models.CONFIGS[name]["vocab_size"])
-    assert relative_rms(found[tiny_models.POSITIONS], golden(name)) < BAR
+    if not relative_rms(found[tiny_models.POSITIONS], golden(name)) < bar(name):
+        layers = np.load(ROOT / "tests" / "golden" / f"{name}.layers.npy")
+        pytest.fail(first_wrong_layer(model, ids, layers, backend, bar(name)))
 
 
 @pytest.mark.parametrize("name", ["llama3", "qwen3_yarn", "gemma3"])
@@ -25,13 +34,13 @@ def test_the_older_config_style_means_the_same(tmp_path, name):
     folder = tiny_models.write_folder(tmp_path / "hf", name, config)
     run("convert", folder, "-o", tmp_path / "m.elm", "--quant", "f32")
     found = logits(tmp_path / "m.elm", tiny_models.prompt(name), tmp_path)
-    assert relative_rms(found[tiny_models.POSITIONS], golden(name)) < BAR
+    assert relative_rms(found[tiny_models.POSITIONS], golden(name)) < bar(name)
 
 
 @pytest.mark.parametrize("options", [("int8", "32"), ("int8", "64"), ("int8", "channel"), ("int4", "32"),
                                      ("int4", "128"), ("int4", "channel"), ("int4", "32", "--zero-point"),
                                      ("int8", "64", "--zero-point"), ("bf16", "32"), ("f16", "32")])
-@pytest.mark.parametrize("name", ["llama_odd", "qwen3", "gemma3_odd"])
+@pytest.mark.parametrize("name", ["llama_odd", "qwen3", "gemma3_odd", "qwen35_moe", "gemma4_odd"])
 def test_cpu_equals_ref_on_the_same_file(tiny, tmp_path, name, options):
     """Same file, same activation quantisation. The tight bound is a node's (tests/conform). Over a whole model one
     activation code may round the other way where cpu and ref differ in the last bit; it moves what follows by a
@@ -48,7 +57,8 @@ def test_cpu_equals_ref_on_the_same_file(tiny, tmp_path, name, options):
 
 @pytest.mark.parametrize("kv", ["f32", "f16", "int8"])
 @pytest.mark.parametrize("name,quant", [("qwen3", "int4"), ("gemma3", "int8"), ("mistral", "f32"),
-                                        ("llama_odd", "int4"), ("llama3", "bf16")])
+                                        ("llama_odd", "int4"), ("llama3", "bf16"), ("qwen3_moe", "int8"),
+                                        ("gemma4_e2b", "int4"), ("gemma4_26b", "bf16")])
 def test_any_chunking_and_any_threads_give_the_same_bits(tiny, tmp_path, name, quant, kv):
     model, ids = tiny(name, "--quant", quant), tiny_models.prompt(name)
     first = logits(model, ids, tmp_path, "--chunk", "1", "--threads", "1", "--kv", kv)

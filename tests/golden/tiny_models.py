@@ -8,52 +8,11 @@ import pathlib
 import struct
 
 import numpy as np
+from tiny_configs import CONFIGS
+from tiny_shapes import mtp, shapes
 
 PROMPT_TOKENS = 150
 POSITIONS = [0, 1, 2, 7, 15, 16, 17, 31, 48, 63, 64, 65, 100, 127, 128, 149]
-
-_llama = dict(vocab_size=256, hidden_size=64, intermediate_size=96, num_attention_heads=4, max_position_embeddings=512)
-
-CONFIGS = {
-    "llama3": dict(_llama, model_type="llama", num_hidden_layers=3, num_key_value_heads=2, head_dim=24,
-                   rms_norm_eps=1e-5, tie_word_embeddings=True,
-                   rope_parameters=dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
-                                        high_freq_factor=4.0, original_max_position_embeddings=64)),
-    "llama_bias": dict(_llama, model_type="llama", num_hidden_layers=2, num_key_value_heads=4, head_dim=16,
-                       rms_norm_eps=1e-6, tie_word_embeddings=False, attention_bias=True, mlp_bias=True,
-                       rope_parameters=dict(rope_type="linear", rope_theta=10000.0, factor=2.0)),
-    "mistral": dict(_llama, model_type="mistral", num_hidden_layers=2, num_key_value_heads=1, head_dim=32,
-                    sliding_window=16, rms_norm_eps=1e-6, tie_word_embeddings=False,
-                    rope_parameters=dict(rope_type="default", rope_theta=10000.0)),
-    # Nothing is a multiple of 16 or of a group: odd head counts, odd widths, an odd vocabulary.
-    "llama_odd": dict(model_type="llama", vocab_size=263, hidden_size=75, intermediate_size=101, num_hidden_layers=2,
-                      num_attention_heads=5, num_key_value_heads=5, head_dim=18, rms_norm_eps=1e-5,
-                      tie_word_embeddings=False, max_position_embeddings=512,
-                      rope_parameters=dict(rope_type="default", rope_theta=10000.0)),
-    "qwen3": dict(_llama, model_type="qwen3", num_hidden_layers=3, num_key_value_heads=2, head_dim=32,
-                  rms_norm_eps=1e-6, tie_word_embeddings=True,
-                  rope_parameters=dict(rope_type="default", rope_theta=1e6)),
-    "qwen3_untied": dict(_llama, model_type="qwen3", num_hidden_layers=2, num_key_value_heads=4, head_dim=20,
-                         rms_norm_eps=1e-6, tie_word_embeddings=False,
-                         rope_parameters=dict(rope_type="default", rope_theta=5e6)),
-    "qwen3_yarn": dict(_llama, model_type="qwen3", num_hidden_layers=2, num_key_value_heads=2, head_dim=32,
-                       rms_norm_eps=1e-6, tie_word_embeddings=True,
-                       rope_parameters=dict(rope_type="yarn", rope_theta=1e6, factor=4.0,
-                                            original_max_position_embeddings=64)),
-    "gemma3": dict(_llama, model_type="gemma3_text", num_hidden_layers=4, num_key_value_heads=2, head_dim=32,
-                   layer_types=["sliding_attention", "full_attention"] * 2, sliding_window=16,
-                   query_pre_attn_scalar=24, rms_norm_eps=1e-6, tie_word_embeddings=True,
-                   hidden_activation="gelu_pytorch_tanh",
-                   rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=1e4),
-                                        full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1e6))),
-    "gemma3_odd": dict(model_type="gemma3_text", vocab_size=261, hidden_size=78, intermediate_size=90,
-                       num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=3, head_dim=22,
-                       layer_types=["sliding_attention", "sliding_attention", "full_attention"], sliding_window=19,
-                       query_pre_attn_scalar=40, rms_norm_eps=1e-6, tie_word_embeddings=True,
-                       max_position_embeddings=512, hidden_activation="gelu_pytorch_tanh",
-                       rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=1e4),
-                                            full_attention=dict(rope_type="default", rope_theta=1e6))),
-}
 
 
 def v4_style(config):
@@ -83,8 +42,19 @@ def uniform(name, count):
 def weight(model, name, shape):
     """float32 values of one tensor, by what its name says it is."""
     u = uniform(f"{model}/{name}", int(np.prod(shape))).reshape(shape)
-    if name.endswith("norm.weight") or "layernorm.weight" in name:
-        u = 0.5 * u if model.startswith("gemma3") else 1.0 + 0.5 * u
+    plus_one = model.startswith(("gemma3", "qwen35")) and "linear_attn.norm" not in name
+    if name.endswith("norm.weight") or "layernorm" in name or ".pre_fc_norm" in name:
+        u = 0.5 * u if plus_one else 1.0 + 0.5 * u
+    elif name.endswith("A_log"):
+        u = np.log(4.025 + 3.975 * u)
+    elif name.endswith("dt_bias"):
+        u = 1.7 * u
+    elif name.endswith("layer_scalar"):
+        u = 0.75 + 0.25 * u
+    elif name.endswith("router.scale"):
+        u = 1.0 + 0.5 * u
+    elif name.endswith("per_expert_scale"):
+        u = 1.25 + 0.75 * u
     elif name.endswith(".bias"):
         u = 0.3 * u
     elif "embed_tokens" in name:
@@ -94,39 +64,33 @@ def weight(model, name, shape):
     return u.astype(np.float32)
 
 
-def shapes(config):
-    """Name -> shape of every tensor of the checkpoint."""
-    hidden, ff, heads = config["hidden_size"], config["intermediate_size"], config["num_attention_heads"]
-    kv, dim, kind = config["num_key_value_heads"], config["head_dim"], config["model_type"]
-    out = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
-    linears = dict(q_proj=(heads * dim, hidden), k_proj=(kv * dim, hidden), v_proj=(kv * dim, hidden),
-                   o_proj=(hidden, heads * dim))
-    mlp = dict(gate_proj=(ff, hidden), up_proj=(ff, hidden), down_proj=(hidden, ff))
-    for layer in range(config["num_hidden_layers"]):
-        p = f"model.layers.{layer}."
-        out[p + "input_layernorm.weight"] = (hidden,)
-        out[p + "post_attention_layernorm.weight"] = (hidden,)
-        if kind == "gemma3_text":
-            out[p + "pre_feedforward_layernorm.weight"] = (hidden,)
-            out[p + "post_feedforward_layernorm.weight"] = (hidden,)
-        if kind != "llama" and kind != "mistral":
-            out[p + "self_attn.q_norm.weight"] = out[p + "self_attn.k_norm.weight"] = (dim,)
-        for name, shape in linears.items():
-            out[p + f"self_attn.{name}.weight"] = shape
-            if config.get("attention_bias"):
-                out[p + f"self_attn.{name}.bias"] = shape[:1]
-        for name, shape in mlp.items():
-            out[p + f"mlp.{name}.weight"] = shape
-            if config.get("mlp_bias"):
-                out[p + f"mlp.{name}.bias"] = shape[:1]
-    out["model.norm.weight"] = (hidden,)
-    if not config["tie_word_embeddings"]:
-        out["lm_head.weight"] = (config["vocab_size"], hidden)
-    return out
+def tensors_of(name, config, table):
+    return {tensor: weight(name, tensor, shape) for tensor, shape in table(config).items()}
 
 
 def weights(name):
-    return {tensor: weight(name, tensor, shape) for tensor, shape in shapes(CONFIGS[name]).items()}
+    return tensors_of(name, CONFIGS[name], shapes)
+
+
+def mtp_weights(name):
+    return tensors_of(name, CONFIGS[name], mtp)
+
+
+def apart(tensors):
+    """The same checkpoint with one tensor for every expert's projection, as transformers saves it."""
+    out = {}
+    for name, value in tensors.items():
+        if name.endswith("experts.gate_up_proj"):
+            half = value.shape[1] // 2
+            for e, w in enumerate(value):
+                out[name.replace("gate_up_proj", f"{e}.gate_proj.weight")] = w[:half]
+                out[name.replace("gate_up_proj", f"{e}.up_proj.weight")] = w[half:]
+        elif name.endswith("experts.down_proj"):
+            for e, w in enumerate(value):
+                out[name.replace("down_proj", f"{e}.down_proj.weight")] = w
+        else:
+            out[name] = value
+    return out
 
 
 def prompt(name):

@@ -188,7 +188,7 @@ static void net_make(net *n, const shape *s, uint64_t seed) {
     x = elm_build_linear(&n->b, "head", x, weight(n, s->weights, VOCAB, s->hidden), ELM_NO_VALUE,
                          s->act_quant);
     elm_error err;
-    if (elm_builder_finish(&n->b, x, &err) != ELM_OK) fail_msg("%s", err.message);
+    if (elm_builder_finish(&n->b, x, ELM_NO_VALUE, &err) != ELM_OK) fail_msg("%s", err.message);
     place(n);
 }
 

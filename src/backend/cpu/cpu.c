@@ -39,17 +39,19 @@ static bool refuse(char *reason, size_t reason_bytes, const char *fmt, ...) {
 static bool matrix_fits(const elm_tensor *t, bool p16_only) {
     const elm_dtype_info *info = elm_dtype_get(t->dtype);
     if (!info || (!info->is_float && !info->has_scales)) return false;
-    return t->layout == ELM_LAYOUT_P16 ||
-           (!p16_only && t->layout == ELM_LAYOUT_ROWS && info->is_float);
+    return t->layout == ELM_LAYOUT_P16 || !p16_only;
 }
 
 static bool cpu_supports(const void *device, const elm_module *module, const elm_graph *graph,
                          const elm_node *node, const elm_tensor *tensors, char *reason,
                          size_t reason_bytes) {
-    (void)device, (void)module;
+    (void)device;
     if (reason_bytes > 0) reason[0] = 0;
     const elm_op_info *op = elm_op_get(node->op);
     if (!op) return refuse(reason, reason_bytes, "operation %u is not known", (unsigned)node->op);
+    if (node->op == ELM_OP_CAUSAL_CONV1D &&
+        !elm_cpu_conv1d_fits(&module->states[graph->values[node->inputs[2]].index]))
+        return refuse(reason, reason_bytes, "too many taps");
     for (uint32_t i = 0; i < node->n_inputs; i++) {
         const elm_value *v = &graph->values[node->inputs[i]];
         if (v->kind == ELM_VALUE_NODE && v->dims[0] != ELM_DIM_T && v->dims[0] != ELM_DIM_R)
@@ -57,7 +59,8 @@ static bool cpu_supports(const void *device, const elm_module *module, const elm
                           v->name);
         if (v->kind != ELM_VALUE_WEIGHT || !tensors) continue;
         const elm_tensor *t = &tensors[v->index];
-        if (v->n_dims == 2 && !matrix_fits(t, node->op == ELM_OP_LINEAR))
+        bool panels = node->op == ELM_OP_LINEAR || node->op == ELM_OP_MOE;
+        if (v->n_dims >= 2 && !matrix_fits(t, panels))
             return refuse(reason, reason_bytes, "'%s' is not stored in panels of 16 rows", v->name);
         if (v->n_dims == 1 && (t->dtype != ELM_F32 || t->layout != ELM_LAYOUT_ROWS))
             return refuse(reason, reason_bytes, "'%s' is not stored as plain f32", v->name);

@@ -64,14 +64,15 @@ typedef struct elm_cpu_linear {
 /* Computes panels [begin, end). `scratch` holds ELM_CPU_LINEAR_SCRATCH bytes. */
 typedef void (*elm_cpu_linear_fn)(const elm_cpu_linear *job, size_t begin, size_t end,
                                   void *scratch);
-/* s[i][j] = dot(q_i, k_j) for n_q queries and n_k <= 64 keys; s rows are 64 floats, dim % 16 == 0.
- */
+/* Scores of n_q queries and a block of 64 keys, stored as backend/kv.h says; rows of s are 64
+ * floats: s = fma(q_i[d], k_j[d], s), d ascending. */
 typedef void (*elm_cpu_scores_fn)(const float *q, size_t q_stride, size_t n_q, const void *k,
-                                  size_t n_k, size_t dim, float *s);
-/* o_i = o_i * c_i, then for j ascending o_i = fma(p_i[j], v_j, o_i); p rows are 64 floats, dim % 16
+                                  size_t dim, float *s);
+/* o_i = o_i * c_i, then for j ascending o_i = fma(p_i[j], v_j, o_i); p rows are 64 floats, width %
+ * 16
  * == 0. */
 typedef void (*elm_cpu_values_fn)(const float *p, const float *c, size_t n_q, const void *v,
-                                  size_t n_v, size_t dim, float *o, size_t o_stride);
+                                  size_t n_v, size_t width, float *o, size_t o_stride);
 
 typedef struct elm_cpu_kernels {
     elm_cpu_linear_fn linear_i4;    /* I4, I4Z weights, int8 activations */
@@ -89,20 +90,43 @@ typedef struct elm_cpu_kernels {
     /* y = activation(gate) * up; up may be NULL. */
     void (*glu)(const float *gate, const float *up, size_t n, int32_t activation, float *y);
     void (*add)(const float *a, const float *b, size_t n, float *y);
+    /* y = cap * tanh(x / cap). y may be x. */
+    void (*softcap)(const float *x, size_t n, float cap, float *y);
+    /* y[i] = activation(sum over j of rows[j][i] * taps[j * taps_stride + i]), j ascending. */
+    void (*conv)(const float *const *rows, const float *taps, size_t taps_stride, size_t n_taps,
+                 size_t n, int32_t activation, float *y);
+    /* One token of a delta net's head, S [n_k][stride], n % 16 == 0 columns: d = (v - decay S^T k)
+     * beta; S = decay S + k d^T; o = S^T q (q and o NULL: not wanted). */
+    void (*delta_step)(float *s, size_t stride, size_t n_k, size_t n, const float *k,
+                       const float *q, const float *v, float decay, float beta, float *o);
+    /* c[i][j] += sum over p of a[i * a_row + p * a_col] * b[p][j], p ascending; i < m, p < n_k, j <
+     * n, n % 16 == 0. */
+    void (*gemm)(const float *a, size_t a_row, size_t a_col, const float *b, size_t b_stride,
+                 size_t m, size_t n_k, size_t n, float *c, size_t c_stride);
+    /* x[i] -= sum over j < i of a[i][j] x[j], rows in turn; a rows are 64 floats, n % 16 == 0. */
+    void (*solve)(const float *a, size_t n_rows, size_t n, float *x, size_t stride);
     /* Indexed by elm_kv dtype: 0 f32, 1 f16, 2 int8 (codes only; the caller applies scales). */
-    elm_cpu_scores_fn scores[3];
+    elm_cpu_scores_fn scores[2];
     elm_cpu_values_fn values[3];
+    /* As scores, over int8 keys with int8 queries: s = fma((float)isum, d, s), once per 32
+     * dimensions, ascending. */
+    void (*scores_i8)(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s);
+    /* s = s * by * scale for a row of 64; by may be NULL. */
+    void (*scale_scores)(float *s, const float *by, float scale);
     /* One step of the online softmax over 64 scores, -inf where masked, in place: s to weights, *m
      * to the new maximum, *l to the new sum, returns the factor of what was summed before. */
     float (*softmax)(float *s, float *m, float *l);
     /* o = o * a + p * b, for joining two partial sums. */
     void (*join)(float *o, float a, const float *p, float b, size_t n);
     float (*exponential)(float x); /* the exp that softmax uses */
-    /* Stored rows to and from floats. */
+    /* Floats to stored rows. */
     void (*to_f16)(const float *x, size_t n, uint16_t *out);
     float (*to_i8)(const float *x, size_t n, int8_t *out); /* returns the scale */
-    void (*from_f16)(const uint16_t *x, size_t n, float *out);
-    void (*from_i8)(const int8_t *x, size_t n, float *out);
+    /* The limit that the int4 and int8 linears are measured against: `rounds` times a run of their
+     * multiply-adds on registers, nothing else. Returns the operations done; a multiply-add is two.
+     */
+    uint64_t (*peak_i4)(size_t rounds);
+    uint64_t (*peak_i8)(size_t rounds);
 } elm_cpu_kernels;
 
 /* Fills every slot with the best of what `features` (ELM_CPU_* bits) allows. */

@@ -2,7 +2,7 @@
  * against. Layer: backend/cpu. */
 #include "backend/cpu/simd_c.h"
 
-#include "backend/cpu/kernels_float.h"
+#include "backend/cpu/kernels_attention.h"
 
 /* Exact sums of (u - 8) * a or (u - 128) * a of one block of 32 for the 16 rows of a panel. */
 static void block_sums(const elm_cpu_weight *w, size_t panel, size_t block, const int8_t *a,
@@ -60,8 +60,42 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
     linear_int(job, begin, end, false);
 }
 
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
+    size_t cells = (dim + 3) / 4;
+    for (size_t i = 0; i < n_q; i++)
+        for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j++) {
+            const int8_t *row = k + (j / 16 * cells * 16 + j % 16) * 4;
+            float y = 0.0f;
+            for (size_t b = 0; 8 * b < cells; b++) {
+                int32_t isum = 0;
+                for (size_t c = 8 * b; c < cells && c < 8 * b + 8; c++)
+                    for (size_t e = 0; e < 4; e++)
+                        isum += row[64 * c + e] * q->q[i * q->q_stride + 4 * c + e];
+                y = __builtin_fmaf((float)isum, q->d[i * q->block_stride + b], y);
+            }
+            s[i * ELM_CPU_KV_BLOCK + j] = y;
+        }
+}
+
+static uint64_t peak(size_t rounds) {
+    enum { CODES = 64 };
+    int8_t w[CODES], x[CODES];
+    int32_t sum = 0;
+    memset(w, 1, sizeof w);
+    memset(x, 2, sizeof x);
+    for (size_t i = 0; i < rounds; i++) {
+        __asm__ volatile("" : : "r"(w), "r"(x) : "memory"); /* as if the codes were new */
+        for (size_t j = 0; j < CODES; j++) sum += w[j] * x[j];
+    }
+    __asm__ volatile("" : : "r"(sum));
+    return (uint64_t)rounds * CODES * 2;
+}
+
 void elm_cpu_kernels_c(elm_cpu_kernels *k) {
     fill_float_kernels(k);
+    fill_attention_kernels(k);
+    k->scores_i8 = scores_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
+    k->peak_i4 = k->peak_i8 = peak;
 }

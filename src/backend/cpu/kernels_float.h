@@ -70,6 +70,7 @@ ELM_INLINE v16 v_gelu_erf(v16 x) {
 
 ELM_INLINE v16 v_activate(v16 x, int32_t activation) {
     if (activation == ELM_SILU) return v_times_sigmoid(x, x);
+    if (activation == ELM_SIGMOID) return v_times_sigmoid(v_splat(1.0f), x);
     return activation == ELM_GELU_TANH ? v_gelu_tanh(x) : v_gelu_erf(x);
 }
 
@@ -187,17 +188,6 @@ static void k_to_f16(const float *x, size_t n, uint16_t *out) {
     for (size_t i = 0; i < body; i += 16) v_store_f16(out + i, v_load(x + i));
     for (size_t i = body; i < n; i++) out[i] = elm_f16_from_f32(x[i]);
 }
-static void k_from_f16(const uint16_t *x, size_t n, float *out) {
-    size_t body = n / 16 * 16;
-    for (size_t i = 0; i < body; i += 16) v_store(out + i, v_load_f16(x + i));
-    for (size_t i = body; i < n; i++) out[i] = elm_f32_from_f16(x[i]);
-}
-static void k_from_i8(const int8_t *x, size_t n, float *out) {
-    size_t body = n / 16 * 16;
-    for (size_t i = 0; i < body; i += 16) v_store(out + i, v_load_i8(x + i));
-    for (size_t i = body; i < n; i++) out[i] = (float)x[i];
-}
-
 /* ---- linear in floats ---- */
 
 /* Sixteen elements of a plane of floats; dtype is a constant where this is inlined. */
@@ -338,191 +328,9 @@ static void k_linear_float(const elm_cpu_linear *job, size_t begin, size_t end, 
     }
 }
 
-/* ---- attention ---- */
+#include "backend/cpu/kernels_delta.h"
 
-ELM_INLINE v16 v_load_kv(const void *base, size_t index, const int dtype) {
-    if (dtype == 0) return v_load((const float *)base + index);
-    if (dtype == 1) return v_load_f16((const uint16_t *)base + index);
-    return v_load_i8((const int8_t *)base + index);
-}
-
-enum { KV_PREFETCH_BYTES = 4096 };
-
-/* n_q x n_k dots, 4 or 8 of them; constants where this is inlined. */
-ELM_INLINE void dot_tile(const float *q, size_t q_stride, const void *k, size_t key, size_t dim,
-                         const int dtype, const int n_q, const int n_k, float *s) {
-    v16 acc[8];
-#pragma GCC unroll 8
-    for (int i = 0; i < n_q * n_k; i++) acc[i] = v_splat(0.0f);
-    for (size_t d = 0; d < dim; d += 16) {
-        v16 kv[4];
-#pragma GCC unroll 4
-        for (int j = 0; j < n_k; j++) kv[j] = v_load_kv(k, (key + (size_t)j) * dim + d, dtype);
-#pragma GCC unroll 2
-        for (int i = 0; i < n_q; i++) {
-            v16 qv = v_load(q + (size_t)i * q_stride + d);
-#pragma GCC unroll 4
-            for (int j = 0; j < n_k; j++) acc[i * n_k + j] = v_fma(qv, kv[j], acc[i * n_k + j]);
-        }
-    }
-    float sums[8];
-#pragma GCC unroll 2
-    for (int i = 0; i < n_q * n_k; i += 4) v_sum4(acc + i, sums + i);
-#pragma GCC unroll 2
-    for (int i = 0; i < n_q; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < n_k; j++)
-            s[(size_t)i * ELM_CPU_KV_BLOCK + key + (size_t)j] = sums[i * n_k + j];
-}
-
-/* One dot; the same lanes and tree. */
-ELM_INLINE float dot_one(const float *q, const void *k, size_t key, size_t dim, const int dtype) {
-    v16 acc = v_splat(0.0f);
-    for (size_t d = 0; d < dim; d += 16)
-        acc = v_fma(v_load(q + d), v_load_kv(k, key * dim + d, dtype), acc);
-    return v_sum(acc);
-}
-
-ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *k, size_t n_k,
-                       size_t dim, float *s, const int dtype) {
-    const size_t bytes = dtype == 0 ? 4 : dtype == 1 ? 2 : 1;
-    size_t i = 0;
-    for (; i + 2 <= n_q; i += 2) {
-        const float *qi = q + i * q_stride;
-        float *si = s + i * ELM_CPU_KV_BLOCK;
-        size_t j = 0;
-        for (; j + V_DOT_KEYS <= n_k; j += V_DOT_KEYS) {
-            if (i == 0) { /* the next blocks of this stream */
-                const char *next = (const char *)k + j * dim * bytes + KV_PREFETCH_BYTES;
-                for (size_t b = 0; b < V_DOT_KEYS * dim * bytes; b += 64)
-                    __builtin_prefetch(next + b);
-            }
-            dot_tile(qi, q_stride, k, j, dim, dtype, 2, V_DOT_KEYS, si);
-        }
-        for (; j < n_k; j++) {
-            si[j] = dot_one(qi, k, j, dim, dtype);
-            si[ELM_CPU_KV_BLOCK + j] = dot_one(qi + q_stride, k, j, dim, dtype);
-        }
-    }
-    for (; i < n_q; i++) {
-        const float *qi = q + i * q_stride;
-        float *si = s + i * ELM_CPU_KV_BLOCK;
-        size_t j = 0;
-        for (; j + 4 <= n_k; j += 4) dot_tile(qi, q_stride, k, j, dim, dtype, 1, 4, si);
-        for (; j < n_k; j++) si[j] = dot_one(qi, k, j, dim, dtype);
-    }
-}
-
-/* n_q queries x n_d vectors of the output; constants where this is inlined. */
-ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t n_v, size_t dim,
-                           size_t d, float *o, size_t o_stride, const int dtype, const int n_q,
-                           const int n_d) {
-    v16 acc[4];
-#pragma GCC unroll 4
-    for (int i = 0; i < n_q; i++)
-#pragma GCC unroll 4
-        for (int e = 0; e < n_d; e++)
-            acc[i * n_d + e] =
-                v_mul(v_load(o + (size_t)i * o_stride + d + 16 * (size_t)e), v_splat(c[i]));
-    /* Columns are read a strip at a time, which no hardware prefetcher follows: ask for the same
-     * strip of the block after this one. */
-    const size_t bytes = dtype == 0 ? 4 : dtype == 1 ? 2 : 1;
-    const char *next = (const char *)v + (n_v * dim + d) * bytes;
-    for (size_t j = 0; j < n_v; j++, next += dim * bytes) {
-        for (size_t b = 0; b < 16 * (size_t)n_d * bytes; b += 64)
-            __builtin_prefetch(next + b, 0, 2);
-        v16 x[4];
-#pragma GCC unroll 4
-        for (int e = 0; e < n_d; e++) x[e] = v_load_kv(v, j * dim + d + 16 * (size_t)e, dtype);
-#pragma GCC unroll 4
-        for (int i = 0; i < n_q; i++) {
-            v16 w = v_splat(p[(size_t)i * ELM_CPU_KV_BLOCK + j]);
-#pragma GCC unroll 4
-            for (int e = 0; e < n_d; e++) acc[i * n_d + e] = v_fma(w, x[e], acc[i * n_d + e]);
-        }
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < n_q; i++)
-#pragma GCC unroll 4
-        for (int e = 0; e < n_d; e++)
-            v_store(o + (size_t)i * o_stride + d + 16 * (size_t)e, acc[i * n_d + e]);
-}
-
-ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v, size_t n_v,
-                       size_t dim, float *o, size_t o_stride, const int dtype) {
-    size_t i = 0;
-#define P (p + i * ELM_CPU_KV_BLOCK)
-#define O (o + i * o_stride)
-    for (; i + 4 <= n_q; i += 4)
-        for (size_t d = 0; d < dim; d += 16)
-            value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 4, 1);
-    for (; i + 2 <= n_q; i += 2) {
-        size_t d = 0;
-        for (; d + 32 <= dim; d += 32)
-            value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 2, 2);
-        for (; d < dim; d += 16) value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 2, 1);
-    }
-    for (; i < n_q; i++) {
-        size_t d = 0;
-        for (; d + 64 <= dim; d += 64)
-            value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 1, 4);
-        for (; d < dim; d += 16) value_tile(P, c + i, v, n_v, dim, d, O, o_stride, dtype, 1, 1);
-    }
-#undef P
-#undef O
-}
-
-#define SCORES_AND_VALUES(name, dtype)                                                      \
-    static void k_scores_##name(const float *q, size_t q_stride, size_t n_q, const void *k, \
-                                size_t n_k, size_t dim, float *s) {                         \
-        scores(q, q_stride, n_q, k, n_k, dim, s, dtype);                                    \
-    }                                                                                       \
-    static void k_values_##name(const float *p, const float *c, size_t n_q, const void *v,  \
-                                size_t n_v, size_t dim, float *o, size_t o_stride) {        \
-        values(p, c, n_q, v, n_v, dim, o, o_stride, dtype);                                 \
-    }
-SCORES_AND_VALUES(f32, 0)
-SCORES_AND_VALUES(f16, 1)
-SCORES_AND_VALUES(i8, 2)
-#undef SCORES_AND_VALUES
-
-/* exp(x) for x <= 0, exactly 0 below -80: a weight of e^-80 changes no sum of floats, and -inf must
- * give 0. */
-ELM_INLINE v16 v_exp_weight(v16 x) {
-    return v_keep(x, v_splat(-80.0f), v_exp(x));
-}
-
-static float k_exponential(float x) {
-    float f[16];
-    v_store(f, v_exp_weight(v_splat(x)));
-    return f[0];
-}
-
-static float k_softmax(float *s, float *m, float *l) {
-    v16 v[4];
-    for (size_t i = 0; i < 4; i++) v[i] = v_load(s + 16 * i);
-    float best = v_max_of(v_max(v_max(v[0], v[1]), v_max(v[2], v[3])));
-    float before = *m, now = best > before ? best : before;
-    v16 sum = v_splat(0.0f);
-    for (size_t i = 0; i < 4; i++) {
-        v16 w = v_exp_weight(v_sub(v[i], v_splat(now)));
-        v_store(s + 16 * i, w);
-        sum = v_add(sum, w);
-    }
-    float c = k_exponential(before - now);
-    *l = *l * c + v_sum(sum);
-    *m = now;
-    return c;
-}
-
-static void k_join(float *o, float a, const float *p, float b, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        float kept = o[i] * a;
-        o[i] = kept + p[i] * b;
-    }
-}
-
-/* All slots but the int8 linears. */
+/* All slots but the integer linears and those of attention. */
 static inline void fill_float_kernels(elm_cpu_kernels *k) {
     k->linear_float = k_linear_float;
     k->quantize = k_quantize;
@@ -530,19 +338,13 @@ static inline void fill_float_kernels(elm_cpu_kernels *k) {
     k->rotate = k_rotate;
     k->glu = k_glu;
     k->add = k_add;
-    k->scores[0] = k_scores_f32;
-    k->scores[1] = k_scores_f16;
-    k->scores[2] = k_scores_i8;
-    k->values[0] = k_values_f32;
-    k->values[1] = k_values_f16;
-    k->values[2] = k_values_i8;
-    k->softmax = k_softmax;
-    k->join = k_join;
-    k->exponential = k_exponential;
+    k->softcap = k_softcap;
+    k->conv = k_conv;
+    k->delta_step = k_delta_step;
+    k->gemm = k_gemm;
+    k->solve = k_solve;
     k->to_f16 = k_to_f16;
     k->to_i8 = k_to_i8;
-    k->from_f16 = k_from_f16;
-    k->from_i8 = k_from_i8;
 }
 
 #endif

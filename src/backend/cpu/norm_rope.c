@@ -29,7 +29,8 @@ void elm_cpu_run_rope_table(const elm_cpu_run *r, const elm_cpu_step *s, uint32_
     size_t begin, end;
     elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
     for (size_t t = begin; t < end; t++) {
-        float *cs = table_row(r, table, t), position = (float)r->step->positions[t];
+        float *cs = table_row(r, table, t), position;
+        position = (float)r->step->positions[table->is_r ? (size_t)r->step->rows[t] : t];
         for (uint32_t i = 0; i < table->n; i++) {
             float angle = position * table->inv_freq[i];
             cs[i] = cosf(angle) * table->scale;

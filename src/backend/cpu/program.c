@@ -18,7 +18,7 @@ typedef struct builder {
     elm_value_id quantised; /* what the activation buffer holds; ELM_NO_VALUE = nothing */
     uint32_t chain_begin;   /* first step since the last barrier */
     size_t max_k;           /* widest quantised input */
-    size_t attention_scratch, attention_partials;
+    size_t attention_scratch, attention_partials, delta_scratch, moe_bytes;
 } builder;
 
 static const elm_value *value_of(const builder *b, elm_value_id id) {
@@ -102,11 +102,9 @@ static void append(builder *b, const elm_cpu_step *step) {
 static elm_cpu_weight weight_of(const elm_tensor *t, const elm_tensor *bias) {
     elm_cpu_weight w = {
         .dtype = t->dtype,
-        .n_rows = t->dims[0],
-        .n_cols = t->dims[1],
-        .n_panels = (t->dims[0] + ELM_P16_ROWS - 1) / ELM_P16_ROWS,
-        .n_blocks = (t->dims[1] + ELM_ACT_GROUP - 1) / ELM_ACT_GROUP,
-        .k_padded = t->dims[1],
+        .n_rows = t->dims[t->n_dims - 2], /* of a stack: its first matrix */
+        .n_cols = elm_tensor_cols(t),
+        .k_padded = elm_tensor_cols(t),
         .group_blocks = 1,
         .codes = t->codes,
         .scales = t->scales,
@@ -114,12 +112,29 @@ static elm_cpu_weight weight_of(const elm_tensor *t, const elm_tensor *bias) {
         .unit = 1.0f,
         .bias = bias ? bias->codes : NULL,
     };
+    w.n_panels = (w.n_rows + ELM_P16_ROWS - 1) / ELM_P16_ROWS;
+    w.n_blocks = (w.n_cols + ELM_ACT_GROUP - 1) / ELM_ACT_GROUP;
     if (!elm_dtype_get(t->dtype)->has_scales) return w;
-    w.n_groups = (t->dims[1] + t->group - 1) / t->group;
+    w.n_groups = (w.n_cols + t->group - 1) / t->group;
     w.k_padded = w.n_groups * t->group;
     w.group_blocks = t->group / ELM_ACT_GROUP;
     w.unit = ldexpf(1.0f, t->scale_exp);
     return w;
+}
+
+/* The codes of the step's first input, in the buffer of all; made unless they are there. */
+static void read_codes(builder *b, elm_cpu_step *s) {
+    const elm_node *node = s->node;
+    if (node->attrs.act_quant != ELM_ACT_QUANT_I8) return;
+    s->reads_acts = true;
+    if (b->quantised != node->inputs[0]) {
+        elm_cpu_step q = {.fn = elm_cpu_run_quantize, .node = node, .n_in = 1, .writes_acts = true};
+        q.in[0] = s->in[0];
+        q.split = s->in[0].is_r ? ELM_CPU_SPLIT_R : ELM_CPU_SPLIT_T;
+        append(b, &q);
+        b->quantised = node->inputs[0];
+    }
+    if (s->in[0].width > b->max_k) b->max_k = s->in[0].width;
 }
 
 static void add_linear(builder *b, elm_cpu_step *s) {
@@ -127,42 +142,67 @@ static void add_linear(builder *b, elm_cpu_step *s) {
     s->split = ELM_CPU_SPLIT_WIDE;
     s->fn = elm_cpu_run_linear;
     s->weight = weight_of(tensor_of(b, node, 1), node->n_inputs > 2 ? tensor_of(b, node, 2) : NULL);
-    if (node->attrs.act_quant == ELM_ACT_QUANT_I8) {
-        s->reads_acts = true;
-        s->n_in = 0; /* reads the codes, not the rows */
-        if (b->quantised != node->inputs[0]) {
-            elm_cpu_step q = {
-                .fn = elm_cpu_run_quantize, .node = node, .n_in = 1, .writes_acts = true};
-            q.in[0] = s->in[0];
-            q.split = s->in[0].is_r ? ELM_CPU_SPLIT_R : ELM_CPU_SPLIT_T;
-            append(b, &q);
-            b->quantised = node->inputs[0];
-        }
-        if (s->in[0].width > b->max_k) b->max_k = s->in[0].width;
-    }
+    read_codes(b, s);
+    if (s->reads_acts) s->n_in = 0; /* not the rows */
     append(b, s);
 }
 
+static void add_moe(builder *b, elm_cpu_step *s) {
+    const elm_node *node = s->node;
+    const elm_tensor *gate_up = tensor_of(b, node, 2);
+    elm_program *p = b->program;
+    s->split = ELM_CPU_SPLIT_WIDE;
+    s->n_experts = gate_up->dims[0];
+    s->weight = weight_of(gate_up, NULL);
+    s->down = weight_of(tensor_of(b, node, 3), NULL);
+    s->vector = node->n_inputs > 4 ? tensor_of(b, node, 4)->codes : NULL;
+    read_codes(b, s);
+    size_t bytes = elm_cpu_moe_workspace(s, s->out.is_r ? p->max_rows : p->max_tokens);
+    if (bytes > b->moe_bytes) b->moe_bytes = bytes;
+    append(b, s);
+}
+
+static void add_recurrent(builder *b, elm_cpu_step *s, uint32_t state_input) {
+    const elm_node *node = s->node;
+    s->state = value_of(b, node->inputs[state_input])->index;
+    s->split = ELM_CPU_SPLIT_WIDE;
+    if (node->op == ELM_OP_CAUSAL_CONV1D) {
+        s->vector = tensor_of(b, node, 1)->codes;
+        return;
+    }
+    s->vector = tensor_of(b, node, 3)->codes;
+    s->vector2 = tensor_of(b, node, 4)->codes;
+    size_t scratch = elm_cpu_delta_scratch(&b->info->module->states[s->state]);
+    if (scratch > b->delta_scratch) b->delta_scratch = scratch;
+}
+
 /* The table of a frequency vector and scale, made when it is first asked for. */
-static uint32_t rope_table(builder *b, const elm_tensor *inv_freq, float scale) {
+static uint32_t rope_table(builder *b, const elm_tensor *inv_freq, float scale, bool is_r) {
     elm_program *p = b->program;
     for (uint32_t i = 0; i < p->n_tables; i++) {
         const elm_cpu_rope_table *t = &p->tables[i];
-        if (t->inv_freq == inv_freq->codes && t->n == inv_freq->dims[0] && t->scale == scale)
+        if (t->inv_freq == inv_freq->codes && t->n == inv_freq->dims[0] && t->scale == scale &&
+            t->is_r == is_r)
             return i;
     }
-    elm_cpu_rope_table t = {inv_freq->codes, inv_freq->dims[0], scale, 0};
+    elm_cpu_rope_table t = {inv_freq->codes, inv_freq->dims[0], scale, is_r, 0};
     p->tables[p->n_tables] = t;
-    elm_cpu_step s = {.fn = elm_cpu_run_rope_table, .split = ELM_CPU_SPLIT_T, .table = p->n_tables};
+    elm_cpu_step s = {.fn = elm_cpu_run_rope_table,
+                      .split = is_r ? ELM_CPU_SPLIT_R : ELM_CPU_SPLIT_T,
+                      .table = p->n_tables};
     p->n_tables++;
-    append(b, &s); /* token by token, as the rotations that read it: never a conflict */
+    append(b, &s); /* row by row, as the rotations that read it: never a conflict */
     return p->n_tables - 1;
 }
 
 static void add_attention(builder *b, elm_cpu_step *s, uint32_t state_input) {
     s->state = value_of(b, s->node->inputs[state_input])->index;
-    if (s->node->op == ELM_OP_KV_WRITE) return;
     const elm_state *state = &b->info->module->states[s->state];
+    if (s->node->op == ELM_OP_KV_WRITE) { /* a row as it is stored */
+        size_t row = ((size_t)state->k_dim + 4) * sizeof(uint16_t);
+        if (row > b->attention_scratch) b->attention_scratch = row;
+        return;
+    }
     s->split = ELM_CPU_SPLIT_WIDE;
     size_t scratch =
         elm_cpu_attention_scratch(s->n_heads, state->n_heads, state->k_dim, state->v_dim);
@@ -174,7 +214,7 @@ static void add_attention(builder *b, elm_cpu_step *s, uint32_t state_input) {
 static void add_embedding(builder *b, elm_cpu_step *s) {
     elm_program *p = b->program;
     s->tensor = tensor_of(b, s->node, 1);
-    if (s->tensor->layout == ELM_LAYOUT_P16) s->weight = weight_of(s->tensor, NULL);
+    s->weight = weight_of(s->tensor, NULL); /* of a table in rows only the unit counts */
     if (p->n_vocab == 0 || s->tensor->dims[0] < p->n_vocab) p->n_vocab = s->tensor->dims[0];
 }
 
@@ -193,6 +233,13 @@ static const struct {
     {ELM_OP_GLU, elm_cpu_run_glu, 2},
     {ELM_OP_ADD, elm_cpu_run_add, 2},
     {ELM_OP_GATHER_ROWS, elm_cpu_run_gather_rows, 1},
+    {ELM_OP_CONCAT, elm_cpu_run_concat, 2},
+    {ELM_OP_MUL, elm_cpu_run_mul, 1},
+    {ELM_OP_SOFTCAP, elm_cpu_run_softcap, 1},
+    {ELM_OP_LOAD_HIDDEN, elm_cpu_run_load_hidden, 0},
+    {ELM_OP_CAUSAL_CONV1D, elm_cpu_run_causal_conv1d, 1},
+    {ELM_OP_GATED_DELTA_NET, elm_cpu_run_gated_delta_net, 3},
+    {ELM_OP_MOE, elm_cpu_run_moe, 2},
 };
 
 static void add_node(builder *b, const elm_node *node) {
@@ -222,8 +269,23 @@ static void add_node(builder *b, const elm_node *node) {
     case ELM_OP_RMS_NORM:
         s.vector = node->n_inputs > 1 ? tensor_of(b, node, 1)->codes : NULL;
         break;
+    case ELM_OP_SOFTCAP:
+        s.split = ELM_CPU_SPLIT_WIDE;
+        break;
+    case ELM_OP_MUL:
+        s.vector = tensor_of(b, node, 1)->codes;
+        break;
+    case ELM_OP_MOE:
+        add_moe(b, &s);
+        return;
+    case ELM_OP_CAUSAL_CONV1D:
+        add_recurrent(b, &s, 2);
+        break;
+    case ELM_OP_GATED_DELTA_NET:
+        add_recurrent(b, &s, 5);
+        break;
     case ELM_OP_ROPE:
-        s.table = rope_table(b, tensor_of(b, node, 2), node->attrs.scale);
+        s.table = rope_table(b, tensor_of(b, node, 2), node->attrs.scale, s.out.is_r);
         break;
     case ELM_OP_KV_WRITE:
         add_attention(b, &s, 2);
@@ -256,12 +318,14 @@ static void lay_out(builder *b) {
     p->acts_start = reserve(p, rows * blocks * sizeof(int32_t));
     p->acts_sum = reserve(p, rows * blocks * sizeof(int32_t));
     for (uint32_t i = 0; i < p->n_tables; i++)
-        p->tables[i].offset =
-            reserve(p, (size_t)p->max_tokens * 2 * p->tables[i].n * sizeof(float));
+        p->tables[i].offset = reserve(p, (p->tables[i].is_r ? p->max_rows : p->max_tokens) * 2 *
+                                             (size_t)p->tables[i].n * sizeof(float));
     p->partials = reserve(p, b->attention_partials);
+    p->moe = reserve(p, b->moe_bytes);
     p->thread_scratch_bytes = b->attention_scratch > ELM_CPU_LINEAR_SCRATCH
                                   ? b->attention_scratch
                                   : ELM_CPU_LINEAR_SCRATCH;
+    if (b->delta_scratch > p->thread_scratch_bytes) p->thread_scratch_bytes = b->delta_scratch;
     p->thread_scratch_bytes = elm_round_up(p->thread_scratch_bytes, WORKSPACE_ALIGN);
     p->thread_scratch = reserve(p, p->max_threads * p->thread_scratch_bytes);
     p->workspace_bytes += WORKSPACE_ALIGN; /* to align what the caller gives */
@@ -323,6 +387,9 @@ static elm_status check_step(const elm_program *p, const elm_step *step, elm_err
         return elm_fail(err, ELM_INVALID_ARGUMENT,
                         "cpu: a step of %u tokens and %u rows; prepared for %u and %u",
                         step->n_tokens, step->n_rows, p->max_tokens, p->max_rows);
+    if (step->n_commit > ELM_MAX_HELD || (step->hold && step->n_tokens > ELM_MAX_HELD))
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "cpu: %u tokens held, %u committed; at most %d",
+                        step->n_tokens, step->n_commit, ELM_MAX_HELD);
     if (elm_thread_pool_size(step->pool) > p->max_threads)
         return elm_fail(err, ELM_INVALID_ARGUMENT, "cpu: %u threads; prepared for %u",
                         elm_thread_pool_size(step->pool), p->max_threads);
@@ -341,7 +408,7 @@ static elm_status check_step(const elm_program *p, const elm_step *step, elm_err
 
 elm_status elm_cpu_run_program(const elm_program *p, const elm_step *step, elm_error *err) {
     ELM_TRY(check_step(p, step, err));
-    if (step->n_tokens == 0) return ELM_OK;
+    if (step->n_tokens == 0 && step->n_commit == 0) return ELM_OK;
     uintptr_t base = (uintptr_t)step->workspace;
     size_t shift = (WORKSPACE_ALIGN - base % WORKSPACE_ALIGN) % WORKSPACE_ALIGN;
     elm_cpu_run run = {p, step, &p->kernels, (uint8_t *)step->workspace + shift};

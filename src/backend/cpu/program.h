@@ -54,15 +54,18 @@ struct elm_cpu_step {
     elm_cpu_split split;
     bool barrier_before;
     const elm_node *node; /* NULL for rope tables */
-    elm_cpu_rows in[2], out;
+    elm_cpu_rows in[3], out;
     uint32_t n_in;            /* that are rows of floats */
     uint32_t inner;           /* last dimension of in[0]: what a norm or a rotation works on */
     uint32_t n_heads;         /* of in[0], for rope, kv_write and attention */
-    uint32_t state;           /* kv_write, attention */
+    uint32_t state;           /* kv_write, attention, causal_conv1d, gated_delta_net */
+    uint32_t n_experts;       /* moe */
     uint32_t table;           /* rope: index of its table */
-    const float *vector;      /* norm weight or inv_freq; may be NULL */
+    const float *vector;      /* norm weight, factor, taps, decay rates, expert scales; or NULL */
+    const float *vector2;     /* dt_bias */
     const elm_tensor *tensor; /* embedding table */
-    elm_cpu_weight weight;    /* linear; embedding tables in P16 */
+    elm_cpu_weight weight;    /* linear; embedding tables in P16; of moe the first gate_up */
+    elm_cpu_weight down;      /* moe */
     bool reads_acts, writes_acts;
 };
 
@@ -71,6 +74,7 @@ typedef struct elm_cpu_rope_table {
     const float *inv_freq;
     uint32_t n;
     float scale;
+    bool is_r;     /* a row for each of the R rows, else for each token */
     size_t offset; /* in the workspace */
 } elm_cpu_rope_table;
 
@@ -90,6 +94,7 @@ struct elm_program {
     size_t acts_q, acts_d, acts_start, acts_sum; /* workspace offsets */
     size_t acts_q_stride, acts_block_stride;
     size_t partials; /* offset */
+    size_t moe;      /* offset; every moe uses it in turn */
     size_t thread_scratch, thread_scratch_bytes;
     size_t workspace_bytes;
     uint32_t n_vocab; /* smallest embedding table; 0 = none */
@@ -100,6 +105,10 @@ static inline float *elm_cpu_row(const elm_cpu_run *r, const elm_cpu_rows *rows,
 }
 static inline uint32_t elm_cpu_n_rows(const elm_cpu_run *r, const elm_cpu_rows *rows) {
     return rows->is_r ? r->step->n_rows : r->step->n_tokens;
+}
+/* The token of the step that row `row` belongs to. */
+static inline size_t elm_cpu_token_of(const elm_cpu_run *r, const elm_cpu_rows *rows, size_t row) {
+    return rows->is_r ? (size_t)r->step->rows[row] : row;
 }
 /* This thread's rows of a step that is split by rows: those of its output, or of its input when it
  * has none. */
@@ -126,6 +135,19 @@ void elm_cpu_run_attention(const elm_cpu_run *, const elm_cpu_step *, uint32_t, 
 void elm_cpu_run_glu(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
 void elm_cpu_run_add(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
 void elm_cpu_run_gather_rows(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
+
+void elm_cpu_run_concat(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
+void elm_cpu_run_mul(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
+void elm_cpu_run_softcap(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
+void elm_cpu_run_load_hidden(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
+void elm_cpu_run_causal_conv1d(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
+void elm_cpu_run_gated_delta_net(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
+void elm_cpu_run_moe(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
+
+/* Bytes of scratch of a thread for a delta net, and of workspace for a moe of `rows` rows. */
+size_t elm_cpu_delta_scratch(const elm_state *state);
+size_t elm_cpu_moe_workspace(const elm_cpu_step *s, size_t rows);
+bool elm_cpu_conv1d_fits(const elm_state *state);
 
 /* Bytes of scratch that attention needs for each thread, and for the partial sums of all. */
 size_t elm_cpu_attention_scratch(uint32_t n_heads, uint32_t n_kv_heads, uint32_t k_dim,

@@ -88,9 +88,6 @@ static inline float v_max_of(v16 a) {
     for (int i = 1; i < 16; i++) m = m > a.f[i] ? m : a.f[i];
     return m;
 }
-static inline void v_sum4(const v16 a[4], float out[4]) {
-    for (int i = 0; i < 4; i++) out[i] = v_sum(a[i]);
-}
 
 /* Sums of a block of 32 codes where k % 4 is 0, 1 (even) or 2, 3 (odd), packed as two int16. */
 static inline uint32_t v_block_sums(const int8_t *q) {
@@ -102,6 +99,19 @@ static inline uint32_t v_block_sums(const int8_t *q) {
     return (uint32_t)(uint16_t)even | (uint32_t)(uint16_t)odd << 16;
 }
 
-enum { V_DOT_KEYS = 2 }; /* keys of a 2-query tile of dots: as many as registers allow */
+/* Tiles of attention, as many accumulators as there are registers: queries x panels of keys (and
+ * for two queries), queries x vectors of values (and for two, and one). */
+enum {
+    V_SCORE_Q = 2,
+    V_SCORE_P = 1,
+    V_SCORE_P2 = 1,
+    V_VALUE_Q = 2,
+    V_VALUE_D = 1,
+    V_VALUE_D2 = 1,
+    V_VALUE_D1 = 1
+};
+
+/* Vectors of a row in a tile of 4 rows of sums: as many as registers allow. */
+enum { V_TILE_VECTORS = 1 };
 
 #endif

@@ -40,7 +40,10 @@ static size_t widest(const elm_prepare_info *info) {
     for (uint32_t v = 0; v < info->graph->n_values; v++) {
         const elm_value *value = &info->graph->values[v];
         size_t n = 1;
-        for (uint32_t d = 1; d < value->n_dims; d++) n *= (size_t)value->dims[d];
+        uint32_t first = value->kind == ELM_VALUE_WEIGHT ? value->n_dims - 1 : 1;
+        for (uint32_t d = first; d < value->n_dims; d++) n *= (size_t)value->dims[d];
+        if (value->kind == ELM_VALUE_WEIGHT && value->n_dims == 3 && n < (size_t)value->dims[1])
+            n = (size_t)value->dims[1]; /* what one expert computes */
         if (value->kind != ELM_VALUE_STATE && n > most) most = n;
     }
     for (uint32_t s = 0; s < info->module->n_states; s++) {
@@ -67,7 +70,7 @@ static elm_status ref_prepare(void *device, const elm_prepare_info *info, elm_pr
     p->info = *info;
     p->info.nodes = p->nodes;
     p->row_floats = widest(info) + 64; /* padding of a quantised row */
-    *workspace = 2 * p->row_floats * sizeof(float);
+    *workspace = ELM_REF_ROWS * p->row_floats * sizeof(float);
     *out = p;
     return ELM_OK;
 }
@@ -108,6 +111,27 @@ static void run_node(const elm_ref_call *c) {
     case ELM_OP_GATHER_ROWS:
         elm_ref_gather_rows(c);
         return;
+    case ELM_OP_CONCAT:
+        elm_ref_concat(c);
+        return;
+    case ELM_OP_MUL:
+        elm_ref_mul(c);
+        return;
+    case ELM_OP_SOFTCAP:
+        elm_ref_softcap(c);
+        return;
+    case ELM_OP_LOAD_HIDDEN:
+        elm_ref_load_hidden(c);
+        return;
+    case ELM_OP_CAUSAL_CONV1D:
+        elm_ref_causal_conv1d(c);
+        return;
+    case ELM_OP_GATED_DELTA_NET:
+        elm_ref_gated_delta_net(c);
+        return;
+    case ELM_OP_MOE:
+        elm_ref_moe(c);
+        return;
     case ELM_OP_SLICE:
     case ELM_OP_RESHAPE:
         return; /* views: the memory plan made them */
@@ -126,6 +150,11 @@ static elm_status ref_run(const elm_program *p, const elm_step *step, elm_error 
 
 uint32_t elm_ref_rows(const elm_ref_call *c, elm_value_id id) {
     return c->info->graph->values[id].dims[0] == ELM_DIM_R ? c->step->n_rows : c->step->n_tokens;
+}
+
+uint32_t elm_ref_token(const elm_ref_call *c, elm_value_id id, uint32_t row) {
+    bool is_r = c->info->graph->values[id].dims[0] == ELM_DIM_R;
+    return is_r ? (uint32_t)c->step->rows[row] : row;
 }
 
 uint32_t elm_ref_inner(const elm_ref_call *c, elm_value_id id) {

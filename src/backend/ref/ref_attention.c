@@ -1,6 +1,7 @@
 /* ref_attention.c - kv_write and attention over what is stored; backend/ref. */
 #include "backend/kv.h"
 #include "backend/ref/ref.h"
+#include "ir/p16.h"
 
 #include <math.h>
 #include <string.h>
@@ -30,6 +31,15 @@ static double score(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint
     return cap > 0.0 ? cap * tanh(sum / cap) : sum;
 }
 
+/* The query as an int8 cache meets it: codes of groups of 32, each times its scale. */
+static const float *query(const elm_ref_call *c, const elm_kv *kv, const float *q) {
+    float *codes = c->row + 2 * c->row_floats, *scales = codes + c->row_floats;
+    if (kv->dtype != ELM_I8) return q;
+    elm_ref_quantise(q, kv->k_dim, codes, scales);
+    for (uint32_t i = 0; i < kv->k_dim; i++) codes[i] *= scales[i / ELM_ACT_GROUP];
+    return codes;
+}
+
 /* Two passes over the keys: the largest score first, then the weighted sum. Scores are computed
  * again rather than kept: the oracle needs no memory that grows with the context. */
 static void attend(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint32_t position,
@@ -38,6 +48,7 @@ static void attend(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint3
     uint32_t first = window && position + 1 > window ? position + 1 - window : 0;
     double top = -INFINITY, total = 0.0;
     float *v = c->row + c->row_floats;
+    q = query(c, kv, q);
     for (uint32_t j = first; j <= position; j++) {
         double s = score(c, kv, head, j, q);
         if (s > top) top = s;
@@ -62,9 +73,11 @@ void elm_ref_attention(const elm_ref_call *c) {
     const elm_kv *kv = state_of(c, 1);
     const elm_value *q = &c->info->graph->values[c->node->inputs[0]];
     uint32_t heads = (uint32_t)q->dims[1], dim = (uint32_t)q->dims[2];
-    for (uint32_t t = 0; t < c->step->n_tokens; t++) {
+    uint32_t rows = elm_ref_rows(c, c->node->output);
+    for (uint32_t t = 0; t < rows; t++) {
+        uint32_t position = c->step->n_past + elm_ref_token(c, c->node->output, t);
         for (uint32_t h = 0; h < heads; h++) {
-            attend(c, kv, h / (heads / kv->n_heads), c->step->n_past + t,
+            attend(c, kv, h / (heads / kv->n_heads), position,
                    elm_ref_row(c, c->node->inputs[0], t) + (size_t)h * dim,
                    elm_ref_row(c, c->node->output, t) + (size_t)h * kv->v_dim);
         }

@@ -1,7 +1,6 @@
 /* ref_linear.c - embedding and linear, read literally from docs/ops.md; backend/ref. */
 #include "backend/ref/ref.h"
 
-#include "base/f16.h"
 #include "ir/p16.h"
 
 #include <math.h>
@@ -16,14 +15,14 @@ void elm_ref_embedding(const elm_ref_call *c) {
     }
 }
 
-static double dot_float(const elm_tensor *w, uint32_t n, const float *x) {
+double elm_ref_dot(const elm_tensor *w, size_t row, const float *x) {
     double sum = 0.0;
-    for (uint32_t k = 0; k < w->dims[1]; k++) sum += (double)elm_tensor_at(w, n, k) * (double)x[k];
+    for (uint32_t k = 0; k < elm_tensor_cols(w); k++)
+        sum += (double)elm_tensor_at(w, row, k) * (double)x[k];
     return sum;
 }
 
-/* Codes (as floats holding integers) and scales of one row of activations, in groups of 32. */
-static void quantise(const float *x, uint32_t n, float *codes, float *scales) {
+void elm_ref_quantise(const float *x, uint32_t n, float *codes, float *scales) {
     for (uint32_t g = 0; g * ELM_ACT_GROUP < n; g++) {
         uint32_t first = g * ELM_ACT_GROUP,
                  count = n - first < ELM_ACT_GROUP ? n - first : ELM_ACT_GROUP;
@@ -39,18 +38,17 @@ static void quantise(const float *x, uint32_t n, float *codes, float *scales) {
 
 /* sum over groups of 32: (exact integer sum of (u - zero) a) * (scale * d), then the tensor's
  * exponent. */
-static double dot_quantised(const elm_tensor *w, uint32_t n, const float *codes,
-                            const float *scales) {
-    uint32_t k_padded = (w->dims[1] + w->group - 1) / w->group * w->group;
+double elm_ref_dot_quantised(const elm_tensor *w, size_t row, const float *codes,
+                             const float *scales) {
+    uint32_t cols = elm_tensor_cols(w);
     double sum = 0.0;
-    for (uint32_t first = 0; first < w->dims[1]; first += ELM_ACT_GROUP) {
-        uint32_t left = w->dims[1] - first, count = left < ELM_ACT_GROUP ? left : ELM_ACT_GROUP;
-        size_t at = elm_p16_scale_offset(k_padded / w->group, w->group, n, first);
-        float scale = elm_f32_from_f16(w->scales[at]);
+    for (uint32_t first = 0; first < cols; first += ELM_ACT_GROUP) {
+        uint32_t left = cols - first, count = left < ELM_ACT_GROUP ? left : ELM_ACT_GROUP;
+        float scale = elm_tensor_scale_at(w, row, first);
         double integer = 0.0; /* below 2^53: exact */
         for (uint32_t i = 0; i < count; i++) {
             uint32_t k = first + i;
-            integer += (double)elm_tensor_code_at(w, n, k) * (double)codes[k];
+            integer += (double)elm_tensor_code_at(w, row, k) * (double)codes[k];
         }
         sum += integer * (double)(scale * scales[first / ELM_ACT_GROUP]);
     }
@@ -65,9 +63,10 @@ void elm_ref_linear(const elm_ref_call *c) {
     for (uint32_t r = 0; r < rows; r++) {
         const float *x = elm_ref_row(c, c->node->inputs[0], r);
         float *out = elm_ref_row(c, c->node->output, r);
-        if (quantised) quantise(x, w->dims[1], codes, scales);
+        if (quantised) elm_ref_quantise(x, w->dims[1], codes, scales);
         for (uint32_t n = 0; n < w->dims[0]; n++) {
-            double y = quantised ? dot_quantised(w, n, codes, scales) : dot_float(w, n, x);
+            double y =
+                quantised ? elm_ref_dot_quantised(w, n, codes, scales) : elm_ref_dot(w, n, x);
             if (bias) y += (double)elm_tensor_at(bias, 0, n);
             out[n] = (float)y;
         }

@@ -31,14 +31,16 @@ void elm_ref_rope(const elm_ref_call *c) {
     const elm_tensor *freq = elm_ref_weight(c, 2);
     uint32_t heads = (uint32_t)v->dims[1], dim = (uint32_t)v->dims[2];
     uint32_t stride = (uint32_t)c->node->attrs.pair_stride, n = freq->dims[0];
-    for (uint32_t t = 0; t < c->step->n_tokens; t++) {
+    uint32_t rows = elm_ref_rows(c, c->node->output);
+    for (uint32_t t = 0; t < rows; t++) {
+        float position = (float)c->step->positions[elm_ref_token(c, c->node->output, t)];
         for (uint32_t h = 0; h < heads; h++) {
             const float *x = elm_ref_row(c, c->node->inputs[0], t) + (size_t)h * dim;
             float *out = elm_ref_row(c, c->node->output, t) + (size_t)h * dim;
             for (uint32_t i = 0; i < dim; i++) out[i] = x[i];
             for (uint32_t i = 0; i < n; i++) {
                 /* The angle is a float product, as the definition says; the rest is exact. */
-                float angle = (float)c->step->positions[t] * elm_tensor_at(freq, 0, i);
+                float angle = position * elm_tensor_at(freq, 0, i);
                 double cosine = cos((double)angle) * (double)c->node->attrs.scale;
                 double sine = sin((double)angle) * (double)c->node->attrs.scale;
                 double a = (double)x[i], b = (double)x[i + stride];

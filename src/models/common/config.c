@@ -33,6 +33,15 @@ elm_status elm_mb_optional_bool(const elm_model_builder *mb, const char *key, bo
     return elm_json_bool(mb->config, key, mb->where, out, err);
 }
 
+elm_status elm_mb_tied(const elm_model_builder *mb, bool def, bool *out, elm_error *err) {
+    bool tied = def, in_root = false;
+    if (mb->root != mb->config)
+        ELM_TRY(elm_json_bool(mb->root, "tie_word_embeddings", mb->where, &in_root, err));
+    ELM_TRY(elm_mb_optional_bool(mb, "tie_word_embeddings", &tied, err));
+    *out = tied || in_root || !elm_mb_has(mb, "lm_head.weight");
+    return ELM_OK;
+}
+
 elm_status elm_mb_activation(const elm_model_builder *mb, const char *key, const char *def,
                              int32_t *out, elm_error *err) {
     static const struct {
@@ -40,7 +49,7 @@ elm_status elm_mb_activation(const elm_model_builder *mb, const char *key, const
         int32_t activation;
     } known[] = {
         {"silu", ELM_SILU},          {"swish", ELM_SILU},    {"gelu_pytorch_tanh", ELM_GELU_TANH},
-        {"gelu_new", ELM_GELU_TANH}, {"gelu", ELM_GELU_ERF},
+        {"gelu_new", ELM_GELU_TANH}, {"gelu", ELM_GELU_ERF}, {"sigmoid", ELM_SIGMOID},
     };
     elm_span name = elm_span_str(def);
     ELM_TRY(elm_json_string(mb->config, key, mb->where, &name, err));

@@ -1,36 +1,48 @@
-/* decoder.h - the transformer block that the dense families share, as data: what varies is a field.
- */
+/* decoder.h - the transformer block that most families share, as data: what varies is a field. */
 #ifndef ELM_MODELS_COMMON_DECODER_H
 #define ELM_MODELS_COMMON_DECODER_H
 
-#include "models/common/rope.h"
+#include "models/common/attention.h"
+#include "models/common/mlp.h"
 
 /* One layer. Names follow Hugging Face below "model.layers.N.". */
 typedef struct elm_decoder_layer {
-    uint32_t n_heads, n_kv_heads, head_dim, n_ff;
-    uint32_t window; /* 0 = full attention */
-    float attention_scale;
-    bool attention_bias; /* on q, k and v */
-    bool output_bias;    /* on o */
+    elm_attention attention;
+    uint32_t n_ff;
+    int32_t activation;
     bool mlp_bias;
-    bool qk_norm;        /* RMS norm of every head of q and k before rope */
+    const elm_moe *moe;  /* instead of the MLP; NULL: none */
     bool sandwich_norms; /* Gemma: norms behind attention and MLP as well */
     float norm_add;      /* 1 where norms are stored as w - 1 */
     float eps;
-    int32_t activation;
-    const elm_rope *rope;
 } elm_decoder_layer;
+
+/* What every config.json of a decoder says: vocab_size, hidden_size, num_hidden_layers,
+ * num_attention_heads, num_key_value_heads (the same when absent), head_dim (hidden / heads when
+ * absent and d->attention.head_dim is 0), intermediate_size (may be absent when d->moe or
+ * d->n_ff), rms_norm_eps, max_position_embeddings. Fields of *d and mb hold the defaults before. */
+elm_status elm_mb_decoder_config(elm_model_builder *mb, elm_decoder_layer *d,
+                                 elm_error *err) ELM_MUST_CHECK;
 
 /* Appends layer number `layer` to the graph: x -> x. */
 elm_value_id elm_mb_decoder_layer(elm_model_builder *mb, uint32_t layer, const elm_decoder_layer *d,
                                   elm_value_id x);
 
-/* Embedding of the tokens, rows multiplied by `scale`. The table is also the head when tied. */
-elm_value_id elm_mb_embed(elm_model_builder *mb, uint32_t vocab, uint32_t hidden, float scale,
-                          elm_value_id *table);
+/* RMS norm with the weight `name`.weight below the layer's prefix. */
+elm_value_id elm_mb_norm(elm_model_builder *mb, const char *name, elm_value_id x, float add,
+                         float eps);
 
-/* Final norm on the wanted rows and the head. `tied` uses `table`. */
-elm_value_id elm_mb_head(elm_model_builder *mb, elm_value_id x, uint32_t vocab, uint32_t hidden,
-                         float eps, float norm_add, bool tied, elm_value_id table);
+/* sqrt(hidden_size) in the precision of the checkpoint's embedding: what Gemma multiplies it by. */
+float elm_mb_sqrt_hidden(const elm_model_builder *mb);
+
+/* Embedding of the tokens, rows multiplied by `scale`. The table is also the head when tied. */
+elm_value_id elm_mb_embed(elm_model_builder *mb, float scale, elm_value_id *table);
+
+/* The head of normalised rows h: `table` when tied, else lm_head.weight. */
+elm_value_id elm_mb_lm_head(elm_model_builder *mb, elm_value_id h, bool tied, elm_value_id table);
+
+/* Final norm on the wanted rows (x may be those already) and the head. */
+elm_value_id elm_mb_head(elm_model_builder *mb, elm_value_id x, float eps, float norm_add,
+                         bool tied, elm_value_id table);
 
 #endif

@@ -4,8 +4,6 @@
 
 #include "models/common/model_builder.h"
 
-enum { ELM_MAX_LAYERS = 1024 };
-
 /* windows[n_layers]: the window of each layer, 0 = full. `layer_types` decides where it is present
  * (unknown words are refused by name); else layer i is full when pattern > 0 and (i + 1) % pattern
  * == 0, and every layer slides when pattern is 0 and window is not. */

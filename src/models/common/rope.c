@@ -130,9 +130,44 @@ static elm_status apply_scaling(const elm_model_builder *mb, const rope_config *
     if (elm_span_equal(c->type, elm_span_str("yarn"))) {
         return scale_yarn(mb, c, freq, n, attention, err);
     }
-    return elm_fail(err, ELM_UNSUPPORTED,
-                    "%s: rope type '%.*s' is not known (default, linear, llama3, yarn)", mb->where,
-                    (int)(c->type.size < 64 ? c->type.size : 64), (const char *)c->type.data);
+    return elm_fail(
+        err, ELM_UNSUPPORTED,
+        "%s: rope type '%.*s' is not known (default, linear, llama3, yarn, proportional)",
+        mb->where, (int)(c->type.size < 64 ? c->type.size : 64), (const char *)c->type.data);
+}
+
+elm_status elm_mb_rotary_factor(const elm_model_builder *mb, const char *layer_type, float *factor,
+                                elm_error *err) {
+    double value = (double)*factor;
+    const elm_json *params = elm_json_find(mb->config, "rope_parameters");
+    if (params && layer_type && elm_json_find(params, layer_type))
+        params = elm_json_find(params, layer_type);
+    if (!params) params = elm_json_find(mb->config, "rope_scaling");
+    ELM_TRY(elm_json_double(mb->config, "partial_rotary_factor", mb->where, &value, err));
+    ELM_TRY(elm_json_double(params, "partial_rotary_factor", mb->where, &value, err));
+    if (!(value > 0.0 && value <= 1.0)) {
+        return elm_fail(err, ELM_MALFORMED, "%s: partial_rotary_factor is %g; expected 0..1",
+                        mb->where, value);
+    }
+    *factor = (float)value;
+    return ELM_OK;
+}
+
+/* Of n frequencies those behind the rotated share are zero: they are left out. */
+static elm_status proportional(const elm_model_builder *mb, const char *layer_type,
+                               const rope_config *c, float *freq, uint32_t *n, elm_error *err) {
+    float share = 1.0f;
+    double factor = 1.0;
+    ELM_TRY(elm_mb_rotary_factor(mb, layer_type, &share, err));
+    ELM_TRY(elm_json_double(c->params, "factor", mb->where, &factor, err));
+    uint32_t kept = (uint32_t)((double)share * (double)(*n * 2) / 2.0);
+    if (kept == 0 || !(factor > 0.0)) {
+        return elm_fail(err, ELM_MALFORMED, "%s: a proportional rope that rotates nothing",
+                        mb->where);
+    }
+    for (uint32_t i = 0; i < kept; i++) freq[i] /= (float)factor;
+    *n = kept;
+    return ELM_OK;
 }
 
 elm_status elm_mb_rope(elm_model_builder *mb, const char *layer_type, const char *theta_key,
@@ -160,10 +195,12 @@ elm_status elm_mb_rope(elm_model_builder *mb, const char *layer_type, const char
                             mb->n_rope_factors, n);
         }
         for (uint32_t i = 0; i < n; i++) freq[i] /= mb->rope_factors[i];
+    } else if (elm_span_equal(c.type, elm_span_str("proportional"))) {
+        ELM_TRY(proportional(mb, layer_type, &c, freq, &n, err));
     } else {
         ELM_TRY(apply_scaling(mb, &c, freq, n, &out->scale, err));
     }
     out->inv_freq = elm_mb_table(mb, name, freq, n);
-    out->pair_stride = (int32_t)n;
+    out->pair_stride = (int32_t)(rotated / 2);
     return ELM_OK;
 }

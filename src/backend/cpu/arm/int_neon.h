@@ -3,11 +3,12 @@
  *
  * The including file defines, before, how 16 codes (4 rows x 4 k) meet the 4 activations of each
  * token: i4_block(cells, a, isum), i8_block(cells, a, isum): exact sums of u * a (int4) or (u -
- * 128) * a (int8) of one block of 32 k, for the 16 rows of a panel, into int32x4_t isum[4]. */
+ * 128) * a (int8) of one block of 32 k, for the 16 rows of a panel, into int32x4_t isum[4];
+ * key_cell for int8 keys. */
 #ifndef ELM_BACKEND_CPU_INT_NEON_H
 #define ELM_BACKEND_CPU_INT_NEON_H
 
-#include "backend/cpu/kernels_float.h"
+#include "backend/cpu/kernels_attention.h"
 
 enum { GEMV_PREFETCH_BYTES = 1536 };
 
@@ -75,6 +76,24 @@ static void linear_i8_few(const elm_cpu_linear *job, size_t begin, size_t end) {
         int_panels(job, begin, end, false, true);
     else
         int_panels(job, begin, end, false, false);
+}
+
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
+    const size_t cells = (dim + 3) / 4;
+    for (size_t p = 0; p < KEY_PANELS; p++, k += 64 * cells)
+        for (size_t i = 0; i < n_q; i++) {
+            v16 y = v_splat(0.0f);
+            for (size_t b = 0; 8 * b < cells; b++) {
+                int32x4_t acc[4];
+                for (int e = 0; e < 4; e++) acc[e] = vdupq_n_s32(0);
+                for (size_t c = 8 * b; c < cells && c < 8 * b + 8; c++)
+                    key_cell(k + 64 * c, q->q + i * q->q_stride + 4 * c, acc);
+                for (int e = 0; e < 4; e++)
+                    y.q[e] =
+                        vfmaq_n_f32(y.q[e], vcvtq_f32_s32(acc[e]), q->d[i * q->block_stride + b]);
+            }
+            v_store(s + i * ELM_CPU_KV_BLOCK + 16 * p, y);
+        }
 }
 
 #endif

@@ -6,7 +6,7 @@
  * activations. */
 #include "backend/cpu/arm/simd_neon.h"
 
-#include "backend/cpu/kernels_float.h"
+#include "backend/cpu/kernels_attention.h"
 
 /* The quarter `i` of a cell against lanes lo and hi of the activations x (16 of the block's 32). */
 #define I4_STEP(acc, v, x, lane)                                                           \
@@ -46,6 +46,14 @@ ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4
         I8_STEP(acc, c, 7, x1, 3);
         isum[i] = acc;
     }
+}
+
+/* One cell of 16 int8 keys x 4 dimensions against 4 query codes. */
+ELM_INLINE void key_cell(const int8_t *cell, const int8_t *x, int32x4_t acc[4]) {
+    int32_t four;
+    memcpy(&four, x, 4);
+    int8x16_t xv = vreinterpretq_s8_s32(vdupq_n_s32(four));
+    for (int i = 0; i < 4; i++) acc[i] = vdotq_s32(acc[i], vld1q_s8(cell + 16 * i), xv);
 }
 
 #include "backend/cpu/arm/int_neon.h"
@@ -167,7 +175,21 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
         linear(job, begin, end, false);
 }
 
+static uint64_t peak(size_t rounds) {
+    int8x16_t w = vdupq_n_s8(1), x = vdupq_n_s8(2);
+    int32x4_t acc[8];
+    for (int i = 0; i < 8; i++) acc[i] = vdupq_n_s32(0);
+    for (size_t r = 0; r < rounds; r++)
+        for (int i = 0; i < 8; i++) {
+            acc[i] = vdotq_laneq_s32(acc[i], w, x, 0);
+            __asm__ volatile("" : "+w"(acc[i]));
+        }
+    return (uint64_t)rounds * 8 * 32;
+}
+
 void elm_cpu_kernels_dotprod(elm_cpu_kernels *k) {
+    k->scores_i8 = scores_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
+    k->peak_i4 = k->peak_i8 = peak;
 }

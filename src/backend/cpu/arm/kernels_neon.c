@@ -5,7 +5,7 @@
  * int16, then they are added in pairs into int32. */
 #include "backend/cpu/arm/simd_neon.h"
 
-#include "backend/cpu/kernels_float.h"
+#include "backend/cpu/kernels_attention.h"
 
 /* Four activations, repeated for the 4 rows of a register. */
 static inline int8x16_t repeat4(const int8_t *p) {
@@ -55,6 +55,16 @@ ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4
     for (int i = 0; i < 4; i++) isum[i] = vpaddq_s32(acc[2 * i], acc[2 * i + 1]);
 }
 
+/* One cell of 16 int8 keys x 4 dimensions against 4 query codes. */
+ELM_INLINE void key_cell(const int8_t *cell, const int8_t *x, int32x4_t acc[4]) {
+    int8x16_t xv = repeat4(x);
+    for (int i = 0; i < 4; i++) {
+        int8x16_t w = vld1q_s8(cell + 16 * i);
+        int16x8_t lo = vmull_s8(vget_low_s8(w), vget_low_s8(xv)), hi = vmull_high_s8(w, xv);
+        acc[i] = vaddq_s32(acc[i], rows4(lo, hi));
+    }
+}
+
 #include "backend/cpu/arm/int_neon.h"
 
 static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
@@ -67,8 +77,38 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
     linear_i8_few(job, begin, end);
 }
 
+/* Four chains of pairs of widening multiply-adds; int8 adds them into int32 every second one. */
+static uint64_t peak(size_t rounds, bool i4) {
+    int8x16_t w = vdupq_n_s8(1), x = vdupq_n_s8(2);
+    int16x8_t narrow[8];
+    int32x4_t wide[8];
+    for (int i = 0; i < 8; i++) narrow[i] = vdupq_n_s16(0), wide[i] = vdupq_n_s32(0);
+    for (size_t r = 0; r < rounds; r++)
+        for (int i = 0; i < 8; i += 2) {
+            __asm__ volatile("" : "+w"(x));
+            narrow[i] = vmlal_s8(i4 ? narrow[i] : vmull_s8(vget_low_s8(w), vget_low_s8(x)),
+                                 vget_low_s8(w), vget_low_s8(x));
+            narrow[i + 1] = vmlal_high_s8(i4 ? narrow[i + 1] : vmull_high_s8(w, x), w, x);
+            if (!i4) wide[i] = vpadalq_s16(wide[i], narrow[i]);
+            if (!i4) wide[i + 1] = vpadalq_s16(wide[i + 1], narrow[i + 1]);
+            __asm__ volatile("" : "+w"(narrow[i]), "+w"(narrow[i + 1]), "+w"(wide[i]));
+        }
+    return (uint64_t)rounds * 4 * (i4 ? 32 : 64);
+}
+
+static uint64_t peak_i4(size_t rounds) {
+    return peak(rounds, true);
+}
+static uint64_t peak_i8(size_t rounds) {
+    return peak(rounds, false);
+}
+
 void elm_cpu_kernels_neon(elm_cpu_kernels *k) {
     fill_float_kernels(k);
+    fill_attention_kernels(k);
+    k->scores_i8 = scores_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
+    k->peak_i4 = peak_i4;
+    k->peak_i8 = peak_i8;
 }

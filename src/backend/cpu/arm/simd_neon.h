@@ -103,14 +103,6 @@ static inline float v_max_of(v16 a) {
     best = best > vgetq_lane_f32(t, 2) ? best : vgetq_lane_f32(t, 2);
     return best > vgetq_lane_f32(t, 3) ? best : vgetq_lane_f32(t, 3);
 }
-static inline void v_sum4(const v16 a[4], float out[4]) {
-    float32x2_t t2[4];
-    for (int i = 0; i < 4; i++) {
-        float32x4_t t4 = v_fold8(a[i]);
-        t2[i] = vadd_f32(vget_low_f32(t4), vget_high_f32(t4));
-    }
-    vst1q_f32(out, vcombine_f32(vpadd_f32(t2[0], t2[1]), vpadd_f32(t2[2], t2[3])));
-}
 
 static inline uint32_t v_block_sums(const int8_t *q) {
     int16x8_t p = vaddq_s16(vpaddlq_s8(vld1q_s8(q)), vpaddlq_s8(vld1q_s8(q + 16)));
@@ -120,6 +112,19 @@ static inline uint32_t v_block_sums(const int8_t *q) {
     return (uint32_t)(uint16_t)even | (uint32_t)(uint16_t)odd << 16;
 }
 
-enum { V_DOT_KEYS = 2 };
+/* Tiles of attention, as many accumulators as there are registers: queries x panels of keys (and
+ * for two queries), queries x vectors of values (and for two, and one). */
+enum {
+    V_SCORE_Q = 6,
+    V_SCORE_P = 1,
+    V_SCORE_P2 = 2,
+    V_VALUE_Q = 6,
+    V_VALUE_D = 1,
+    V_VALUE_D2 = 2,
+    V_VALUE_D1 = 4
+};
+
+/* Vectors of a row in a tile of 4 rows of sums: as many as registers allow. */
+enum { V_TILE_VECTORS = 1 };
 
 #endif

@@ -6,7 +6,7 @@
  * 128*127*2 = 32512 fits int16, widened every step. */
 #include "backend/cpu/x86/simd_avx2.h"
 
-#include "backend/cpu/kernels_float.h"
+#include "backend/cpu/kernels_attention.h"
 
 /* Compilers reorder long chains of int16 additions and then spill every product; naming the
  * accumulators in an empty statement fixes their order and keeps them in registers. */
@@ -315,8 +315,92 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
         gemv_panels(job, begin, end, false, false);
 }
 
+/* ---- scores of int8 keys ---- */
+
+/* m queries x 16 keys; m is a constant. Signs go to the query: codes lie in [-127, 127] on both
+ * sides. */
+ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
+                              float *s, const int m) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    const size_t cells = (dim + 3) / 4, qs = q->q_stride, bs = q->block_stride;
+    const int8_t *x = q->q + i * qs;
+    __m256 y[2][2];
+#pragma GCC unroll 2
+    for (int t = 0; t < m; t++) y[t][0] = y[t][1] = _mm256_setzero_ps();
+    for (size_t b = 0; 8 * b < cells; b++) {
+        __m256i acc[2][2];
+#pragma GCC unroll 2
+        for (int t = 0; t < m; t++) acc[t][0] = acc[t][1] = _mm256_setzero_si256();
+        for (size_t c = 8 * b; c < cells && c < 8 * b + 8; c++) {
+            const __m256i *cell = (const __m256i *)(const void *)(k + 64 * c);
+            __m256i w0 = _mm256_loadu_si256(cell), w1 = _mm256_loadu_si256(cell + 1);
+            __m256i u0 = _mm256_abs_epi8(w0), u1 = _mm256_abs_epi8(w1);
+            _mm_prefetch((const char *)cell + ELM_CPU_KV_BLOCK * 4 * cells, _MM_HINT_T0);
+#pragma GCC unroll 2
+            for (int t = 0; t < m; t++) {
+                __m256i xv = broadcast4(x + (size_t)t * qs + 4 * c);
+                __m256i p0 = _mm256_maddubs_epi16(u0, _mm256_sign_epi8(xv, w0));
+                __m256i p1 = _mm256_maddubs_epi16(u1, _mm256_sign_epi8(xv, w1));
+                acc[t][0] = _mm256_add_epi32(acc[t][0], _mm256_madd_epi16(p0, ones));
+                acc[t][1] = _mm256_add_epi32(acc[t][1], _mm256_madd_epi16(p1, ones));
+            }
+        }
+#pragma GCC unroll 2
+        for (int t = 0; t < m; t++) {
+            __m256 d = _mm256_set1_ps(q->d[(i + (size_t)t) * bs + b]);
+            y[t][0] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[t][0]), d, y[t][0]);
+            y[t][1] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(acc[t][1]), d, y[t][1]);
+        }
+    }
+#pragma GCC unroll 2
+    for (size_t t = 0; t < (size_t)m; t++)
+        v_store(s + (i + t) * ELM_CPU_KV_BLOCK, v_make(y[t][0], y[t][1]));
+}
+
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
+    for (size_t p = 0; p < KEY_PANELS; p++, k += (dim + 3) / 4 * 64, s += 16) {
+        size_t i = 0;
+        for (; i + 2 <= n_q; i += 2) score_i8_tile(q, i, k, dim, s, 2);
+        if (i < n_q) score_i8_tile(q, i, k, dim, s, 1);
+    }
+}
+
+/* ---- the limit ---- */
+
+/* Eight chains. The operand is named in an empty statement, or one product would serve all chains.
+ */
+static uint64_t peak(size_t rounds, bool i4) {
+    __m256i acc[8], w = _mm256_set1_epi8(1), x = _mm256_set1_epi8(2);
+    const __m256i ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) acc[i] = _mm256_setzero_si256();
+    for (size_t r = 0; r < rounds; r++) {
+#pragma GCC unroll 8
+        for (int i = 0; i < 8; i++) {
+            __asm__ volatile("" : "+x"(x));
+            __m256i p = _mm256_maddubs_epi16(w, x);
+            acc[i] = i4 ? _mm256_add_epi16(acc[i], p)
+                        : _mm256_add_epi32(acc[i], _mm256_madd_epi16(p, ones));
+        }
+        PIN4(acc[0], acc[1], acc[2], acc[3]);
+        PIN4(acc[4], acc[5], acc[6], acc[7]);
+    }
+    return (uint64_t)rounds * 8 * 64;
+}
+
+static uint64_t peak_i4(size_t rounds) {
+    return peak(rounds, true);
+}
+static uint64_t peak_i8(size_t rounds) {
+    return peak(rounds, false);
+}
+
 void elm_cpu_kernels_avx2(elm_cpu_kernels *k) {
     fill_float_kernels(k);
+    fill_attention_kernels(k);
+    k->scores_i8 = scores_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
+    k->peak_i4 = peak_i4;
+    k->peak_i8 = peak_i8;
 }

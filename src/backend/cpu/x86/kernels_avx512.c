@@ -7,7 +7,7 @@
  * registers. */
 #include "backend/cpu/x86/simd_avx512.h"
 
-#include "backend/cpu/kernels_float.h"
+#include "backend/cpu/kernels_attention.h"
 
 enum {
     GEMV_PREFETCH_BYTES = 4096,
@@ -269,8 +269,86 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
         linear(job, begin, end, scratch, false, false);
 }
 
+/* ---- scores of int8 keys ---- */
+
+/* m queries x 64 keys; m is a constant. Keys become unsigned, lanes start at -128 S. */
+ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
+                              float *s, const int m, const bool fetch) {
+    const __m512i flip = _mm512_set1_epi8((char)0x80);
+    const size_t cells = (dim + 3) / 4, qs = q->q_stride, bs = q->block_stride;
+    const int8_t *x = q->q + i * qs;
+    __m512 y[3][KEY_PANELS];
+#pragma GCC unroll 3
+    for (int t = 0; t < m; t++)
+#pragma GCC unroll 4
+        for (int p = 0; p < KEY_PANELS; p++) y[t][p] = _mm512_setzero_ps();
+    for (size_t b = 0; 8 * b < cells; b++) {
+        __m512i acc[3][KEY_PANELS];
+#pragma GCC unroll 3
+        for (int t = 0; t < m; t++)
+#pragma GCC unroll 4
+            for (int p = 0; p < KEY_PANELS; p++)
+                acc[t][p] = _mm512_set1_epi32(-128 * q->sum[(i + (size_t)t) * bs + b]);
+        for (size_t c = 8 * b; c < cells && c < 8 * b + 8; c++) {
+            __m512i w[KEY_PANELS];
+#pragma GCC unroll 4
+            for (size_t p = 0; p < KEY_PANELS; p++) {
+                const int8_t *cell = k + (p * cells + c) * 64;
+                w[p] = _mm512_xor_si512(_mm512_loadu_si512(cell), flip);
+                if (fetch) /* the next block of this stream */
+                    _mm_prefetch((const char *)cell + KEY_PANELS * cells * 64, _MM_HINT_T0);
+            }
+#pragma GCC unroll 3
+            for (int t = 0; t < m; t++) {
+                __m512i xv = broadcast4(x + (size_t)t * qs + 4 * c);
+#pragma GCC unroll 4
+                for (int p = 0; p < KEY_PANELS; p++)
+                    acc[t][p] = _mm512_dpbusd_epi32(acc[t][p], w[p], xv);
+            }
+        }
+#pragma GCC unroll 3
+        for (int t = 0; t < m; t++) {
+            __m512 d = _mm512_set1_ps(q->d[(i + (size_t)t) * bs + b]);
+#pragma GCC unroll 4
+            for (int p = 0; p < KEY_PANELS; p++)
+                y[t][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(acc[t][p]), d, y[t][p]);
+        }
+    }
+#pragma GCC unroll 3
+    for (size_t t = 0; t < (size_t)m; t++)
+#pragma GCC unroll 4
+        for (size_t p = 0; p < KEY_PANELS; p++)
+            _mm512_storeu_ps(s + (i + t) * ELM_CPU_KV_BLOCK + 16 * p, y[t][p]);
+}
+
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
+    size_t i = 0;
+    for (; i + 3 <= n_q && n_q > 4; i += 3) score_i8_tile(q, i, k, dim, s, 3, false);
+    for (; i + 2 <= n_q; i += 2) score_i8_tile(q, i, k, dim, s, 2, true);
+    if (i < n_q) score_i8_tile(q, i, k, dim, s, 1, true);
+}
+
+/* ---- the limit ---- */
+
+static uint64_t peak(size_t rounds) {
+    __m512i acc[12], w = _mm512_set1_epi8(1), x = _mm512_set1_epi8(2);
+#pragma GCC unroll 12
+    for (int i = 0; i < 12; i++) acc[i] = _mm512_setzero_si512();
+    for (size_t r = 0; r < rounds; r++) {
+#pragma GCC unroll 12
+        for (int i = 0; i < 12; i++) {
+            acc[i] = _mm512_dpbusd_epi32(acc[i], w, x);
+            __asm__ volatile("" : "+v"(acc[i]));
+        }
+    }
+    return (uint64_t)rounds * 12 * 128;
+}
+
 void elm_cpu_kernels_avx512(elm_cpu_kernels *k) {
     fill_float_kernels(k);
+    fill_attention_kernels(k);
+    k->scores_i8 = scores_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
+    k->peak_i4 = k->peak_i8 = peak;
 }

@@ -104,21 +104,6 @@ static inline float v_max_of(v16 x) {
     __m128 t2 = _mm_max_ps(t4, _mm_movehl_ps(t4, t4));
     return _mm_cvtss_f32(_mm_max_ss(t2, _mm_movehdup_ps(t2)));
 }
-/* Four sums at once by transposing while adding: the same tree in every lane. */
-static inline void v_sum4(const v16 x[4], float out[4]) {
-    __m256 a = _mm256_add_ps(x[0].a, x[0].b), b = _mm256_add_ps(x[1].a, x[1].b);
-    __m256 c = _mm256_add_ps(x[2].a, x[2].b), d = _mm256_add_ps(x[3].a, x[3].b);
-    __m256 ab =
-        _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
-    __m256 cd =
-        _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
-    /* ab = [a0 a1 a2 a3 | b0 ..]: fold 2, 3 onto 0, 1 -> [a a c c | b b d d] */
-    __m256 t = _mm256_add_ps(_mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xee));
-    __m128 lo = _mm256_castps256_ps128(t), hi = _mm256_extractf128_ps(t, 1);
-    __m128 even = _mm_shuffle_ps(lo, hi, 0x88), odd = _mm_shuffle_ps(lo, hi, 0xdd); /* a c b d */
-    __m128 r = _mm_add_ps(even, odd);
-    _mm_storeu_ps(out, _mm_shuffle_ps(r, r, 0xd8));
-}
 
 static inline uint32_t v_block_sums(const int8_t *q) {
     __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)q);
@@ -129,6 +114,19 @@ static inline uint32_t v_block_sums(const int8_t *q) {
     return (uint32_t)_mm_cvtsi128_si32(s);
 }
 
-enum { V_DOT_KEYS = 2 };
+/* Tiles of attention, as many accumulators as there are registers: queries x panels of keys (and
+ * for two queries), queries x vectors of values (and for two, and one). */
+enum {
+    V_SCORE_Q = 6,
+    V_SCORE_P = 1,
+    V_SCORE_P2 = 2,
+    V_VALUE_Q = 6,
+    V_VALUE_D = 1,
+    V_VALUE_D2 = 2,
+    V_VALUE_D1 = 4
+};
+
+/* Vectors of a row in a tile of 4 rows of sums: as many as registers allow. */
+enum { V_TILE_VECTORS = 1 };
 
 #endif

@@ -79,12 +79,6 @@ static inline float v_sum(v16 x) {
 static inline float v_max_of(v16 x) {
     return _mm512_reduce_max_ps(x);
 }
-static inline void v_sum4(const v16 x[4], float out[4]) {
-    __m128 a = v_fold(x[0]), b = v_fold(x[1]), c = v_fold(x[2]), d = v_fold(x[3]);
-    __m128 ab = _mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a)); /* a a b b */
-    __m128 cd = _mm_add_ps(_mm_movelh_ps(c, d), _mm_movehl_ps(d, c));
-    _mm_storeu_ps(out, _mm_add_ps(_mm_shuffle_ps(ab, cd, 0x88), _mm_shuffle_ps(ab, cd, 0xdd)));
-}
 
 static inline uint32_t v_block_sums(const int8_t *q) {
     __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)q);
@@ -95,6 +89,19 @@ static inline uint32_t v_block_sums(const int8_t *q) {
     return (uint32_t)_mm_cvtsi128_si32(s);
 }
 
-enum { V_DOT_KEYS = 4 };
+/* Tiles of attention, as many accumulators as there are registers: queries x panels of keys (and
+ * for two queries), queries x vectors of values (and for two, and one). */
+enum {
+    V_SCORE_Q = 6,
+    V_SCORE_P = 4,
+    V_SCORE_P2 = 4,
+    V_VALUE_Q = 6,
+    V_VALUE_D = 4,
+    V_VALUE_D2 = 8,
+    V_VALUE_D1 = 8
+};
+
+/* Vectors of a row in a tile of 4 rows of sums: as many as registers allow. */
+enum { V_TILE_VECTORS = 2 };
 
 #endif

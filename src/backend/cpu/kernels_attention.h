@@ -1,0 +1,215 @@
+/* kernels_attention.h - attention over a stored cache, in floats, written once over the v16 that
+ * the including file brought along.
+ *
+ * Layer: backend/cpu. Included behind kernels_float.h by one .c file of each instruction set. Keys
+ * lie in panels of 16 positions (backend/kv.h), so scores are those of a matrix product: each has
+ * one chain of fused multiply-adds over the dimensions, ascending. Values have one chain over the
+ * positions, ascending. No tile shape changes a bit. */
+#ifndef ELM_BACKEND_CPU_KERNELS_ATTENTION_H
+#define ELM_BACKEND_CPU_KERNELS_ATTENTION_H
+
+#include "backend/cpu/kernels_float.h"
+
+enum {
+    KEY_PANELS = ELM_CPU_KV_BLOCK / 16,
+    MAX_TILE = 24, /* accumulators of a tile, of 16 floats each */
+};
+
+ELM_INLINE v16 v_load_kv(const void *base, size_t index, const int dtype) {
+    if (dtype == 0) return v_load((const float *)base + index);
+    if (dtype == 1) return v_load_f16((const uint16_t *)base + index);
+    return v_load_i8((const int8_t *)base + index);
+}
+
+/* ---- scores ---- */
+
+/* n_q queries x n_p panels of keys; constants where this is inlined. */
+ELM_INLINE void score_tile(const float *q, size_t q_stride, const void *k, size_t dim, size_t panel,
+                           float *s, const int dtype, const int n_q, const int n_p,
+                           const bool fetch) {
+    const size_t bytes = dtype == 0 ? 4 : 2;
+    v16 acc[MAX_TILE];
+#pragma GCC unroll 24
+    for (int i = 0; i < n_q * n_p; i++) acc[i] = v_splat(0.0f);
+    for (size_t d = 0; d < dim; d++) {
+        v16 x[KEY_PANELS];
+#pragma GCC unroll 4
+        for (int p = 0; p < n_p; p++) {
+            size_t at = ((panel + (size_t)p) * dim + d) * 16;
+            x[p] = v_load_kv(k, at, dtype);
+            if (fetch) /* the next block of this stream */
+                __builtin_prefetch((const char *)k + (at + ELM_CPU_KV_BLOCK * dim) * bytes);
+        }
+#pragma GCC unroll 6
+        for (int i = 0; i < n_q; i++) {
+            v16 w = v_splat(q[(size_t)i * q_stride + d]);
+#pragma GCC unroll 4
+            for (int p = 0; p < n_p; p++) acc[i * n_p + p] = v_fma(w, x[p], acc[i * n_p + p]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < n_q; i++)
+#pragma GCC unroll 4
+        for (int p = 0; p < n_p; p++)
+            v_store(s + (size_t)i * ELM_CPU_KV_BLOCK + 16 * (panel + (size_t)p), acc[i * n_p + p]);
+}
+
+ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
+                       float *s, const int dtype) {
+    size_t i = 0;
+    for (; i + V_SCORE_Q <= n_q; i += V_SCORE_Q)
+        for (size_t p = 0; p < KEY_PANELS; p += V_SCORE_P)
+            score_tile(q + i * q_stride, q_stride, k, dim, p, s + i * ELM_CPU_KV_BLOCK, dtype,
+                       V_SCORE_Q, V_SCORE_P, false);
+    for (; i + 2 <= n_q; i += 2)
+        for (size_t p = 0; p < KEY_PANELS; p += V_SCORE_P2)
+            score_tile(q + i * q_stride, q_stride, k, dim, p, s + i * ELM_CPU_KV_BLOCK, dtype, 2,
+                       V_SCORE_P2, true);
+    if (i < n_q)
+        score_tile(q + i * q_stride, q_stride, k, dim, 0, s + i * ELM_CPU_KV_BLOCK, dtype, 1,
+                   KEY_PANELS, true);
+}
+
+/* ---- values ---- */
+
+/* n_q queries x n_d vectors of the output; constants where this is inlined. */
+ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t n_v, size_t width,
+                           size_t d, float *o, size_t o_stride, const int dtype, const int n_q,
+                           const int n_d) {
+    v16 acc[MAX_TILE];
+#pragma GCC unroll 6
+    for (int i = 0; i < n_q; i++)
+#pragma GCC unroll 8
+        for (int e = 0; e < n_d; e++)
+            acc[i * n_d + e] =
+                v_mul(v_load(o + (size_t)i * o_stride + d + 16 * (size_t)e), v_splat(c[i]));
+    /* Few queries run at the speed of memory, over columns that no hardware prefetcher follows: ask
+     * for the same columns of the next block. */
+    const size_t bytes = dtype == 0 ? 4 : dtype == 1 ? 2 : 1;
+    const char *next = (const char *)v + (ELM_CPU_KV_BLOCK * width + d) * bytes;
+    for (size_t j = 0; j < n_v; j++, next += width * bytes) {
+        if (n_q <= 2) {
+#pragma GCC unroll 8
+            for (size_t b = 0; b < 16 * (size_t)n_d * bytes; b += 64) __builtin_prefetch(next + b);
+        }
+        v16 x[8];
+#pragma GCC unroll 8
+        for (int e = 0; e < n_d; e++) x[e] = v_load_kv(v, j * width + d + 16 * (size_t)e, dtype);
+#pragma GCC unroll 6
+        for (int i = 0; i < n_q; i++) {
+            v16 w = v_splat(p[(size_t)i * ELM_CPU_KV_BLOCK + j]);
+#pragma GCC unroll 8
+            for (int e = 0; e < n_d; e++) acc[i * n_d + e] = v_fma(w, x[e], acc[i * n_d + e]);
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < n_q; i++)
+#pragma GCC unroll 8
+        for (int e = 0; e < n_d; e++)
+            v_store(o + (size_t)i * o_stride + d + 16 * (size_t)e, acc[i * n_d + e]);
+}
+
+/* n_q queries over the whole width, n_d vectors at a time. */
+ELM_INLINE void value_row(const float *p, const float *c, const void *v, size_t n_v, size_t width,
+                          float *o, size_t o_stride, const int dtype, const int n_q,
+                          const int n_d) {
+    size_t d = 0;
+    for (; d + 16 * (size_t)n_d <= width; d += 16 * (size_t)n_d)
+        value_tile(p, c, v, n_v, width, d, o, o_stride, dtype, n_q, n_d);
+    for (; n_d > 1 && d < width; d += 16)
+        value_tile(p, c, v, n_v, width, d, o, o_stride, dtype, n_q, 1);
+}
+
+ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v, size_t n_v,
+                       size_t width, float *o, size_t o_stride, const int dtype) {
+    size_t i = 0;
+#define P (p + i * ELM_CPU_KV_BLOCK)
+#define O (o + i * o_stride)
+    for (; i + V_VALUE_Q <= n_q; i += V_VALUE_Q)
+        value_row(P, c + i, v, n_v, width, O, o_stride, dtype, V_VALUE_Q, V_VALUE_D);
+    for (; i + 2 <= n_q; i += 2)
+        value_row(P, c + i, v, n_v, width, O, o_stride, dtype, 2, V_VALUE_D2);
+    if (i < n_q) value_row(P, c + i, v, n_v, width, O, o_stride, dtype, 1, V_VALUE_D1);
+#undef P
+#undef O
+}
+
+static void k_scores_f32(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
+                         float *s) {
+    scores(q, q_stride, n_q, k, dim, s, 0);
+}
+static void k_scores_f16(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
+                         float *s) {
+    scores(q, q_stride, n_q, k, dim, s, 1);
+}
+
+#define VALUES(name, dtype)                                                                \
+    static void k_values_##name(const float *p, const float *c, size_t n_q, const void *v, \
+                                size_t n_v, size_t width, float *o, size_t o_stride) {     \
+        values(p, c, n_q, v, n_v, width, o, o_stride, dtype);                              \
+    }
+VALUES(f32, 0)
+VALUES(f16, 1)
+VALUES(i8, 2)
+#undef VALUES
+
+/* ---- softmax ---- */
+
+static void k_scale_scores(float *s, const float *by, float scale) {
+    for (size_t i = 0; i < ELM_CPU_KV_BLOCK; i += 16) {
+        v16 v = v_load(s + i);
+        if (by) v = v_mul(v, v_load(by + i));
+        v_store(s + i, v_mul(v, v_splat(scale)));
+    }
+}
+
+/* exp(x) for x <= 0, exactly 0 below -80: a weight of e^-80 changes no sum of floats, and -inf must
+ * give 0. */
+ELM_INLINE v16 v_exp_weight(v16 x) {
+    return v_keep(x, v_splat(-80.0f), v_exp(x));
+}
+
+static float k_exponential(float x) {
+    float f[16];
+    v_store(f, v_exp_weight(v_splat(x)));
+    return f[0];
+}
+
+static float k_softmax(float *s, float *m, float *l) {
+    v16 v[4];
+    for (size_t i = 0; i < 4; i++) v[i] = v_load(s + 16 * i);
+    float best = v_max_of(v_max(v_max(v[0], v[1]), v_max(v[2], v[3])));
+    float before = *m, now = best > before ? best : before;
+    v16 sum = v_splat(0.0f);
+    for (size_t i = 0; i < 4; i++) {
+        v16 w = v_exp_weight(v_sub(v[i], v_splat(now)));
+        v_store(s + 16 * i, w);
+        sum = v_add(sum, w);
+    }
+    float c = k_exponential(before - now);
+    *l = *l * c + v_sum(sum);
+    *m = now;
+    return c;
+}
+
+static void k_join(float *o, float a, const float *p, float b, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float kept = o[i] * a;
+        o[i] = kept + p[i] * b;
+    }
+}
+
+/* All slots of attention but scores_i8. */
+static inline void fill_attention_kernels(elm_cpu_kernels *k) {
+    k->scores[0] = k_scores_f32;
+    k->scores[1] = k_scores_f16;
+    k->values[0] = k_values_f32;
+    k->values[1] = k_values_f16;
+    k->values[2] = k_values_i8;
+    k->scale_scores = k_scale_scores;
+    k->softmax = k_softmax;
+    k->join = k_join;
+    k->exponential = k_exponential;
+}
+
+#endif

@@ -1,0 +1,88 @@
+"""GGUF to .elm: the same model as a Hugging Face folder of the dequantised weights, what can be carried over is carried
+over exactly, and what cannot is named with its error."""
+import json
+
+import numpy as np
+import pytest
+from conftest import logits, relative_rms, run, tiny_models
+
+import gguf_files
+
+WINDOW = 16  # of the mistral model: as "llama" in GGUF it has none, and up to here there is no difference
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """pair(name, kind_of) -> a GGUF, and a folder with the float32 values that it holds."""
+    def make(name, kind_of):
+        kept = gguf_files.write(tmp_path / "m.gguf", name, kind_of)
+        folder = tiny_models.write_folder(tmp_path / "hf", name, tensors=kept)
+        return tmp_path / "m.gguf", folder
+    return make
+
+
+def records(model):
+    return {t["name"]: t for t in json.loads(run("inspect", model, "--json").text)["tensors"]}
+
+
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"])
+@pytest.mark.parametrize("name", ["mistral", "qwen3"])
+def test_a_gguf_is_the_folder_of_its_values(pair, tmp_path, name, kind):
+    gguf, folder = pair(name, lambda tensor: kind)
+    ids = tiny_models.prompt(name)[:WINDOW]
+    found = []
+    for source in [gguf, folder]:
+        run("convert", source, "-o", tmp_path / "m.elm", "--quant", "f32")
+        found.append(logits(tmp_path / "m.elm", ids, tmp_path))
+    assert np.array_equal(found[0].view(np.uint32), found[1].view(np.uint32))
+
+
+@pytest.mark.parametrize("kind,stored", [("F32", "f32"), ("F16", "f16"), ("BF16", "bf16"), ("Q8_0", "int8"),
+                                         ("Q4_0", "int4")])
+def test_keep_carries_over_exactly(pair, tmp_path, kind, stored):
+    """Exact says that no weight changed: dequantised by hand, the file computes what the folder does. The oracle with
+    the folder's floats and with the kept codes differ by the activation quantisation alone."""
+    gguf, folder = pair("mistral", lambda tensor: kind)
+    result = run("convert", gguf, "-o", tmp_path / "keep.elm", "--quant", "keep")
+    assert "cannot be held" not in result.message
+    matrices = [t for t in records(tmp_path / "keep.elm").values() if "embed" in t["name"] or "proj" in t["name"]
+                or "qkv" in t["name"] or "mlp" in t["name"] or "lm_head" in t["name"]]
+    assert len(matrices) >= 8
+    assert all(t["type"] == stored and t["rel_rms"] == 0 for t in matrices), matrices
+    run("convert", folder, "-o", tmp_path / "f32.elm", "--quant", "f32")
+    ids = tiny_models.prompt("mistral")[:WINDOW]
+    exact = logits(tmp_path / "f32.elm", ids, tmp_path, "--kv", "f32")
+    found = logits(tmp_path / "keep.elm", ids, tmp_path, "--kv", "f32")
+    assert relative_rms(found, exact) < (1e-6 if kind in ("F32", "F16", "BF16") else 0.03)
+
+
+def test_what_cannot_be_held_is_named_with_its_error(pair, tmp_path):
+    """Q4_1 has a minimum that is no whole number of steps; beside it Q4_0 stays what it is."""
+    gguf, _ = pair("mistral", lambda tensor: "Q4_1" if "down_proj" in tensor else "Q4_0")
+    message = run("convert", gguf, "-o", tmp_path / "m.elm").message
+    lines = [line for line in message.splitlines() if "cannot be held exactly" in line]
+    assert len(lines) == tiny_models.CONFIGS["mistral"]["num_hidden_layers"]
+    for name, t in records(tmp_path / "m.elm").items():
+        requantised = "down" in name
+        assert (t["rel_rms"] > 0) == requantised
+        if requantised:
+            assert t["type"] == "int8" and any(line.startswith(name + ":") for line in lines)
+            printed = next(line for line in lines if line.startswith(name + ":")).split("relative error ")[1]
+            assert abs(float(printed.rstrip(")")) / t["rel_rms"] - 1) < 0.01
+
+
+def test_parts_of_different_types_are_stored_apart(pair, tmp_path):
+    """q and k are Q4_0 and v is Q8_0: joined they could not be kept."""
+    gguf, _ = pair("mistral", lambda tensor: "Q8_0" if "v_proj" in tensor else "Q4_0")
+    run("convert", gguf, "-o", tmp_path / "m.elm")
+    qkv = [t for name, t in records(tmp_path / "m.elm").items() if "qkv" in name]
+    assert sorted({t["type"] for t in qkv}) == ["int4", "int8"] and all(t["rel_rms"] == 0 for t in qkv)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 24, 1000, 0.5, -1])
+def test_truncated(pair, tmp_path, cut):
+    gguf, _ = pair("mistral", lambda tensor: "Q4_0")
+    data = gguf.read_bytes()
+    gguf.write_bytes(data[:cut if isinstance(cut, int) else int(len(data) * cut)])
+    assert "m.gguf" in run("convert", gguf, "-o", tmp_path / "m.elm", check=4).message
+    assert not (tmp_path / "m.elm").exists() and not (tmp_path / "m.elm.part").exists()
