@@ -89,13 +89,19 @@ int cli_chat_again(cli_conversation *c) {
 
 static int converse(cli_conversation *c) {
     int code = 0;
+    bool stopped = false;
     cli_lines lines = {.terminal = c->terminal, .history = c->terminal && !c->options.no_history};
     if (c->terminal) fprintf(stderr, "Type a message; /help lists commands, Ctrl-D leaves.\n");
     cli_lines_open(&lines);
     if (c->options.prompt) code = cli_chat_say(c, elm_span_str(c->options.prompt));
     while (!c->done && (code == 0 || c->terminal)) {
         char *message = cli_read_message(&lines);
+        if (!message && c->terminal && cli_interrupted && !stopped) {
+            stopped = true; /* the first Ctrl-C may end the line, not the input */
+            continue;
+        }
         if (!message) break;
+        stopped = false;
         if (message[0] == '/' && (c->terminal || cli_chat_is_command(message)))
             code = cli_chat_command(c, message);
         else if (message[0] != 0)

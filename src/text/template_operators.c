@@ -170,7 +170,7 @@ static int64_t bound_of(elm_trender *r, elm_tv v, int64_t size, int64_t low, int
     if (v.type == ELM_TV_NONE) return left_out;
     if (v.type != ELM_TV_INT && v.type != ELM_TV_BOOL)
         elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a slice takes integers, not %s", elm_tv_type_name(v));
-    int64_t i = v.type == ELM_TV_INT ? v.as.integer : v.as.boolean;
+    int64_t i = integer_of(v);
     if (i < 0) i += size;
     return i < low ? low : i > high ? high : i;
 }

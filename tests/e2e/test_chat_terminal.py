@@ -48,13 +48,14 @@ class Terminal:
             pass
 
     def leave(self):
-        """Ctrl-D; again and again, as what is typed while line editing begins may be lost."""
-        return self.code(again="\x04")
+        """Ctrl-D on an empty line; again and again, as what is typed while line editing begins may be lost."""
+        return self.code(again="\x15\x04")
 
     def code(self, timeout=60, again=""):
         end = time.monotonic() + timeout
         while time.monotonic() < end:
-            self.send(again)
+            if again:
+                self.send(again)
             while select.select([self.fd], [], [], 0)[0]:
                 try:
                     if not os.read(self.fd, 65536):
