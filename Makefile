@@ -36,7 +36,8 @@ fuzz: ## every fuzz target for FUZZ_SECONDS (60) each
 bench: all ## speed tables of this machine
 	scripts/bench.sh
 
-soak: ## the long tests: fuzzing for ten minutes a target, every fault point
+soak: ## the long tests: every fault point, every power cut, fuzzing for ten minutes a target
+	EDGE_LLM_SOAK=1 scripts/test.sh unit python
 	FUZZ_SECONDS=600 scripts/fuzz.sh
 
 real: all ## two real models against transformers (PYTHON with torch, transformers, gguf); 340 MB download

@@ -5,6 +5,7 @@
 
 Prints a Markdown table: MB/s of both (one thread, fastest of three), how much longer four times as much text takes, and
 the calls of the allocator. Needs build/tools/text_tool (EDGE_LLM_TESTS=ON) and the Python environment of the tests."""
+
 import os
 import pathlib
 import pydoc_data.topics
@@ -37,11 +38,22 @@ def inputs(size):
         return fill(lambda: c * 65536, size)
 
     return {
-        "English": fill(lambda: prose, size), "one letter": runs("a"), "spaces": runs(" "), "newlines": runs("\n"), "emoji": runs("\U0001f600"),
-        "digits": some("0123456789"), "one word": some(letters), "two letters": some("ab"), "upper and lower": some(letters + letters.upper()),
-        "Han": some([chr(c) for c in range(0x4E00, 0x5000)]), "Thai": some([chr(c) for c in range(0xE01, 0xE2F)]),
+        "English": fill(lambda: prose, size),
+        "one letter": runs("a"),
+        "spaces": runs(" "),
+        "newlines": runs("\n"),
+        "emoji": runs("\U0001f600"),
+        "digits": some("0123456789"),
+        "one word": some(letters),
+        "two letters": some("ab"),
+        "upper and lower": some(letters + letters.upper()),
+        "Han": some([chr(c) for c in range(0x4E00, 0x5000)]),
+        "Thai": some([chr(c) for c in range(0xE01, 0xE2F)]),
         "marks": fill(lambda: "e" + "".join(chr(rng.randrange(0x300, 0x340)) for _ in range(65536)), size),
-        "apostrophes": runs("'s"), "brackets": runs("<"), "half a token": runs("<|im_star"), "spaces and letters": some("    a"),
+        "apostrophes": runs("'s"),
+        "brackets": runs("<"),
+        "half a token": runs("<|im_star"),
+        "spaces and letters": some("    a"),
         "any code point": some([chr(c) for c in range(32, 0x30000, 7) if not 0xD800 <= c < 0xE000]),
     }
 
@@ -66,7 +78,9 @@ def main():
     for i, (name, text) in enumerate(small.items()):
         (a, calls, _), (b, _, _) = ours[i], ours[i + len(small)]
         mb = len(text.encode()) / 1e6
-        print(f"| {name} | {mb / a:.1f} | {mb / hugging_face(reference, text):.1f} | {b / a:.2f}x | {calls} |", flush=True)
+        print(
+            f"| {name} | {mb / a:.1f} | {mb / hugging_face(reference, text):.1f} | {b / a:.2f}x | {calls} |", flush=True
+        )
 
 
 main()

@@ -12,6 +12,11 @@ import json
 import pathlib
 import random
 import struct
+import sys
+from math import prod
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "golden"))
+import tiny_shapes  # noqa: E402
 
 QWEN3 = dict(model_type="qwen3", vocab_size=151936, head_dim=128, num_hidden_layers=28, num_attention_heads=16,
              num_key_value_heads=8, rms_norm_eps=1e-6, tie_word_embeddings=True, max_position_embeddings=40960,
@@ -20,6 +25,22 @@ SHAPES = {
     "qwen3-0.6b": dict(QWEN3, hidden_size=1024, intermediate_size=3072),
     "qwen3-1.7b": dict(QWEN3, hidden_size=2048, intermediate_size=6144),
     "qwen3-4b": dict(QWEN3, hidden_size=2560, intermediate_size=9728, num_hidden_layers=36, num_attention_heads=32),
+    "qwen3.5-0.8b": dict(model_type="qwen3_5_text", vocab_size=248320, hidden_size=1024, intermediate_size=3584,
+                         num_hidden_layers=24, num_attention_heads=8, num_key_value_heads=2, head_dim=256,
+                         rms_norm_eps=1e-6, tie_word_embeddings=True, max_position_embeddings=262144,
+                         linear_conv_kernel_dim=4, linear_num_key_heads=16, linear_num_value_heads=16,
+                         linear_key_head_dim=128, linear_value_head_dim=128, mtp_num_hidden_layers=1,
+                         rope_parameters=dict(rope_type="default", rope_theta=1e7, partial_rotary_factor=0.25)),
+    "gemma4-e2b": dict(model_type="gemma4_text", vocab_size=262144, vocab_size_per_layer_input=262144, hidden_size=1536,
+                       intermediate_size=6144, use_double_wide_mlp=True, num_hidden_layers=35,
+                       layer_types=(["sliding_attention"] * 4 + ["full_attention"]) * 7, num_attention_heads=8,
+                       num_key_value_heads=1, head_dim=256, global_head_dim=512, sliding_window=512,
+                       num_kv_shared_layers=20, hidden_size_per_layer_input=256, rms_norm_eps=1e-6,
+                       tie_word_embeddings=True, max_position_embeddings=131072,
+                       hidden_activation="gelu_pytorch_tanh", final_logit_softcapping=30.0,
+                       rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=1e4),
+                                            full_attention=dict(rope_type="proportional", rope_theta=1e6,
+                                                                partial_rotary_factor=0.25))),
     "llama-3.2-1b": dict(model_type="llama", vocab_size=128256, hidden_size=2048, intermediate_size=8192, head_dim=64,
                          num_hidden_layers=16, num_attention_heads=32, num_key_value_heads=8, rms_norm_eps=1e-5,
                          tie_word_embeddings=True, max_position_embeddings=131072, rope_theta=5e5, hidden_act="silu"),
@@ -33,30 +54,17 @@ CHUNK = 1 << 22
 HIGH_BYTE = bytes((b & 0x80) | (0x3B if b & 1 else 0x3C) for b in range(256))
 
 
-def shapes(c):
-    hidden, ffn, dim = c["hidden_size"], c["intermediate_size"], c["head_dim"]
-    q, kv = c["num_attention_heads"] * dim, c["num_key_value_heads"] * dim
-    yield "model.embed_tokens.weight", (c["vocab_size"], hidden)
-    for layer in range(c["num_hidden_layers"]):
-        p = f"model.layers.{layer}."
-        yield p + "input_layernorm.weight", (hidden,)
-        yield p + "post_attention_layernorm.weight", (hidden,)
-        if c["model_type"] == "qwen3":
-            yield p + "self_attn.q_norm.weight", (dim,)
-            yield p + "self_attn.k_norm.weight", (dim,)
-        yield p + "self_attn.q_proj.weight", (q, hidden)
-        yield p + "self_attn.k_proj.weight", (kv, hidden)
-        yield p + "self_attn.v_proj.weight", (kv, hidden)
-        yield p + "self_attn.o_proj.weight", (hidden, q)
-        yield p + "mlp.gate_proj.weight", (ffn, hidden)
-        yield p + "mlp.up_proj.weight", (ffn, hidden)
-        yield p + "mlp.down_proj.weight", (hidden, ffn)
-    yield "model.norm.weight", (hidden,)
+def shapes(config):
+    """(name, shape) of every tensor, the draft head's included."""
+    table = tiny_shapes.shapes(config)
+    if config["model_type"].startswith("qwen3_5"):
+        table |= tiny_shapes.mtp(config)
+    return table.items()
 
 
 def bf16(rng, shape):
     """The tensor's bytes in pieces."""
-    left = 2 * (shape[0] * shape[1] if len(shape) > 1 else shape[0])
+    left = 2 * prod(shape)
     while left > 0:
         n = min(left, CHUNK)
         data = bytearray(rng.randbytes(n) if len(shape) > 1 else b"\x80\x3f" * (n // 2))
@@ -69,7 +77,7 @@ def bf16(rng, shape):
 def write_shard(path, tensors, rng):
     header, at = {}, 0
     for name, shape in tensors:
-        size = 2 * (shape[0] * shape[1] if len(shape) > 1 else shape[0])
+        size = 2 * prod(shape)
         header[name] = dict(dtype="BF16", shape=list(shape), data_offsets=[at, at + size])
         at += size
     text = json.dumps(header).encode()
@@ -117,6 +125,8 @@ def main():
     config = dict(SHAPES[args.shape], torch_dtype="bfloat16")
     if args.layers:
         config["num_hidden_layers"] = args.layers
+        if "layer_types" in config:
+            config["layer_types"] = config["layer_types"][:args.layers]
     args.folder.mkdir(parents=True, exist_ok=True)
     (args.folder / "config.json").write_text(json.dumps(config, indent=1))
     (args.folder / "tokenizer.json").write_text(json.dumps(byte_tokenizer()))

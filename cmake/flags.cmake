@@ -20,5 +20,11 @@ if(EDGE_LLM_SANITIZE)
   target_link_options(elm_flags INTERFACE -fsanitize=${EDGE_LLM_SANITIZE})
 endif()
 
+if(EDGE_LLM_FUZZ)
+  # The library counts its branches too, or the fuzzer would be blind in it.
+  target_compile_options(elm_flags INTERFACE -fsanitize=fuzzer-no-link)
+  target_link_options(elm_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # Stricter for the product's own sources than for tests.
 set(ELM_SRC_WARNINGS -Wconversion -Wsign-conversion)

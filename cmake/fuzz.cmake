@@ -1,4 +1,6 @@
-# tests/fuzz/fuzz_*.c: libFuzzer programs over the host library.
+# tests/fuzz/fuzz_*.c: libFuzzer programs over the host library, which tells them what it has covered.
+target_compile_options(elm_flags INTERFACE -fsanitize=fuzzer-no-link)
+target_link_options(elm_flags INTERFACE -fsanitize=fuzzer-no-link)
 file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
 foreach(file ${fuzzers})
   get_filename_component(name ${file} NAME_WE)

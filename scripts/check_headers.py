@@ -7,7 +7,7 @@ import sys
 
 
 # Bodies that are compiled once for each instruction set, behind the header that defines its vectors.
-BODIES = {"backend/cpu/kernels_float.h", "backend/cpu/kernels_delta.h"}
+BODIES = {"backend/cpu/kernels_float.h", "backend/cpu/kernels_attention.h", "backend/cpu/kernels_delta.h"}
 
 
 def main():

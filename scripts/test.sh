@@ -51,6 +51,7 @@ suite_lint() {
 suite_unit() {
     if build build -- -DEDGE_LLM_TESTS=ON; then
         if python3 scripts/symbols.py build; then ok; else bad "exported symbols"; fi
+        if python3 scripts/hardening.py build/edge-llm; then ok; else bad "hardening"; fi
         if python3 scripts/spills.py build; then ok; else bad "spills in inner loops"; fi
         run_programs build '*'
     else
@@ -83,9 +84,13 @@ suite_asan() {
 }
 
 suite_tsan() {
-    if build build-tsan -- -DEDGE_LLM_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DEDGE_LLM_SANITIZE=thread; then
-        run_programs build-tsan '*thread*'
-        run_programs build-tsan '*container*'
+    # Only what shares memory between threads: the pool, sessions of one model, lazy checks, conversion.
+    local file targets=()
+    for file in tests/unit/*/test_*thread*.c tests/unit/{elm/test_container,convert/test_convert}.c; do
+        file=${file#tests/} && file=${file%.c} && targets+=("${file//\//_}")
+    done
+    if build build-tsan "${targets[@]}" -- -DEDGE_LLM_TESTS=ON -DCMAKE_BUILD_TYPE=Debug -DEDGE_LLM_SANITIZE=thread; then
+        for file in "${targets[@]}"; do run_programs build-tsan "$file"; done
     else
         bad "thread sanitizer build"
     fi

@@ -109,8 +109,8 @@ class File:
         require(previous % ALIGN == 0 and (previous < self.toc_offset), "previous TOC")
         self.sections, end, first = [], ALIGN, 0
         for i in range(n):
-            s = dict(zip(("type", "flags", "offset", "size", "alignment", "chunk", "n_chunks", "first", "sha256", "name"),
-                         struct.unpack("<IIQQQIIQ32s48s", toc[32 + 128 * i:160 + 128 * i])))
+            s = dict(zip(("type", "flags", "offset", "size", "alignment", "chunk", "n_chunks", "first", "sha256",
+                          "name"), struct.unpack("<IIQQQIIQ32s48s", toc[32 + 128 * i:160 + 128 * i])))
             self.check_section(s, end, first, n_checksums)
             end, first = s["offset"] + s["size"], first + s["n_chunks"]
             self.sections.append(s)

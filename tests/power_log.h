@@ -1,5 +1,6 @@
 /* power_log.h - what a disk may hold after the power went: every write between two syncs may be
- * there or not, in any order, torn at 512 bytes. For tests.
+ * there or not, in any order, torn at 512 bytes, with sectors that hold neither old nor new. For
+ * tests.
  *
  * The log stands before a fault_io and notes each call that changes something. A state is built
  * from a prefix of the log: what was synced is there; of the rest a part, chosen by a seed. Names
@@ -164,8 +165,9 @@ static inline void power_apply(fault_node *n, const power_event *e, int mode, ui
     for (size_t at = 0; at < e->size;) {
         size_t to_border = POWER_SECTOR - (size_t)((e->offset + at) % POWER_SECTOR);
         size_t take = e->size - at < to_border ? e->size - at : to_border;
-        if (mode != 3 || power_random(seed) % 2 == 0)
-            memcpy(n->data + e->offset + at, e->data + at, take);
+        uint32_t fate = mode == 3 ? power_random(seed) % 3 : 0; /* new, old, or neither */
+        if (fate == 0) memcpy(n->data + e->offset + at, e->data + at, take);
+        if (fate == 2) memset(n->data + e->offset + at, 0xee, take);
         at += take;
     }
 }

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "backend/kv.h"
 #include "elm/writer.h"
 #include "fault_io.h"
 #include "ir/build.h"

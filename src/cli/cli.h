@@ -36,7 +36,7 @@ typedef struct cli_options {
     int64_t n, top_k, ctx, seed, window, skip, chunk, repeat, prefill, memory_mb;
     double temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty, sustained;
     bool raw, ids, json, stats, zero_point, resume, no_bos, plain, render, graph, tensors, plan,
-        help, verbose, quiet, no_fallback;
+        help, verbose, quiet, no_fallback, no_history;
 } cli_options;
 
 /* Values of numbers that were not given. */
@@ -59,6 +59,14 @@ int cli_no_command(const char *word);
 
 /* Fills *out from argv[first..]; on a mistake prints what and how to get help and returns 2. */
 int cli_parse(const cli_command *command, int argc, char **argv, int first, cli_options *out);
+/* Option number `index` of a command, in the order of the table; false past the last. */
+typedef struct cli_option_info {
+    const char *name;
+    char letter;          /* 0: none */
+    const char *argument; /* "": a flag */
+    const char *help;
+} cli_option_info;
+bool cli_option_at(const cli_command *command, size_t index, cli_option_info *out);
 /* Prints usage, options and examples of one command. */
 void cli_print_help(const cli_command *command, FILE *out);
 

@@ -9,28 +9,24 @@
 typedef struct task {
     const cli_options *options;
     cli_opened opened;
-    elm_buf turns, text; /* the conversation with this question; the answer */
+    elm_buf turns; /* the conversation with this question */
+    elm_buf chat;  /* the template's arguments; empty for raw text */
     int32_t *ids;
     size_t n_ids;
-    elm_generate_result result;
+    cli_reply reply;
 } task;
 
 /* The whole conversation through the chat template. */
 static elm_status chat_ids(task *t, elm_span prompt, elm_error *err) {
-    elm_buf json;
     size_t n = 0;
-    cli_buf(&json);
     if (t->opened.session) {
         const char *before = elm_session_conversation(t->opened.session, &n);
         elm_buf_append(&t->turns, before, n);
     }
     if (t->options->system) cli_add_turn(&t->turns, "system", elm_span_str(t->options->system));
     cli_add_turn(&t->turns, "user", prompt);
-    elm_status status = cli_chat_json(t->options, elm_buf_span(&t->turns), &json, err);
-    if (status == ELM_OK)
-        status = cli_chat_ids(t->opened.model, elm_buf_span(&json), &t->ids, &t->n_ids, err);
-    elm_buf_free(&json);
-    return status;
+    ELM_TRY(cli_chat_json(t->options, elm_buf_span(&t->turns), &t->chat, err));
+    return cli_chat_ids(t->opened.model, elm_buf_span(&t->chat), &t->ids, &t->n_ids, err);
 }
 
 /* The text as it is: BOS where the model wants it, and only where a timeline begins. */
@@ -70,8 +66,8 @@ static const char *reason_text(elm_stop_reason reason) {
     return "none";
 }
 
-static void print_json(const elm_session *session, const elm_buf *answer, size_t n_prompt,
-                       const elm_generate_result *result) {
+static void print_json(const elm_session *session, const cli_reply *reply, size_t n_prompt) {
+    const elm_generate_result *result = &reply->result;
     elm_buf out;
     elm_json_writer w;
     elm_stats stats;
@@ -81,7 +77,11 @@ static void print_json(const elm_session *session, const elm_buf *answer, size_t
     elm_json_writer_init(&w, &out, true);
     elm_json_begin_object(&w, NULL);
     elm_json_put_int(&w, "schema_version", 1);
-    elm_json_put_string(&w, "text", elm_buf_span(answer));
+    elm_json_put_string(&w, "text", elm_buf_span(&reply->text));
+    if (reply->message.size > 0) {
+        elm_buf_str(&out, ",\n  \"message\": ");
+        elm_buf_append(&out, reply->message.data, reply->message.size);
+    }
     elm_json_begin_array(&w, "ids");
     for (uint32_t i = (uint32_t)n_prompt; i < elm_session_length(session); i++) {
         elm_json_put_int(&w, NULL, tokens[i]);
@@ -105,7 +105,7 @@ static void print_json(const elm_session *session, const elm_buf *answer, size_t
 }
 
 /* Runs the prompt, streams the answer, keeps the session. */
-static elm_status reply(task *t, elm_error *err) {
+static elm_status answer(task *t, elm_error *err) {
     const cli_options *o = t->options;
     elm_session *session = t->opened.session;
     cli_cancel_target(session);
@@ -113,12 +113,13 @@ static elm_status reply(task *t, elm_error *err) {
                                : elm_session_sync(session, t->ids, t->n_ids, NULL, err);
     cli_cancel_target(NULL);
     uint32_t n_prompt = elm_session_length(session);
-    if (status == ELM_OK) status = cli_stream(session, o, &t->text, &t->result, err);
-    if (status == ELM_OK && o->json) print_json(session, &t->text, n_prompt, &t->result);
+    if (status == ELM_OK)
+        status = cli_stream(t->opened.model, session, o, elm_buf_span(&t->chat), &t->reply, err);
+    if (status == ELM_OK && o->json) print_json(session, &t->reply, n_prompt);
     if (status == ELM_OK && !o->json) fputc('\n', stdout);
     if (status == ELM_OK && o->stats) cli_print_stats(session);
     if (status != ELM_OK) return status;
-    if (!o->raw) cli_add_turn(&t->turns, "assistant", elm_buf_span(&t->text));
+    if (!o->raw) cli_add_message(&t->turns, elm_buf_span(&t->reply.message));
     return cli_save_session(o, &t->opened, o->raw ? NULL : &t->turns, err);
 }
 
@@ -132,7 +133,7 @@ static elm_status run_model(task *t, elm_span prompt, elm_error *err) {
     ELM_TRY(o->raw ? raw_ids(t, prompt, err) : chat_ids(t, prompt, err));
     cli_fit_context(o, &opened->info, t->n_ids, &opened->options);
     if (!o->load) ELM_TRY(cli_open_session(o, opened, err));
-    return reply(t, err);
+    return answer(t, err);
 }
 
 static int run(const cli_options *o) {
@@ -145,15 +146,18 @@ static int run(const cli_options *o) {
     if (!o->prompt) status = cli_read(o->file, &text, &n, &err);
     elm_span prompt = o->prompt ? elm_span_str(o->prompt) : elm_span_of(text, n);
     cli_buf(&t.turns);
-    cli_buf(&t.text);
+    cli_buf(&t.chat);
+    cli_reply_init(&t.reply);
     if (status == ELM_OK) status = run_model(&t, prompt, &err);
     cli_close(&t.opened);
     elm_buf_free(&t.turns);
-    elm_buf_free(&t.text);
+    elm_buf_free(&t.chat);
     free(t.ids);
     free(text);
+    bool cancelled = t.reply.result.reason == ELM_STOP_CANCELLED;
+    cli_reply_free(&t.reply);
     if (status != ELM_OK) return cli_error(&err);
-    return t.result.reason == ELM_STOP_CANCELLED ? cli_interrupted : 0;
+    return cancelled ? cli_interrupted : 0;
 }
 
 const cli_command cli_run = {"run",

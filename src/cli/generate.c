@@ -3,18 +3,62 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#define DIM "\033[2m"
+#define PLAIN "\033[0m"
 
 typedef struct stream {
     const cli_options *options;
-    elm_buf *answer;
+    cli_reply *reply;
+    elm_answer *answer; /* NULL: raw text */
+    bool styled;        /* the parts of the answer are printed, not its text */
+    bool dim;
     bool first_id;
 } stream;
 
+bool cli_has_colour(FILE *out) {
+    const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
+    return isatty(fileno(out)) && !(no && *no) && !(term && strcmp(term, "dumb") == 0);
+}
+
+void cli_reply_init(cli_reply *r) {
+    memset(r, 0, sizeof *r);
+    cli_buf(&r->text);
+    cli_buf(&r->message);
+}
+
+void cli_reply_free(cli_reply *r) {
+    elm_buf_free(&r->text);
+    elm_buf_free(&r->message);
+}
+
+static bool prints(const stream *s) {
+    return !s->options->ids && !s->options->json;
+}
+
+static void set_dim(stream *s, bool on) {
+    if (s->dim == on) return;
+    fputs(on ? DIM : PLAIN, stdout);
+    if (!on) fputs("\n\n", stdout); /* thoughts, then the answer */
+    s->dim = on;
+}
+
+static void on_part(void *context, elm_answer_part part, const char *text, size_t n) {
+    stream *s = context;
+    if (!s->styled) return;
+    set_dim(s, part == ELM_ANSWER_REASONING);
+    if (part == ELM_ANSWER_CALL) fputs("\n[call] ", stdout);
+    fwrite(text, 1, n, stdout);
+    fflush(stdout);
+}
+
 static bool on_text(void *context, const char *text, size_t n) {
     stream *s = context;
-    if (s->answer) elm_buf_append(s->answer, text, n);
-    if (s->options->ids || s->options->json) return true;
-    fwrite(text, 1, n, stdout);
+    elm_buf_append(&s->reply->text, text, n);
+    if (s->answer) elm_answer_add(s->answer, text, n);
+    if (!prints(s)) return true;
+    if (!s->styled) fwrite(text, 1, n, stdout);
     return fflush(stdout) == 0;
 }
 
@@ -24,6 +68,11 @@ static bool on_token(void *context, int32_t id) {
     printf(s->first_id ? "%d" : " %d", id);
     s->first_id = false;
     return fflush(stdout) == 0;
+}
+
+void cli_add_message(elm_buf *turns, elm_span json) {
+    if (turns->size > 0) elm_buf_str(turns, ", ");
+    elm_buf_append(turns, json.data, json.size);
 }
 
 void cli_add_turn(elm_buf *turns, const char *role, elm_span content) {
@@ -60,16 +109,15 @@ elm_status cli_chat_json(const cli_options *o, elm_span turns, elm_buf *out, elm
     return elm_buf_check(out, "the conversation", err);
 }
 
-elm_status cli_stream(elm_session *session, const cli_options *o, elm_buf *answer,
-                      elm_generate_result *result, elm_error *err) {
-    stream s = {.options = o, .answer = answer, .first_id = true};
+static elm_status generate(elm_session *session, stream *s, elm_error *err) {
+    const cli_options *o = s->options;
     elm_generate_options g = {
         .struct_size = sizeof g,
         .stop_strings = o->stops.items,
         .n_stop_strings = o->stops.n,
         .on_text = on_text,
         .on_token = on_token,
-        .context = &s,
+        .context = s,
     };
     if (o->n != CLI_NO_INT) {
         if (o->n < 1 || o->n > UINT32_MAX) {
@@ -78,8 +126,35 @@ elm_status cli_stream(elm_session *session, const cli_options *o, elm_buf *answe
         g.max_tokens = (uint32_t)o->n;
     }
     cli_cancel_target(session);
-    elm_status status = elm_session_generate(session, &g, result, err);
+    elm_status status = elm_session_generate(session, &g, &s->reply->result, err);
     cli_cancel_target(NULL);
+    return status;
+}
+
+/* The answer as a message, into the reply. */
+static elm_status finish(const elm_model *model, stream *s, elm_error *err) {
+    char *json = NULL;
+    size_t n = 0;
+    if (!s->answer) return ELM_OK;
+    ELM_TRY(elm_answer_message(s->answer, &json, &n, err));
+    if (s->dim) fputs(PLAIN, stdout);
+    fflush(stdout);
+    elm_buf_append(&s->reply->message, json, n);
+    elm_string_free(model, json, n);
+    return elm_buf_check(&s->reply->message, "the answer", err);
+}
+
+elm_status cli_stream(const elm_model *model, elm_session *session, const cli_options *o,
+                      elm_span chat, cli_reply *reply, elm_error *err) {
+    stream s = {.options = o, .reply = reply, .first_id = true};
+    if (chat.size > 0) {
+        s.styled = prints(&s) && cli_has_colour(stdout);
+        ELM_TRY(elm_answer_create(model, (const char *)chat.data, chat.size, on_part, &s, &s.answer,
+                                  err));
+    }
+    elm_status status = generate(session, &s, err);
+    if (status == ELM_OK) status = finish(model, &s, err);
+    elm_answer_free(s.answer);
     return status;
 }
 
@@ -113,4 +188,14 @@ void cli_print_stats(const elm_session *session) {
                 (unsigned long long)s.drafted_tokens);
     fprintf(stderr, " | memory: peak %.0f MB, session %.1f MB]\n", (double)memory.peak_bytes / 1e6,
             (double)s.session_allocated_bytes / 1e6);
+}
+
+void cli_print_rate(const elm_session *session, const elm_generate_result *result) {
+    elm_stats s;
+    elm_session_get_stats(session, &s);
+    bool colour = cli_has_colour(stderr);
+    fprintf(stderr, "%s[%u tokens, %.1f tok/s, first after %.0f ms, %u of %u positions]%s\n",
+            colour ? DIM : "", result->n_tokens, rate(s.decode_tokens, s.decode_us),
+            (double)s.first_token_us / 1e3, elm_session_length(session),
+            elm_session_context(session), colour ? PLAIN : "");
 }

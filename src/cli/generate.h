@@ -8,18 +8,34 @@
  * objects. */
 elm_status cli_chat_json(const cli_options *o, elm_span turns, elm_buf *out,
                          elm_error *err) ELM_MUST_CHECK;
-/* Appends one turn object to `turns`. */
+/* Appends one turn object to `turns`; cli_add_message one that is JSON already. */
 void cli_add_turn(elm_buf *turns, const char *role, elm_span content);
+void cli_add_message(elm_buf *turns, elm_span json);
 
-/* Generates and streams. `answer` (may be NULL) collects the text. */
-elm_status cli_stream(elm_session *session, const cli_options *o, elm_buf *answer,
-                      elm_generate_result *result, elm_error *err) ELM_MUST_CHECK;
+/* What was answered. */
+typedef struct cli_reply {
+    elm_buf text;    /* as it was generated */
+    elm_buf message; /* the same as a message of the chat, JSON; empty without a chat */
+    elm_generate_result result;
+} cli_reply;
 
-/* The closing line of --stats, on stderr. */
+void cli_reply_init(cli_reply *r);
+void cli_reply_free(cli_reply *r);
+
+/* Generates and streams to stdout: the text as it is, or at a terminal with thoughts dimmed.
+ * `chat`: the arguments that the prompt was rendered from, empty for raw text. */
+elm_status cli_stream(const elm_model *model, elm_session *session, const cli_options *o,
+                      elm_span chat, cli_reply *reply, elm_error *err) ELM_MUST_CHECK;
+
+/* The closing line of --stats, on stderr; a short one for a conversation. */
 void cli_print_stats(const elm_session *session);
+void cli_print_rate(const elm_session *session, const elm_generate_result *result);
 
 /* Ids of a chat (template applied) in a malloc'ed array. */
 elm_status cli_chat_ids(const elm_model *model, elm_span json, int32_t **ids, size_t *n,
                         elm_error *err) ELM_MUST_CHECK;
+
+/* Whether a stream is a terminal that takes colours. */
+bool cli_has_colour(FILE *stream);
 
 #endif

@@ -4,12 +4,17 @@
 
 #include <stdbool.h>
 
-/* The next message, malloc'ed, without its line end; NULL at the end of input. At a terminal: a
- * prompt, line editing and history; three double quotes on a line begin and end a message of
- * several lines; a line that ends in a backslash goes on. From a pipe: a line. */
-char *cli_read_message(bool terminal);
+typedef struct cli_lines {
+    bool terminal; /* a prompt, line editing */
+    bool history;  /* kept in ~/.edge_llm_history, for the person only to read */
+} cli_lines;
 
-/* Whether a piped line is one of the slash commands, and not text that begins with a slash. */
-bool cli_is_command(const char *line);
+void cli_lines_open(const cli_lines *l);
+void cli_lines_close(const cli_lines *l);
+
+/* The next message, malloc'ed, without its line end; NULL at the end of input, or when a signal
+ * came. Three double quotes begin and end a message of several lines; at a terminal a line that
+ * ends in a backslash goes on. */
+char *cli_read_message(const cli_lines *l);
 
 #endif

@@ -7,13 +7,14 @@
 #include <unistd.h>
 
 extern const cli_command cli_convert, cli_run, cli_chat, cli_tokenize, cli_template, cli_eval,
-    cli_bench, cli_inspect, cli_verify, cli_doctor, cli_version, cli_help, cli_sign, cli_diff,
-    cli_strip, cli_attach, cli_compact;
+    cli_bench, cli_inspect, cli_verify, cli_doctor, cli_version, cli_help, cli_completion, cli_sign,
+    cli_diff, cli_strip, cli_attach, cli_compact;
 
 const cli_command *const cli_commands[] = {
-    &cli_convert, &cli_run,     &cli_chat,   &cli_tokenize, &cli_template, &cli_eval,
-    &cli_bench,   &cli_inspect, &cli_verify, &cli_sign,     &cli_diff,     &cli_strip,
-    &cli_attach,  &cli_compact, &cli_doctor, &cli_version,  &cli_help,     NULL,
+    &cli_convert, &cli_run,   &cli_chat,       &cli_tokenize, &cli_template,
+    &cli_eval,    &cli_bench, &cli_inspect,    &cli_verify,   &cli_sign,
+    &cli_diff,    &cli_strip, &cli_attach,     &cli_compact,  &cli_doctor,
+    &cli_version, &cli_help,  &cli_completion, NULL,
 };
 
 volatile int cli_interrupted;

@@ -23,7 +23,8 @@ enum {
     C_ATTACH = 1 << 14,
     C_COMPACT = 1 << 15,
     C_DIFF = 1 << 16,
-    C_ALL = (1 << 17) - 1,
+    C_COMPLETION = 1 << 17,
+    C_ALL = (1 << 18) - 1,
 };
 
 typedef enum kind { KIND_FLAG, KIND_TEXT, KIND_INT, KIND_NUMBER, KIND_LIST } kind;
@@ -57,7 +58,7 @@ static int bit_of(const cli_command *command) {
         {"bench", C_BENCH},       {"inspect", C_INSPECT},   {"verify", C_VERIFY},
         {"doctor", C_DOCTOR},     {"version", C_VERSION},   {"help", C_HELP},
         {"sign", C_SIGN},         {"strip", C_STRIP},       {"attach", C_ATTACH},
-        {"compact", C_COMPACT},   {"diff", C_DIFF},
+        {"compact", C_COMPACT},   {"diff", C_DIFF},         {"completion", C_COMPLETION},
     };
     for (size_t i = 0; i < sizeof bits / sizeof bits[0]; i++) {
         if (strcmp(bits[i].name, command->name) == 0) return bits[i].bit;
@@ -217,9 +218,33 @@ int cli_parse(const cli_command *command, int argc, char **argv, int first, cli_
     return 0;
 }
 
+bool cli_option_at(const cli_command *command, size_t index, cli_option_info *out) {
+    for (size_t i = 0; i < N_OPTIONS; i++) {
+        const option *o = &table[i];
+        if (!(o->commands & bit_of(command)) || index-- > 0) continue;
+        *out = (cli_option_info){o->name, o->letter, o->argument, o->help};
+        return true;
+    }
+    return false;
+}
+
+/* The usage, broken before a bracket where a line would pass WIDTH columns. */
+static void print_usage(const char *usage, FILE *out) {
+    enum { WIDTH = 96, INDENT = 16 };
+    int column = fprintf(out, "usage: edge-llm");
+    for (const char *p = usage; *p;) {
+        int n = (int)(1 + strcspn(p + 1, "[")), shown = p[n - 1] == ' ' ? n - 1 : n;
+        bool wrap = p != usage && column + 1 + shown > WIDTH;
+        if (wrap) column = fprintf(out, "\n%*s", INDENT - 1, "") - 1;
+        column += fprintf(out, "%s%.*s", p == usage || p[-1] == ' ' ? " " : "", shown, p);
+        p += n;
+    }
+    fputc('\n', out);
+}
+
 void cli_print_help(const cli_command *command, FILE *out) {
-    fprintf(out, "edge-llm %s - %s\n\nusage: edge-llm %s\n", command->name, command->summary,
-            command->usage);
+    fprintf(out, "edge-llm %s - %s\n\n", command->name, command->summary);
+    print_usage(command->usage, out);
     if (command->examples) fprintf(out, "\n%s", command->examples);
     fprintf(out, "\noptions:\n");
     for (size_t i = 0; i < N_OPTIONS; i++) {

@@ -232,7 +232,7 @@ static void copy_options(elm_convert_options *out, const elm_convert_options *op
 elm_status elm_convert_on(const elm_platform *platform, const char *source, const char *path,
                           const elm_convert_options *options, elm_convert_result *out,
                           elm_error *err) {
-    elm_convert_result local;
+    elm_convert_result local = {0};
     elm_conversion c;
     memset(&c, 0, sizeof c);
     c.out = out ? out : &local;

@@ -207,9 +207,10 @@ elm_status elm_module_read(elm_span section, elm_arena *arena, elm_module **out,
     *out = NULL;
     uint32_t version = elm_read_u32(&s.r);
     if (!s.r.failed && version != GRAPH_VERSION) {
-        return elm_fail(err, ELM_UNSUPPORTED,
-                        "the graph section has version %u; this program reads %d", version,
-                        GRAPH_VERSION);
+        return elm_fail(
+            err, ELM_UNSUPPORTED, "the graph section has version %u; this program reads %d: %s",
+            version, GRAPH_VERSION,
+            version < GRAPH_VERSION ? "convert the model again" : "it needs a newer edge-llm");
     }
     elm_module *m = elm_arena_array(arena, 1, sizeof *m);
     if (!m) return elm_fail_oom(err, sizeof *m, "the graph");

@@ -1,14 +1,29 @@
 /* explain.c - the plan as a table for people; partition. */
 #include "partition/select.h"
 
+static const elm_tensor *weight_of(const elm_plan *plan, const elm_tensor *tensors,
+                                   const elm_node *node, uint32_t input) {
+    return &tensors[plan->graph->values[node->inputs[input]].index];
+}
+
+static uint64_t bytes_of(const elm_tensor *t) {
+    return t->codes_bytes + t->scales_bytes + t->zeros_bytes;
+}
+
 /* Multiply-adds for one token, and bytes of weights that are read for it. */
 static void cost(const elm_plan *plan, const elm_tensor *tensors, uint32_t n, uint64_t *macs,
                  uint64_t *bytes) {
     const elm_node *node = &plan->graph->nodes[n];
-    if (node->op != ELM_OP_LINEAR) return;
-    const elm_tensor *w = &tensors[plan->graph->values[node->inputs[1]].index];
-    *macs += (uint64_t)w->dims[0] * w->dims[1];
-    *bytes += w->codes_bytes + w->scales_bytes + w->zeros_bytes;
+    if (node->op == ELM_OP_LINEAR) {
+        const elm_tensor *w = weight_of(plan, tensors, node, 1);
+        *macs += (uint64_t)w->dims[0] * w->dims[1];
+        *bytes += bytes_of(w);
+    }
+    for (uint32_t i = 2; node->op == ELM_OP_MOE && i < 4; i++) { /* of the experts of one token */
+        const elm_tensor *w = weight_of(plan, tensors, node, i);
+        *macs += (uint64_t)node->attrs.top_k * w->dims[1] * w->dims[2];
+        *bytes += bytes_of(w) / w->dims[0] * (uint64_t)node->attrs.top_k;
+    }
 }
 
 /* The segment that computes a value, views seen through; UINT32_MAX for weights, inputs and state.

@@ -24,6 +24,7 @@ void elm_answer_parser_free(elm_answer_parser *p) {
 /* ---- what is held ---- */
 
 static void drop(elm_answer_parser *p, size_t n) {
+    if (n == 0) return;
     memmove(p->held.data, p->held.data + n, p->held.size - n);
     p->held.size -= n;
 }

@@ -78,6 +78,7 @@ static void strip_token(elm_buf *out, size_t base, elm_span what, uint32_t left,
 static void strip_text(elm_detokenizer *d, elm_buf *out, size_t base, elm_span what, uint32_t left,
                        uint32_t right) {
     size_t cut = 0;
+    if (out->size == base) return;
     while (!d->left_done && d->n_left < left && begins(tail(out, base + cut), what)) {
         cut += what.size;
         d->n_left++;

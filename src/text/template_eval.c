@@ -247,7 +247,7 @@ static elm_tv binary(elm_trender *r, const elm_tnode *n) {
     if (n->op == ELM_OP_AND) return elm_tv_truth(a) ? eval(r, n->b) : a;
     elm_tv b = eval(r, n->b);
     r->line = n->line;
-    return r->status == ELM_OK ? elm_tv_binary(r, n->op, a, b) : elm_tv_none();
+    return r->status == ELM_OK ? elm_tv_binary(r, (int)n->op, a, b) : elm_tv_none();
 }
 
 static elm_tv compare(elm_trender *r, const elm_tnode *n) {

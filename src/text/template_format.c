@@ -66,10 +66,9 @@ static elm_tstr number_text(elm_trender *r, const spec *f, elm_tv v) {
                                         : (int64_t)0;
     double d = v.type == ELM_TV_FLOAT ? v.as.number : (double)i;
     if (strchr("eEfFgG%", f->type)) {
-        snprintf(form, sizeof form, "%%%s%s.*%c", sign, f->alternate ? "#" : "",
-                 f->type == '%' ? 'f' : f->type);
+        snprintf(form, sizeof form, "%%%s%s.*%c%s", sign, f->alternate ? "#" : "",
+                 f->type == '%' ? 'f' : f->type, f->type == '%' ? "%%" : "");
         snprintf(text, sizeof text, form, precision, f->type == '%' ? d * 100 : d);
-        if (f->type == '%') strcat(text, "%");
     } else if (strchr("xXo", f->type)) {
         uint64_t magnitude = i < 0 ? (uint64_t)0 - (uint64_t)i : (uint64_t)i;
         const char *mark = !f->alternate    ? ""

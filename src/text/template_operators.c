@@ -12,7 +12,7 @@ static double number_of(elm_tv v) {
                                   : (double)v.as.boolean;
 }
 static int64_t integer_of(elm_tv v) {
-    return v.type == ELM_TV_INT ? v.as.integer : v.as.boolean;
+    return v.type == ELM_TV_INT ? v.as.integer : v.type == ELM_TV_BOOL ? v.as.boolean : 0;
 }
 
 static elm_tv type_error(elm_trender *r, const char *op, elm_tv a, elm_tv b) {

@@ -32,7 +32,7 @@ static elm_status bad(const opening *o, const char *what, uint32_t number) {
 
 /* Table number `index` of elements of `size` bytes, at *out_pointer; its count is `expected`, or
  * any. */
-enum { ANY_COUNT = UINT32_MAX };
+#define ANY_COUNT UINT32_MAX
 static elm_status table(const opening *o, int index, uint32_t size, uint32_t expected,
                         void *out_pointer, uint32_t *count) {
     const elm_disk_table *tab = &o->head->tables[index];

@@ -26,7 +26,7 @@
 #include "partition/plan.h"
 #include "quant/quantize.h"
 
-enum { RIG_TOKENS = 23, RIG_MAX_TENSORS = 16, RIG_MAX_STATES = 2 };
+enum { RIG_TOKENS = 23, RIG_MAX_WIDTH = 260, RIG_MAX_TENSORS = 16, RIG_MAX_STATES = 2 };
 
 /* u of docs/numerics.md: one rounding of float32 is off by at most this, relative. */
 #define RIG_U 5.9604644775390625e-8
@@ -38,6 +38,7 @@ typedef struct rig {
     uint32_t n_tensors;
     uint64_t seed;
     uint32_t n_tested; /* nodes from here on are under test */
+    uint32_t n_past;   /* positions before the first token, filled by rig_fill_past */
     elm_kv kv[RIG_MAX_STATES];
     elm_recurrent recurrent[RIG_MAX_STATES];
     const float *hidden; /* [RIG_TOKENS][hidden_stride] */
@@ -191,6 +192,24 @@ static inline size_t rig_states_layout(rig *g, uint8_t *memory) {
     return bytes;
 }
 
+/* Random keys and values for the positions before the first token, the same for every backend. */
+static inline void rig_fill_past(rig *g) {
+    uint64_t kept = g->seed;
+    g->seed = 99;
+    for (uint32_t s = 0; s < g->b.module->n_states; s++) {
+        elm_kv *kv = &g->kv[s];
+        if (g->b.module->states[s].kind != ELM_STATE_KV) continue;
+        for (uint32_t p = 0; p < g->n_past; p++)
+            for (uint32_t h = 0; h < kv->n_heads; h++)
+                for (int is_v = 0; is_v < 2; is_v++) {
+                    float row[RIG_MAX_WIDTH];
+                    for (uint32_t i = 0; i < RIG_MAX_WIDTH; i++) row[i] = 2.0f * rig_float(g);
+                    elm_kv_store(kv, is_v, h, p, row);
+                }
+    }
+    g->seed = kept;
+}
+
 /* The states' contents without how a backend pads or orders them. */
 static inline void rig_states_pack(const rig *g, rig_result *out) {
     out->states = calloc(1, out->states_bytes + 64);
@@ -201,8 +220,8 @@ static inline void rig_states_pack(const rig *g, rig_result *out) {
         if (bytes > 0) {
             memcpy(out->states + out->states_bytes, g->recurrent[s].values, bytes);
         } else {
-            uint32_t held = kv->capacity < RIG_TOKENS ? kv->capacity : RIG_TOKENS;
-            elm_kv_pack(kv, RIG_TOKENS - held, held, out->states + out->states_bytes);
+            uint32_t end = g->n_past + RIG_TOKENS, held = kv->capacity < end ? kv->capacity : end;
+            elm_kv_pack(kv, end - held, held, out->states + out->states_bytes);
             bytes = held * elm_kv_position_bytes(kv);
         }
         out->states_bytes += bytes;
@@ -250,6 +269,7 @@ static inline bool rig_run(rig *g, const elm_backend *backend, uint32_t chunk, u
     uint8_t *states = aligned_alloc(64, (out->states_bytes + 127) / 64 * 64);
     memset(states, 0xff, out->states_bytes);
     rig_states_layout(g, states);
+    rig_fill_past(g);
     const elm_value *v = &graph->values[output];
     bool gathered = v->dims[0] == ELM_DIM_R;
     out->width = 1;
@@ -261,11 +281,12 @@ static inline bool rig_run(rig *g, const elm_backend *backend, uint32_t chunk, u
         int32_t tokens[RIG_TOKENS], positions[RIG_TOKENS], rows[RIG_TOKENS];
         uint32_t n_rows = 0;
         for (uint32_t t = 0; t < n; t++) {
-            tokens[t] = positions[t] = (int32_t)(done + t);
+            tokens[t] = (int32_t)(done + t);
+            positions[t] = (int32_t)(g->n_past + done + t);
             if (!gathered || t % 3 == 1) rows[n_rows++] = (int32_t)t;
         }
         elm_step step = {.n_tokens = n,
-                         .n_past = done,
+                         .n_past = g->n_past + done,
                          .n_rows = n_rows,
                          .tokens = tokens,
                          .positions = positions,

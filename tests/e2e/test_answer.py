@@ -1,4 +1,5 @@
 """Reading answers: what a template renders for an assistant turn is read back as that turn, however the text is cut."""
+
 import random
 
 import pytest
@@ -7,15 +8,28 @@ from conftest import SHARED
 from test_template_jinja2 import ENV, TOOL, user
 
 TEMPLATES = SHARED / "vectors" / "templates"
-NESTED = {"city": "Paris", "n": 3, "f": -1.5, "on": True, "none": None, "l": [1, "two", {"a": [True]}], "o": {"k": "v, w}", "e": {}}}
+NESTED = {
+    "city": "Paris",
+    "n": 3,
+    "f": -1.5,
+    "on": True,
+    "none": None,
+    "l": [1, "two", {"a": [True]}],
+    "o": {"k": "v, w}", "e": {}},
+}
 STRINGS = {"city": "New York", "q": "a < b && \"c\" {d} [e]\nline\ttab \u00e9\u65e5\U0001f600 </x>"}
 
 # template, thoughts are rendered, text before calls is rendered, several calls are, what arguments it can carry
 FAMILIES = {
-    "Qwen-Qwen3-0.6B": (True, True, True, NESTED), "Qwen3.5-4B": (True, True, True, NESTED), "Qwen3-Coder": (False, True, True, NESTED),
-    "ibm-granite-granite-4.0": (False, False, True, NESTED), "NousResearch-Hermes-3-Llama-3.1-8B-tool_use": (False, False, True, NESTED),
-    "meta-llama-Llama-3.2-3B-Instruct": (False, False, False, NESTED), "google-gemma-4-31B-it": (True, False, True, NESTED),
-    "google-gemma-4-31B-it-interleaved": (True, False, True, NESTED), "mistralai-Mistral-Nemo-Instruct-2407": (False, False, True, NESTED),
+    "Qwen-Qwen3-0.6B": (True, True, True, NESTED),
+    "Qwen3.5-4B": (True, True, True, NESTED),
+    "Qwen3-Coder": (False, True, True, NESTED),
+    "ibm-granite-granite-4.0": (False, False, True, NESTED),
+    "NousResearch-Hermes-3-Llama-3.1-8B-tool_use": (False, False, True, NESTED),
+    "meta-llama-Llama-3.2-3B-Instruct": (False, False, False, NESTED),
+    "google-gemma-4-31B-it": (True, False, True, NESTED),
+    "google-gemma-4-31B-it-interleaved": (True, False, True, NESTED),
+    "mistralai-Mistral-Nemo-Instruct-2407": (False, False, True, NESTED),
     "Qwen-Qwen2.5-7B-Instruct": (False, True, True, NESTED),
 }
 ENDS = ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "</s>", "<turn|>", "<|tool_response>"]
@@ -40,7 +54,7 @@ def rendered_answer(source, turn, tools):
     prompt = ENV.from_string(source).render(messages=[user("hi")], add_generation_prompt=True, **base)
     whole = ENV.from_string(source).render(messages=[user("hi"), turn], add_generation_prompt=False, **base)
     assert whole.startswith(prompt)
-    text = whole[len(prompt):]
+    text = whole[len(prompt) :]
     for end in ENDS:
         text = text.split(end)[0]
     return prompt, text
@@ -53,11 +67,18 @@ def test_round_trip(name, case):
     arguments = [STRINGS] if case == "strings" else [{}] if case == "no_arguments" else [nested]
     if case == "two_calls":
         arguments.append(STRINGS)
-    if (case == "two_calls" and not many) or (case == "text_and_call" and not speaks) or (case == "thought_and_call" and not thinks):
+    if (
+        (case == "two_calls" and not many)
+        or (case == "text_and_call" and not speaks)
+        or (case == "thought_and_call" and not thinks)
+    ):
         pytest.skip("the template renders no such turn")
     calls = [{"name": "get_weather", "arguments": a} for a in arguments]
-    turn = {"role": "assistant", "content": "Let me look.\nNow:" if case == "text_and_call" else "",
-            "tool_calls": [{"type": "function", "id": f"call0000{i}", "function": c} for i, c in enumerate(calls)]}
+    turn = {
+        "role": "assistant",
+        "content": "Let me look.\nNow:" if case == "text_and_call" else "",
+        "tool_calls": [{"type": "function", "id": f"call0000{i}", "function": c} for i, c in enumerate(calls)],
+    }
     if case == "thought_and_call":
         turn["reasoning_content"] = "First,\n\nI think <about> it."
     source = source_of(name)
@@ -70,41 +91,92 @@ def test_round_trip(name, case):
         assert got_text == turn["content"], text
         assert got_thought.removeprefix("\n") == thought or (not thought and not got_thought.strip()), text
     # And back again: the turn that was read renders as the turn that was written.
-    again = dict(turn, content=got_text, tool_calls=[{"type": "function", "id": f"call0000{i}", "function": c} for i, c in enumerate(got_calls)])
+    again = dict(
+        turn,
+        content=got_text,
+        tool_calls=[{"type": "function", "id": f"call0000{i}", "function": c} for i, c in enumerate(got_calls)],
+    )
     assert rendered_answer(source, again, [TOOL]) == (prompt, text)
 
 
-XML, JSON, BARE, LIST = "Qwen3.5-4B", "Qwen-Qwen3-0.6B", "meta-llama-Llama-3.2-3B-Instruct", "mistralai-Mistral-Nemo-Instruct-2407"
+XML, JSON, BARE, LIST = (
+    "Qwen3.5-4B",
+    "Qwen-Qwen3-0.6B",
+    "meta-llama-Llama-3.2-3B-Instruct",
+    "mistralai-Mistral-Nemo-Instruct-2407",
+)
 CALL = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 F = {"name": "f", "arguments": {"a": 1}}
 
 
-@pytest.mark.parametrize("name,text,thinking,expected", [
-    (JSON, "", False, ("", "", [])), (JSON, "plain", False, ("", "plain", [])), (JSON, "a\n\nb\n", False, ("", "a\n\nb\n", [])),
-    (JSON, "<think>\nhm\n</think>\n\nyes", False, ("hm", "yes", [])), (JSON, "hm\n</think>\n\nyes", True, ("hm", "yes", [])),
-    (JSON, "<think>\nnever ends", False, ("never ends", "", [])), (JSON, "<think>\n\n</think>\n\nyes", False, ("", "yes", [])),
-    (JSON, "a < b <thin <tool_cal", False, ("", "a < b <thin <tool_cal", [])), (JSON, CALL, False, ("", "", [F])),
-    (JSON, "x\n" + CALL + "\n" + CALL, False, ("", "x", [F, F])), (JSON, CALL + "\nand more", False, ("", "and more", [F])),
-    (JSON, "<tool_call>\nno json\n</tool_call>", False, ("", "<tool_call>\nno json\n</tool_call>", [])),
-    (JSON, '<tool_call>{"name": "f", "arguments": {"a": 1}}', False, ("", "", [F])), (JSON, "<tool_call>", False, ("", "<tool_call>", [])),
-    (JSON, '<tool_call>{"name": "f", "arguments": {"a": "</tool_call>"}}</tool_call>', False, ("", "", [{"name": "f", "arguments": {"a": "</tool_call>"}}])),
-    (JSON, '<tool_call>{"name": "f", "arguments": "{\\"a\\": 1}"}</tool_call>', False, ("", "", [F])),
-    (JSON, '<tool_call>{"name": "f", "arguments": [1]}</tool_call>', False, ("", '<tool_call>{"name": "f", "arguments": [1]}</tool_call>', [])),
-    (JSON, "</tool_call> </think>", False, ("", "</tool_call> </think>", [])),
-    (XML, "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>", False, ("", "", [F])),
-    (XML, "<tool_call>\n<function=get_weather>\n<parameter=city>\n1\n</parameter>\n</function>\n</tool_call>", False,
-     ("", "", [{"name": "get_weather", "arguments": {"city": "1"}}])),
-    (XML, "<tool_call>\n<function=f>\n<parameter=a>\n1\n</function>\n</tool_call>", False,
-     ("", "<tool_call>\n<function=f>\n<parameter=a>\n1\n</function>\n</tool_call>", [])),
-    (XML, "so\n</think>\n\n<tool_call>\n<function=f>\n</function>\n</tool_call>", True, ("so", "", [{"name": "f", "arguments": {}}])),
-    (BARE, '{"name": "f", "parameters": {"a": 1}}', False, ("", "", [F])), (BARE, '{"name": "f"}', False, ("", '{"name": "f"}', [])),
-    (BARE, '{"name": "f", "parameters": {"a": 1}}; {"name": "f", "parameters": {"a": 1}}', False, ("", "", [F, F])),
-    (BARE, 'Look: {"name": "f", "parameters": {}}', False, ("", 'Look: {"name": "f", "parameters": {}}', [])), (BARE, "{not json", False, ("", "{not json", [])),
-    (LIST, '[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}, "id": "abcdefghi"}]', False, ("", "", [F])),
-    (LIST, '[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]f[ARGS]{"a": 1}', False, ("", "", [F, F])), (LIST, '[TOOL_CALLS]f{"a": 1}', False, ("", "", [F])),
-    (LIST, "[TOOL_CALLS]", False, ("", "[TOOL_CALLS]", [])), (LIST, "[TOOL", False, ("", "[TOOL", [])),
-    ("google-gemma-2-2b-it", "<think> {CALL}\n\n", False, ("", "<think> {CALL}\n\n", [])),
-])
+@pytest.mark.parametrize(
+    "name,text,thinking,expected",
+    [
+        (JSON, "", False, ("", "", [])),
+        (JSON, "plain", False, ("", "plain", [])),
+        (JSON, "a\n\nb\n", False, ("", "a\n\nb\n", [])),
+        (JSON, "<think>\nhm\n</think>\n\nyes", False, ("hm", "yes", [])),
+        (JSON, "hm\n</think>\n\nyes", True, ("hm", "yes", [])),
+        (JSON, "<think>\nnever ends", False, ("never ends", "", [])),
+        (JSON, "<think>\n\n</think>\n\nyes", False, ("", "yes", [])),
+        (JSON, "a < b <thin <tool_cal", False, ("", "a < b <thin <tool_cal", [])),
+        (JSON, CALL, False, ("", "", [F])),
+        (JSON, "x\n" + CALL + "\n" + CALL, False, ("", "x", [F, F])),
+        (JSON, CALL + "\nand more", False, ("", "and more", [F])),
+        (JSON, "<tool_call>\nno json\n</tool_call>", False, ("", "<tool_call>\nno json\n</tool_call>", [])),
+        (JSON, '<tool_call>{"name": "f", "arguments": {"a": 1}}', False, ("", "", [F])),
+        (JSON, "<tool_call>", False, ("", "<tool_call>", [])),
+        (
+            JSON,
+            '<tool_call>{"name": "f", "arguments": {"a": "</tool_call>"}}</tool_call>',
+            False,
+            ("", "", [{"name": "f", "arguments": {"a": "</tool_call>"}}]),
+        ),
+        (JSON, '<tool_call>{"name": "f", "arguments": "{\\"a\\": 1}"}</tool_call>', False, ("", "", [F])),
+        (
+            JSON,
+            '<tool_call>{"name": "f", "arguments": [1]}</tool_call>',
+            False,
+            ("", '<tool_call>{"name": "f", "arguments": [1]}</tool_call>', []),
+        ),
+        (JSON, "</tool_call> </think>", False, ("", "</tool_call> </think>", [])),
+        (
+            XML,
+            "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>",
+            False,
+            ("", "", [F]),
+        ),
+        (
+            XML,
+            "<tool_call>\n<function=get_weather>\n<parameter=city>\n1\n</parameter>\n</function>\n</tool_call>",
+            False,
+            ("", "", [{"name": "get_weather", "arguments": {"city": "1"}}]),
+        ),
+        (
+            XML,
+            "<tool_call>\n<function=f>\n<parameter=a>\n1\n</function>\n</tool_call>",
+            False,
+            ("", "<tool_call>\n<function=f>\n<parameter=a>\n1\n</function>\n</tool_call>", []),
+        ),
+        (
+            XML,
+            "so\n</think>\n\n<tool_call>\n<function=f>\n</function>\n</tool_call>",
+            True,
+            ("so", "", [{"name": "f", "arguments": {}}]),
+        ),
+        (BARE, '{"name": "f", "parameters": {"a": 1}}', False, ("", "", [F])),
+        (BARE, '{"name": "f"}', False, ("", '{"name": "f"}', [])),
+        (BARE, '{"name": "f", "parameters": {"a": 1}}; {"name": "f", "parameters": {"a": 1}}', False, ("", "", [F, F])),
+        (BARE, 'Look: {"name": "f", "parameters": {}}', False, ("", 'Look: {"name": "f", "parameters": {}}', [])),
+        (BARE, "{not json", False, ("", "{not json", [])),
+        (LIST, '[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}, "id": "abcdefghi"}]', False, ("", "", [F])),
+        (LIST, '[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]f[ARGS]{"a": 1}', False, ("", "", [F, F])),
+        (LIST, '[TOOL_CALLS]f{"a": 1}', False, ("", "", [F])),
+        (LIST, "[TOOL_CALLS]", False, ("", "[TOOL_CALLS]", [])),
+        (LIST, "[TOOL", False, ("", "[TOOL", [])),
+        ("google-gemma-2-2b-it", "<think> {CALL}\n\n", False, ("", "<think> {CALL}\n\n", [])),
+    ],
+)
 def test_cases(name, text, thinking, expected):
     source = source_of(name)
     for got in text_tool.answer([(source, pieces, thinking, [TOOL]) for pieces in pieces_of(text, 1)]):
@@ -113,13 +185,11 @@ def test_cases(name, text, thinking, expected):
 
 def test_many_end_markers_take_no_time():
     text = '<tool_call>{"name": "f", "arguments": {"a": "' + "</tool_call>" * 50000
-    (_, got, calls), = text_tool.answer([(source_of(JSON), [text], False, [])])
+    ((_, got, calls),) = text_tool.answer([(source_of(JSON), [text], False, [])])
     assert got == text and calls == []
 
 
 def test_long_answers_stream_in_linear_time():
     source, text = source_of(JSON), "\n" * 50000 + "<tool_call> " * 2000
-    (_, got, _), = text_tool.answer([(source, list(text), False, [])])
+    ((_, got, _),) = text_tool.answer([(source, list(text), False, [])])
     assert got == text.lstrip("\n")
-
-

@@ -1,12 +1,15 @@
 """The command line as a user meets it: the forms, the streams, the exit codes, what bad input gets."""
 import json
 import os
+import pty
+import re
 import shutil
 import stat
+import subprocess
 
 import numpy as np
 import pytest
-from conftest import logits, run, tiny_models
+from conftest import BIN, logits, run, tiny_models
 
 
 @pytest.fixture
@@ -95,7 +98,8 @@ def test_missing_files(folder, tmp_path, name, code):
     convert_fails(folder, tmp_path, code, name)
 
 
-@pytest.mark.parametrize("name,data", [("config.json", b"{\"a\": "), ("tokenizer.json", b"[]"), ("config.json", b"\xff{}")])
+@pytest.mark.parametrize("name,data", [("config.json", b"{\"a\": "), ("tokenizer.json", b"[]"),
+                                       ("config.json", b"\xff{}")])
 def test_malformed_files(folder, tmp_path, name, data):
     (folder / name).write_bytes(data)
     convert_fails(folder, tmp_path, 4)
@@ -125,8 +129,6 @@ def test_unreadable_folder(folder, tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_full_disk_behind_stdout(tiny):
-    import subprocess
-    from conftest import BIN
     with open("/dev/full", "wb") as full:
         result = subprocess.run([BIN, "inspect", str(tiny("qwen3"))], stdout=full, stderr=subprocess.PIPE)
     assert result.returncode == 7, result.stderr
@@ -137,6 +139,45 @@ def test_stale_part_is_replaced(folder, tmp_path):
     run("convert", folder, "-o", tmp_path / "out.elm")
     assert not (tmp_path / "out.elm.part").exists()
     run("verify", tmp_path / "out.elm")
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/full"])
+def test_a_device_is_not_replaced_by_the_output(folder, path):
+    assert "no regular file" in run("convert", folder, "-o", path, check=2).message
+    assert stat.S_ISCHR(os.stat(path).st_mode) and not os.path.exists(path + ".part")
+
+
+def test_a_folder_is_not_replaced_by_the_output(folder, tmp_path):
+    assert "is a folder" in run("convert", folder, "-o", tmp_path, check=2).message
+
+
+def test_progress_is_drawn_on_a_terminal_only(tmp_path):
+    """Tensors, bytes, speed and the time that is left, on one line that is wiped at the end."""
+    folder = tiny_models.write_folder(tmp_path / "big", "qwen3", config=dict(
+        tiny_models.CONFIGS["qwen3"], vocab_size=20000), tensors=None)
+    tensors = tiny_models.weights("qwen3")
+    tensors["model.embed_tokens.weight"] = np.zeros((20000, 64), np.float32)
+    tiny_models.write_safetensors(folder / "model.safetensors", tensors)
+    assert "tensors" not in run("convert", folder, "-o", tmp_path / "a.elm").message
+    parent, child = pty.openpty()
+    process = subprocess.Popen([BIN, "convert", str(folder), "-o", str(tmp_path / "b.elm")], stdout=subprocess.PIPE,
+                               stderr=child)
+    os.close(child)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(parent, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        seen += piece
+    out, _ = process.communicate()
+    os.close(parent)
+    assert process.returncode == 0 and b"\033" not in out
+    bars = re.findall(rb"(\d+)/(\d+) tensors  (\d+) of (\d+) MB  \d+ MB/s  (\d+) s left", seen)
+    assert bars and bars[-1][0] == bars[-1][1] and bars[-1][4] == b"0", seen
+    assert seen.rstrip().endswith(b"\r\x1b[K")
 
 
 # ---- damaged files ----
@@ -284,9 +325,54 @@ def test_usage_errors(args, word):
     assert word in run(*args, check=2).message
 
 
-@pytest.mark.parametrize("args", [("convert", "s", "-o", "o", "--calib", "t")])
-def test_what_this_version_does_not_have_is_said(args):
-    assert "not in this version" in run(*args, check=5).message
+def test_what_this_version_does_not_have_is_said():
+    assert "not in this version" in run("convert", "s", "-o", "o", "--calib", "text", check=5).message
+
+
+@pytest.mark.parametrize("word,meant", [("ru", "run"), ("inspct", "inspect"), ("zzzzzz", "help")])
+def test_commands_that_are_not_there(word, meant):
+    assert f"'{meant}'" in run(word, check=2).message or "edge-llm help" in run(word, check=2).message
+    assert f"no command '{word}'" in run("help", word, check=2).message
+
+
+def commands():
+    return re.findall(r"^  (\w+) +\S", run("help").text, re.M)
+
+
+def options(command):
+    return re.findall(r"^  (?:-\w, |    )--([\w-]+)", run("help", command).text, re.M)
+
+
+def test_help_of_every_command_fits_and_names_its_options():
+    assert {"convert", "run", "chat", "tokenize", "template", "eval", "bench", "inspect", "verify", "doctor", "version",
+            "help", "completion"} <= set(commands())
+    for command in commands():
+        text = run("help", command).text
+        assert text == run(command, "--help").text and "usage: edge-llm " + command in text
+        assert {"help", "json", "quiet"} <= set(options(command))
+        assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "man"])
+def test_completion_knows_every_command_and_option(shell, tmp_path):
+    text = run("completion", shell).text.replace("\\-", "-")
+    for command in commands():
+        assert command in text
+        for option in options(command):
+            assert re.search(rf"(--|-l ){option}\b", text), (command, option)
+    (tmp_path / "script").write_text(text)
+    checker = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "-n"]}.get(shell)
+    if checker and shutil.which(checker[0]):
+        subprocess.run([*checker, str(tmp_path / "script")], check=True)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+def test_bash_completes(tmp_path):
+    (tmp_path / "script").write_text(run("completion", "bash").text)
+    line = (f". {tmp_path}/script; COMP_WORDS=(edge-llm run --te); COMP_CWORD=2; _edge_llm; echo ${{COMPREPLY[*]}};"
+            "COMP_WORDS=(edge-llm con); COMP_CWORD=1; _edge_llm; echo ${COMPREPLY[*]}")
+    found = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True).stdout
+    assert found == "--temp\nconvert\n"
 
 
 def test_help_version_doctor():
@@ -296,7 +382,8 @@ def test_help_version_doctor():
 
 
 def test_bench_json(tiny):
-    rows = json.loads(run("bench", tiny("qwen3"), "-p", "16", "-n", "4", "-r", "2", "--threads", "1,2", "-o", "json").text)
+    args = ("-p", "16", "-n", "4", "-r", "2", "--threads", "1,2", "-o", "json")
+    rows = json.loads(run("bench", tiny("qwen3"), *args).text)
     assert [r["test"] for r in rows] == ["pp16", "tg4", "pp16", "tg4"]
     assert all(r["tok_s"]["min"] <= r["tok_s"]["median"] <= r["tok_s"]["max"] for r in rows)
     assert all(0 < r["bandwidth_share"] for r in rows if r["test"] == "tg4")

@@ -15,8 +15,8 @@ import elm_reader  # noqa: E402
 
 TOOLS = pathlib.Path(BIN).parent / "tools"
 SOAK = bool(os.environ.get("EDGE_LLM_SOAK"))
-INTERESTING = (0, 1, 2, 3, 7, 8, 9, 12, 13, 16, 31, 32, 64, 88, 127, 128, 255, 4096, 65536, 1 << 20, 1 << 30, (1 << 31) - 1,
-               1 << 31, (1 << 32) - 1, (1 << 63), (1 << 64) - 1)
+INTERESTING = (0, 1, 2, 3, 7, 8, 9, 12, 13, 16, 31, 32, 64, 88, 127, 128, 255, 4096, 65536, 1 << 20, 1 << 30,
+               (1 << 31) - 1, 1 << 31, (1 << 32) - 1, (1 << 63), (1 << 64) - 1)
 
 
 def put(data, at, value):
@@ -94,7 +94,8 @@ def test_two_readers_agree(tiny, tmp_path):
             path.write_bytes(bad)
             paths.append(path)
             expected.append(elm_reader.check(bad))
-    found = subprocess.run([TOOLS / "elm_check", *paths], capture_output=True, text=True, check=True).stdout.splitlines()
+    result = subprocess.run([TOOLS / "elm_check", *paths], capture_output=True, text=True, check=True)
+    found = result.stdout.splitlines()
     differing = [(p.name, f, e) for p, f, e in zip(paths, found, expected, strict=True) if f != e]
     assert not differing, differing[:5]
     assert sum("MALFORMED" in e for e in expected) > len(expected) / 2

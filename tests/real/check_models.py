@@ -131,7 +131,8 @@ def check_model(name, folder):
     ok = True
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         scratch = pathlib.Path(temporary)
-        reference = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=gguf_path.name, dtype=torch.float32).eval()
+        reference = AutoModelForCausalLM.from_pretrained(str(folder), gguf_file=gguf_path.name,
+                                                         dtype=torch.float32).eval()
         made = {}
         for quant in ["f32", "int8", "int4", "keep"]:
             made[quant] = scratch / f"{quant}.elm"

@@ -298,6 +298,7 @@ static void begins_anew_without_a_journal(void **state) {
     assert_int_equal(convert(&fs.platform, true, ELM_QUANT_INT4, &h, NULL), ELM_OK);
     assert_int_equal(h.resumed_at, 0);
     assert_true(is_whole(&fs));
+    fault_io_free(&fs);
     leave_part(&fs);
     assert_int_equal(elm_path_remove(&fs.platform, PART, NULL), ELM_OK);
     assert_int_equal(convert(&fs.platform, true, ELM_QUANT_INT4, &h, NULL), ELM_OK);

@@ -130,6 +130,25 @@ static void leaves_readers_alone(void **state) {
     fault_io_free(&fs);
 }
 
+/* The slot that counts is not touched: it is the way back. */
+static void writes_the_other_slot(void **state) {
+    fault_io fs;
+    size_t size;
+    uint8_t before[ELM_SLOT_BYTES];
+    (void)state;
+    setup(&fs);
+    for (uint32_t i = 0; i < 4; i++) {
+        size_t in_use = i % 2 * ELM_SLOT_BYTES, other = ELM_SLOT_BYTES - in_use;
+        const uint8_t *file = fault_io_get(&fs, PATH, &size);
+        memcpy(before, file + in_use, sizeof before);
+        assert_int_equal(add(&fs.platform, PATH, "cpu:a", i, NULL), ELM_OK);
+        file = fault_io_get(&fs, PATH, &size);
+        assert_memory_equal(file + in_use, before, sizeof before);
+        assert_int_equal(tiny_get_le(file + other + offsetof(elm_disk_slot, generation), 8), i + 2);
+    }
+    fault_io_free(&fs);
+}
+
 static void lets_one_writer_in(void **state) {
     fault_io fs;
     elm_appender first;
@@ -340,6 +359,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adds_replaces_and_leaves_alone),
         cmocka_unit_test(leaves_readers_alone),
+        cmocka_unit_test(writes_the_other_slot),
         cmocka_unit_test(lets_one_writer_in),
         cmocka_unit_test(asks_for_space_first),
         cmocka_unit_test(survives_every_fault),

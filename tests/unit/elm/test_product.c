@@ -368,7 +368,7 @@ static const struct {
     uint8_t value;
     const char *what;
 } wrong_heads[] = {
-    {0, 'X', "head"}, {8, 0xa1, "head"},     {12, 0xff, "record"},   {14, 0xff, "record"},
+    {0, 'X', "head"}, {8, 0xa1, "head"},     {12, 0xff, "product"},  {14, 0xff, "record"},
     {16, 1, "blob"},  {24, 77, "blob"},      {31, 0x80, "blob"},     {128, 1, "head"},
     {159, 1, "head"}, {160, '[', "product"}, {164, 0x01, "product"}, {300, 1, "not zero"},
 };

@@ -130,6 +130,7 @@ static void test_shape_rules(void **state) {
     REFUSED(n, n->b.module->states[0].n_heads, 3, "shape of the state");
     REFUSED(n, n->b.module->states[0].kind, ELM_STATE_RECURRENT, "state");
     REFUSED(n, node(n, "layers.0.k")->attrs.start, 2 * KV_HEADS * DIM, "outside");
+    REFUSED(n, node(n, "layers.0.v")->attrs.start, KV_HEADS * DIM + 1, "outside");
     REFUSED(n, node(n, "layers.0.k")->attrs.start, INT32_MAX, "outside");
     REFUSED(n, node(n, "layers.0.k")->attrs.length, 0, "outside");
     REFUSED(n, node(n, "layers.0.glu")->attrs.activation, ELM_N_ACTIVATIONS, "activation");

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "backend/kv.h"
 #include "session_model.h"
 
 enum { N_PROMPT = 90, N_NEW = 120 };

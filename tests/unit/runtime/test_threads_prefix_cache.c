@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "backend/kv.h"
 #include "runtime/prefix_cache.h"
 #include "session_model.h"
 
