@@ -3,10 +3,8 @@
  *
  * smmla multiplies 2 rows x 8 k by 2 tokens x 8 k. A quarter of a cell is 4 rows x 8 k of int4, of
  * two cells 4 rows x 8 k of int8: one zip makes row pairs of it, one unzip at the end of a block
- * makes rows of 4 again. Sums are exact, so the bits are those of every other set. Instructions of
- * a block of 32 k of one quarter (4 rows) and 4 tokens, by hand, int4: 4 loads, 8 to split nibbles,
- * 8 zips, 16 smmla, 4 unzips and 16 for the scales; counted in the disassembly: docs/numerics.md.
- */
+ * makes rows of 4 again. Sums are exact, so the bits
+ * are those of every other set. */
 #include "backend/cpu/arm/simd_neon.h"
 
 #include "backend/cpu/arm/dotprod.h"
