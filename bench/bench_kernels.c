@@ -2,7 +2,7 @@
  *
  * For every instruction set of this machine and every thread count: GEMV in GB/s of weight bytes (a
  * pool of matrices far larger than the caches), GEMM in GOP/s (2 operations a multiply-add),
- * attention over a deep int8 or f16 cache in GB/s. Medians of 7 runs. Build: see bench/README or cc
+ * attention over a deep int8 or f16 cache in GB/s. Medians of 7 runs. Build: cc
  * -O2 -D_GNU_SOURCE -Isrc -Iinclude -Itests bench/bench_kernels.c libelm_backend.a ... -lm
  * -lpthread Usage: bench_kernels [max threads, default 2] */
 #include <math.h>
@@ -80,18 +80,27 @@ static void run_read(void *context, uint32_t thread, uint32_t n_threads) {
 
 /* Scores, softmax and values of one KV head per thread over the whole pool: decode at depth. */
 static void run_attention(void *context, uint32_t thread, uint32_t n_threads) {
+    enum { BLOCK = 64, MAX_Q = 4, MAX_DIM = 256 };
     work *w = context;
-    size_t row = w->dim * (w->dtype == 1 ? 2 : 1), n = w->n_bytes / 2 / row, begin, end;
-    float q[4 * 256], s[4 * 64], o[4 * 256] = {0}, c[4], m[4], l[4] = {0};
-    for (size_t i = 0; i < 4 * 256; i++) q[i] = 0.01f;
-    for (int i = 0; i < 4; i++) m[i] = -INFINITY;
-    elm_split(n, 64, thread, n_threads, &begin, &end);
-    for (size_t p = begin; p + 64 <= end; p += 64) {
-        w->kernels->scores[w->dtype](q, w->dim, w->n_q, w->bytes + p * row, 64, w->dim, s);
-        for (size_t i = 0; i < w->n_q; i++) c[i] = w->kernels->softmax(s + 64 * i, &m[i], &l[i]);
-        w->kernels->values[w->dtype](s, c, w->n_q, w->bytes + w->n_bytes / 2 + p * row, 64, w->dim,
-                                     o, w->dim);
+    const elm_cpu_kernels *k = w->kernels;
+    size_t row = w->dim * (w->dtype == 1 ? 2 : 1), n = w->n_bytes / 2 / row, begin, end,
+           ahead = BLOCK * row;
+    float q[MAX_Q * MAX_DIM], s[MAX_Q * BLOCK], o[MAX_Q * MAX_DIM] = {0}, c[MAX_Q], m[MAX_Q],
+                                                          l[MAX_Q] = {0};
+    for (size_t i = 0; i < MAX_Q * MAX_DIM; i++) q[i] = 0.01f;
+    for (int i = 0; i < MAX_Q; i++) m[i] = -INFINITY;
+    elm_cpu_acts codes = acts_make(k, q, w->dim, w->dim, w->n_q);
+    elm_split(n, BLOCK, thread, n_threads, &begin, &end);
+    for (size_t p = begin; p + BLOCK <= end; p += BLOCK) {
+        const uint8_t *keys = w->bytes + p * row, *values = keys + w->n_bytes / 2;
+        if (w->dtype == 1)
+            k->scores[1](q, w->dim, w->n_q, keys, w->dim, ahead, s);
+        else
+            k->scores_i8(&codes, w->n_q, (const int8_t *)keys, w->dim, ahead, s);
+        for (size_t i = 0; i < w->n_q; i++) c[i] = k->softmax(s + BLOCK * i, &m[i], &l[i]);
+        k->values[w->dtype](s, c, w->n_q, values, BLOCK, w->dim, ahead, o, w->dim);
     }
+    acts_free(&codes);
     w->sink[thread] += (uint64_t)(l[0] + o[0]);
 }
 

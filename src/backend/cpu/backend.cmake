@@ -12,4 +12,6 @@ elseif(ELM_CPU_PROCESSOR MATCHES "^(aarch64|arm64)$")
   list(APPEND ELM_BACKEND_FOLDERS backend/cpu/arm)
   set_source_files_properties(${CMAKE_SOURCE_DIR}/src/backend/cpu/arm/kernels_dotprod.c
     PROPERTIES COMPILE_OPTIONS "-march=armv8.2-a+dotprod")
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/src/backend/cpu/arm/kernels_i8mm.c
+    PROPERTIES COMPILE_OPTIONS "-march=armv8.2-a+dotprod+i8mm")
 endif()

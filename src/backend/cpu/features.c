@@ -35,7 +35,7 @@ static uint32_t detect(void) {
 #include <sys/auxv.h>
 #endif
 
-enum { HWCAP_BIT_ASIMD = 1 << 1, HWCAP_BIT_ASIMDDP = 1 << 20 };
+enum { HWCAP_BIT_ASIMD = 1 << 1, HWCAP_BIT_ASIMDDP = 1 << 20, HWCAP2_BIT_I8MM = 1 << 13 };
 
 static uint32_t detect(void) {
 #if defined(__linux__)
@@ -43,6 +43,7 @@ static uint32_t detect(void) {
     uint32_t found = 0;
     if (hwcap & HWCAP_BIT_ASIMD) found |= ELM_CPU_NEON;
     if (hwcap & HWCAP_BIT_ASIMDDP) found |= ELM_CPU_DOTPROD;
+    if (getauxval(AT_HWCAP2) & HWCAP2_BIT_I8MM) found |= ELM_CPU_I8MM;
     return found;
 #elif defined(__ARM_FEATURE_DOTPROD)
     return ELM_CPU_NEON | ELM_CPU_DOTPROD;
@@ -60,6 +61,7 @@ uint32_t elm_cpu_features(uint32_t mask) {
     uint32_t found = detect() & mask;
     if (!(found & ELM_CPU_AVX2)) found &= ~(uint32_t)ELM_CPU_AVX512_VNNI;
     if (!(found & ELM_CPU_NEON)) found &= ~(uint32_t)ELM_CPU_DOTPROD;
+    if (!(found & ELM_CPU_DOTPROD)) found &= ~(uint32_t)ELM_CPU_I8MM;
     return found;
 }
 
@@ -68,10 +70,9 @@ void elm_cpu_features_text(uint32_t features, char *out, size_t out_bytes) {
         uint32_t bit;
         const char *text;
     } names[] = {
-        {ELM_CPU_AVX2, "avx2"},
-        {ELM_CPU_AVX512_VNNI, "avx512-vnni"},
-        {ELM_CPU_NEON, "neon"},
-        {ELM_CPU_DOTPROD, "dotprod"},
+        {ELM_CPU_AVX2, "avx2"}, {ELM_CPU_AVX512_VNNI, "avx512-vnni"},
+        {ELM_CPU_NEON, "neon"}, {ELM_CPU_DOTPROD, "dotprod"},
+        {ELM_CPU_I8MM, "i8mm"},
     };
     if (out_bytes == 0) return;
     snprintf(out, out_bytes, "%s", features ? "" : "portable c");

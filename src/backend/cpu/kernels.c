@@ -12,5 +12,6 @@ void elm_cpu_kernels_init(elm_cpu_kernels *k, uint32_t features) {
 #elif defined(__aarch64__)
     if (features & ELM_CPU_NEON) elm_cpu_kernels_neon(k);
     if (features & ELM_CPU_DOTPROD) elm_cpu_kernels_dotprod(k);
+    if (features & ELM_CPU_I8MM) elm_cpu_kernels_i8mm(k);
 #endif
 }

@@ -141,5 +141,6 @@ void elm_cpu_kernels_avx2(elm_cpu_kernels *k);
 void elm_cpu_kernels_avx512(elm_cpu_kernels *k);
 void elm_cpu_kernels_neon(elm_cpu_kernels *k);
 void elm_cpu_kernels_dotprod(elm_cpu_kernels *k);
+void elm_cpu_kernels_i8mm(elm_cpu_kernels *k);
 
 #endif

@@ -6,6 +6,7 @@
  * activations. */
 #include "backend/cpu/arm/simd_neon.h"
 
+#include "backend/cpu/arm/dotprod.h"
 #include "backend/cpu/kernels_attention.h"
 
 /* The quarter `i` of a cell against lanes lo and hi of the activations x (16 of the block's 32). */
@@ -159,7 +160,7 @@ ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, cons
     }
 }
 
-static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
+void elm_cpu_linear_i4_dotprod(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
     (void)scratch;
     if (job->n_tokens < TOKENS)
         linear_i4_few(job, begin, end);
@@ -167,7 +168,7 @@ static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void 
         linear(job, begin, end, true);
 }
 
-static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
+void elm_cpu_linear_i8_dotprod(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
     (void)scratch;
     if (job->n_tokens < TOKENS)
         linear_i8_few(job, begin, end);
@@ -189,7 +190,7 @@ static uint64_t peak(size_t rounds) {
 
 void elm_cpu_kernels_dotprod(elm_cpu_kernels *k) {
     k->scores_i8 = scores_i8;
-    k->linear_i4 = linear_i4;
-    k->linear_i8 = linear_i8;
+    k->linear_i4 = elm_cpu_linear_i4_dotprod;
+    k->linear_i8 = elm_cpu_linear_i8_dotprod;
     k->peak_i4 = k->peak_i8 = peak;
 }
