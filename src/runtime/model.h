@@ -37,7 +37,7 @@ typedef struct elm_meta {
     elm_sampling sampling;
     const elm_json *special_tokens; /* {"bos_token": "<s>", ...} or NULL */
     elm_answer_format answer;
-    bool float_weights;             /* an f32 file: the KV default is f32 */
+    bool float_weights; /* an f32 file: the KV default is f32 */
 } elm_meta;
 
 typedef struct elm_prefix_cache elm_prefix_cache;

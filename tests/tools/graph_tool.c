@@ -181,7 +181,8 @@ static void say_pages(const elm_model *m, const char *when) {
 }
 
 int main(int argc, char **argv) {
-    job j = {0};
+    static job j; /* static: what it holds until the end is no leak */
+    static float *out;
     elm_error err;
     bool pages = argc > 1 && strcmp(argv[1], "--pages") == 0;
     if (pages) argc--, argv++;
@@ -197,7 +198,7 @@ int main(int argc, char **argv) {
     if (chunk == 0 || chunk > MAX_CHUNK || hold > ELM_MAX_HELD) die("a bad chunk");
     make_plan(&j, argv[3], argv[4], chunk < hold ? hold : chunk);
     make_states(&j);
-    float *out = zeros((size_t)j.n * j.width * sizeof *out);
+    out = zeros((size_t)j.n * j.width * sizeof *out);
     if (pages) say_pages(j.model, "before");
     run(&j, chunk, hold, out);
     if (pages) say_pages(j.model, "after");

@@ -81,7 +81,6 @@ static void k_delta_step(float *s, size_t stride, size_t n_k, size_t n, const fl
 
 /* ---- small products ---- */
 
-
 /* m rows x n_c vectors of c; constants where this is inlined. */
 ELM_INLINE void gemm_tile(const float *a, size_t a_row, size_t a_col, const float *b,
                           size_t b_stride, size_t n_k, float *c, size_t c_stride, const int m,
