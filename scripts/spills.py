@@ -4,9 +4,10 @@ additions when nothing stops them, which costs a third of the speed and fails no
 
     scripts/spills.py BUILD [--list]
 
-Disassembles the kernels of a gcc release build, takes every innermost loop with at least MIN_WORK multiply-adds, and compares
-the vector instructions that touch the stack with a share of them. AVX2 has 16 registers: four tokens of a few-token linear
-have 8 sums and 8 accumulators, so the sums move to the stack and back once a block; that is what its share allows."""
+Disassembles the kernels of a gcc release build, takes every innermost loop with at least MIN_WORK multiply-adds, and
+compares the vector instructions that touch the stack with a share of them. AVX2 has 16 registers: four tokens of a
+few-token linear have 8 sums and 8 accumulators, so the sums move to the stack and back once a block; that is what its
+share allows."""
 import pathlib
 import re
 import subprocess
@@ -17,13 +18,15 @@ STACK = re.compile(r"\(%[re]sp|\[sp[,\]]")
 VECTOR = re.compile(r"%[xyz]mm|\b[qv]\d+")
 JUMP = re.compile(r"^\s*([0-9a-f]+):\s+(j\w+|b\.\w+|cbn?z\s+\w+,|tbn?z\s+[^,]+,[^,]+,)\s+(?:0x)?([0-9a-f]+)\b")
 MIN_WORK = 8
-KERNELS = {"linear_i4", "linear_i8", "scores_i8", "k_scores_f32", "k_scores_f16", "k_values_f32", "k_values_f16", "k_values_i8"}
+KERNELS = {"linear_i4", "linear_i8", "scores_i8", "k_scores_f32", "k_scores_f16", "k_values_f32", "k_values_f16",
+           "k_values_i8"}
 SHARES = {"kernels_avx2.c.o": 0.7}
 SHARE = 0.1
 
 
 def functions(path, objdump):
-    text = subprocess.run([objdump, "-d", "--no-show-raw-insn", path], capture_output=True, text=True, check=True).stdout
+    command = [objdump, "-d", "--no-show-raw-insn", path]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     name, lines = None, []
     for line in text.splitlines():
         head = re.match(r"^[0-9a-f]+ <([^>]+)>:", line)
@@ -67,7 +70,8 @@ def main():
                     continue
                 spills = sum(bool(STACK.search(x) and VECTOR.search(x)) for x in body)
                 checked += 1
-                where = f"{path.name}: {name}+{begin}: {len(body)} instructions, {work} multiply-adds, {spills} on the stack"
+                where = (f"{path.name}: {name}+{begin}: {len(body)} instructions, "
+                         f"{work} multiply-adds, {spills} on the stack")
                 if show:
                     print(where)
                 if spills > SHARES.get(path.name, SHARE) * work:
