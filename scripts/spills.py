@@ -18,8 +18,8 @@ STACK = re.compile(r"\(%[re]sp|\[sp[,\]]")
 VECTOR = re.compile(r"%[xyz]mm|\b[qv]\d+")
 JUMP = re.compile(r"^\s*([0-9a-f]+):\s+(j\w+|b\.\w+|cbn?z\s+\w+,|tbn?z\s+[^,]+,[^,]+,)\s+(?:0x)?([0-9a-f]+)\b")
 MIN_WORK = 8
-KERNELS = {"linear_i4", "linear_i8", "scores_i8", "k_scores_f32", "k_scores_f16",
-           "k_values_f32", "k_values_f16", "k_values_i8"}
+KERNELS = {"linear_i4", "linear_i8", "scores_i8", "k_scores_f32", "k_scores_f16", "k_values_f32", "k_values_f16",
+           "k_values_i8"}
 SHARES = {"kernels_avx2.c.o": 0.7}
 SHARE = 0.1
 
@@ -70,8 +70,8 @@ def main():
                     continue
                 spills = sum(bool(STACK.search(x) and VECTOR.search(x)) for x in body)
                 checked += 1
-                where = f"{path.name}: {name}+{begin}: {len(body)} instructions, {work} multiply-adds, " \
-                        f"{spills} on the stack"
+                where = (f"{path.name}: {name}+{begin}: {len(body)} instructions, "
+                         f"{work} multiply-adds, {spills} on the stack")
                 if show:
                     print(where)
                 if spills > SHARES.get(path.name, SHARE) * work:
