@@ -46,7 +46,7 @@ def test_pkg_config_builds_them(installed, tmp_path):
     for name in ["ask", "chat", "complete"]:
         source = ROOT / "examples" / f"{name}.c"
         sh("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", source, *flags, "-o", tmp_path / name)
-        sh(tmp_path / name, code=2)
+        sh(tmp_path / name, code=2, env={"LD_LIBRARY_PATH": str(library_folder(installed))})
 
 
 def test_ask(examples, tiny):
