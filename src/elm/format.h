@@ -5,8 +5,10 @@
  *   4096    header slot B (4096 bytes)
  *   8192    zeros up to 65536
  *   65536   sections, each aligned to 65536, zeros between; then the TOC, aligned to 65536
- *   TOC     elm_disk_toc, elm_disk_section[n_sections], chunk checksums u32[] of all sections in
- * order committed_end = end of the TOC; what lies behind it is ignored and reported */
+ *   TOC     elm_disk_toc, elm_disk_section[n_sections], chunk checksums u32[] of all sections
+ *           in order
+ *
+ * committed_end = end of the TOC; what lies behind it is ignored and reported. */
 #ifndef ELM_ELM_FORMAT_H
 #define ELM_ELM_FORMAT_H
 

@@ -4,10 +4,10 @@
  * W is [n_rows][n_cols]; rows are padded to 16, columns (K) to the unit of the group, with weights
  * of value zero.
  *
- *   int4  codes [panel][K/8][16 rows][4 bytes]   byte i: low nibble k = 8j+i, high nibble k =
- * 8j+4+i int8  codes [panel][K/4][16 rows][4 bytes]   byte i: k = 4j+i, stored as the unsigned code
- * ^ 0x80 (= int8) f16, bf16, f32     [panel][K][16 rows]       element (row, k) scales f16
- * [panel][K/group][16]      zeros u8 the same
+ *   int4  codes     [panel][K/8][16 rows][4 bytes]   byte i: low nibble k = 8j+i, high k = 8j+4+i
+ *   int8  codes     [panel][K/4][16 rows][4 bytes]   byte i: k = 4j+i, the unsigned code ^ 0x80
+ *   f16, bf16, f32  [panel][K][16 rows]              element (row, k)
+ *   scales f16      [panel][K/group][16]             zeros u8 the same
  *
  * A stack of matrices [E][n_rows][n_cols] is E such matrices one behind the other, each with its
  * rows padded: row r of matrix e is row e * round_up(n_rows, 16) + r of one tall matrix.

@@ -5,8 +5,9 @@
  *   state:  name  u32 kind layer n_heads k_dim v_dim window
  *   graph:  name  u32 n_values n_nodes output hidden  values  nodes
  *   value:  name  u8 kind dtype n_dims 0  u32 index  i32 dims[n_dims]
- *   node:   name  u32 op  u8 n_inputs n_attrs 0 0  u32 inputs[]  u32 output  { u32 number, 4 bytes
- * }[] name:   u16 bytes, then that many bytes of UTF-8 */
+ *   node:   name  u32 op  u8 n_inputs n_attrs 0 0  u32 inputs[]  u32 output  attrs[]
+ *   attr:   u32 number, 4 bytes
+ *   name:   u16 bytes, then that many bytes of UTF-8 */
 #include "base/utf8.h"
 #include "ir/graph.h"
 

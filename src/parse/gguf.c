@@ -1,8 +1,9 @@
 /* gguf.c - the header of a GGUF file; parse.
  *
  *   "GGUF"  u32 version  u64 n_tensors  u64 n_values
- *   value:  string key  u32 type  value           string: u64 bytes, text; array: u32 type, u64
- * count, items tensor: string name  u32 n_dims  u64 dims[] (innermost first)  u32 type  u64 offset
+ *   value:  string key  u32 type  value
+ *           string: u64 bytes, text; array: u32 type, u64 count, items
+ *   tensor: string name  u32 n_dims  u64 dims[] (innermost first)  u32 type  u64 offset
  *   padding to general.alignment, then data
  *
  * How long the header is stands nowhere, so it is read in growing pieces until it parses. */

@@ -4,8 +4,8 @@
  *   tokenizer.json          required
  *   generation_config.json  end tokens and sampling; wins over config.json
  *   tokenizer_config.json   special tokens, chat template
- *   chat_template.jinja     wins over the template in tokenizer_config.json; then
- * chat_template.json */
+ *   chat_template.jinja     wins over the template in tokenizer_config.json;
+ *                           then chat_template.json */
 #include "parse/source.h"
 
 #include <string.h>

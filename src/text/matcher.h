@@ -4,7 +4,7 @@
  *   GREEDY, LAZY, POSSESSIVE   a class of code points, min to max times
  *   LOOKAHEAD ...              the next code point is (not) of the class
  *   SPLIT target               goes on behind itself, and at the target when that fails: a group
- * inside JUMP target                the end of one branch of a group
+ *   JUMP target                the end of one branch of a group
  *
  * A program gives what a backtracking engine gives (Oniguruma, which Hugging Face tokenizers uses,
  * with Ruby's syntax), because it backtracks; groups do not repeat, so its depth is bounded by its

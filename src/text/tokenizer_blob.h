@@ -3,20 +3,22 @@
  * docs/elm-format-tokenizer.md is the normative description. Little-endian; every table begins on 8
  * bytes.
  *
- *   elm_disk_tokenizer                     header: counts, and the offset of every table
- *   u32 spelling_offsets[n_ids + 1]        into spellings
- *   u8  spellings[]                        raw bytes for byte-level vocabularies
- *   u8  flags[n_ids]                       ELM_TOKEN_*
- *   u32 lookup[slots]                      id + 1 by FNV-1a of the spelling; what the model may
- * give u32 merges[n_merges][3]                {left, right, result}, the rank is the index u32
- * merge_slots[slots]                 index + 1 by elm_pair_hash(left, right) u8  joins[] bit set by
- * elm_pair_hash of two symbols that some token holds side by side f64 scores[n_ids] of score
- * merging and Unigram i32 byte_ids[256]                      the symbol or fallback token of every
- * byte, -1 = none 3 tries                                raw added tokens, normalised added tokens,
- * pieces of Unigram elm_disk_step steps[]                  normalizer, pre-tokenizer and decoder
- * steps, in this order elm_disk_item items[], elm_disk_class classes[], u32 ranges[][2]     pattern
- * programs (matcher.h) i32 prefix[], suffix[]                 ids that the post-processor puts
- * around a text u8  texts[]                            strings of steps, UTF-8
+ *   elm_disk_tokenizer                  header: counts, and the offset of every table
+ *   u32 spelling_offsets[n_ids + 1]     into spellings
+ *   u8  spellings[]                     raw bytes for byte-level vocabularies
+ *   u8  flags[n_ids]                    ELM_TOKEN_*
+ *   u32 lookup[slots]                   id + 1 by FNV-1a of the spelling: what the model may give
+ *   u32 merges[n_merges][3]             {left, right, result}; the rank is the index
+ *   u32 merge_slots[slots]              index + 1 by elm_pair_hash(left, right)
+ *   u8  joins[]                         bit set by elm_pair_hash of two symbols that some token
+ *                                       holds side by side
+ *   f64 scores[n_ids]                   of score merging and Unigram
+ *   i32 byte_ids[256]                   the symbol or fallback token of every byte, -1 = none
+ *   3 tries                             raw added tokens, normalised added tokens, Unigram pieces
+ *   elm_disk_step steps[]               normalizer, pre-tokenizer, decoder steps, in this order
+ *   elm_disk_item items[], elm_disk_class classes[], u32 ranges[][2]   pattern programs (matcher.h)
+ *   i32 prefix[], suffix[]              ids that the post-processor puts around a text
+ *   u8  texts[]                         strings of steps, UTF-8
  *
  * Opening checks the header, the sizes of all tables and all of the small ones. The large ones are
  * not read then: the accessors below check what they take from them, so that a hostile section

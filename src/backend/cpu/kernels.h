@@ -5,10 +5,10 @@
  * of tokens over calls:
  *
  *   int8 activations  y = fma((float)isum, s * d, y), once per block of 32 along K, ascending, one
- * chain; isum = exact sum of (u - zero) * a; then y * 2^scale_exp, then + bias float weights     y
- * = fma(w, x, y), k ascending, one chain; then the same end dots and sums     16 lanes (lane =
- * index % 16), then a tree: i and i+8, i+4, i+2, i+1 elementwise       one formula for every
- * element; the tail runs through the same vector code
+ *                     chain; isum = exact sum of (u - zero) * a; then y * 2^scale_exp, + bias
+ *   float weights     y = fma(w, x, y), k ascending, one chain; then the same end
+ *   dots and sums     16 lanes (lane = index % 16), then a tree: i and i+8, i+4, i+2, i+1
+ *   elementwise       one formula for every element; the tail runs through the same vector code
  *
  * Float code is written once (kernels_float.h) over a type of 16 floats that each set defines. */
 #ifndef ELM_BACKEND_CPU_KERNELS_H

@@ -4,13 +4,14 @@
  * Layer: backend/cpu. Steps are split over threads in one of two ways:
  *
  *   rows   each thread owns the same contiguous rows [T or R] in every such step: a chain of them
- * needs no barrier wide   the work of all rows is divided otherwise (panels of a matrix, heads)
+ *          needs no barrier
+ *   wide   the work of all rows is divided otherwise (panels of a matrix, heads)
  *
  * prepare finds where a barrier is needed: before a step that touches memory which an earlier step
  * since the last barrier wrote (or that it overwrites), unless both split the same rows.
  *
- *   workspace  [acts: codes, scales, starts, sums][rope tables][attention partial sums][thread 0
- * scratch][thread 1]... */
+ *   workspace  [acts: codes, scales, starts, sums][rope tables][attention partial sums]
+ *              [scratch of thread 0][thread 1]... */
 #ifndef ELM_BACKEND_CPU_PROGRAM_H
 #define ELM_BACKEND_CPU_PROGRAM_H
 
