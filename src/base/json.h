@@ -36,7 +36,10 @@ struct elm_json {
     elm_span key; /* of a member */
 };
 
-enum { ELM_JSON_MAX_DEPTH = 64 };
+enum {
+    ELM_JSON_MAX_DEPTH = 64,
+    ELM_JSON_WRITER_DEPTH = 2 * ELM_JSON_MAX_DEPTH, /* a parsed value inside a written one */
+};
 
 typedef struct elm_json_options {
     bool allow_nan;
@@ -75,7 +78,8 @@ typedef struct elm_json_writer {
     elm_buf *out;
     bool pretty;
     uint32_t depth;
-    bool first[ELM_JSON_MAX_DEPTH];
+    bool keyed; /* the key of the next value is written */
+    bool first[ELM_JSON_WRITER_DEPTH];
 } elm_json_writer;
 
 void elm_json_writer_init(elm_json_writer *w, elm_buf *out, bool pretty);
@@ -91,5 +95,8 @@ void elm_json_put_double(elm_json_writer *w, const char *key,
                          double value); /* shortest; nan -> null */
 void elm_json_put_bool(elm_json_writer *w, const char *key, bool value);
 void elm_json_put_null(elm_json_writer *w, const char *key);
+/* A parsed value with all it holds, whatever its depth; at most ELM_JSON_MAX_DEPTH - 1 containers
+ * may be open. */
+void elm_json_put_value(elm_json_writer *w, const char *key, const elm_json *value);
 
 #endif

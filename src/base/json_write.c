@@ -52,20 +52,31 @@ static void quoted(elm_buf *out, elm_span text) {
     elm_buf_u8(out, '"');
 }
 
-/* Comma, line and key in front of a value. */
-static void lead(elm_json_writer *w, const char *key) {
+/* Comma and line in front of a key or a value. */
+static void separate(elm_json_writer *w) {
     if (!w->first[w->depth]) elm_buf_str(w->out, w->pretty ? "," : ", ");
     if (w->pretty && w->depth > 0) new_line(w);
     w->first[w->depth] = false;
-    if (!key) return;
-    quoted(w->out, elm_span_str(key));
+}
+
+static void put_key(elm_json_writer *w, elm_span key) {
+    separate(w);
+    quoted(w->out, key);
     elm_buf_str(w->out, ": ");
+    w->keyed = true;
+}
+
+/* What stands in front of a value. */
+static void lead(elm_json_writer *w, const char *key) {
+    if (key) put_key(w, elm_span_str(key));
+    if (!w->keyed) separate(w);
+    w->keyed = false;
 }
 
 static void begin(elm_json_writer *w, const char *key, char open) {
     lead(w, key);
     elm_buf_u8(w->out, (uint8_t)open);
-    assert(w->depth + 1 < ELM_JSON_MAX_DEPTH);
+    assert(w->depth + 1 < ELM_JSON_WRITER_DEPTH);
     w->first[++w->depth] = true;
 }
 
@@ -132,4 +143,37 @@ void elm_json_put_bool(elm_json_writer *w, const char *key, bool value) {
 void elm_json_put_null(elm_json_writer *w, const char *key) {
     lead(w, key);
     elm_buf_str(w->out, "null");
+}
+
+void elm_json_put_value(elm_json_writer *w, const char *key, const elm_json *v) {
+    switch (v->type) {
+    case ELM_JSON_NULL:
+        elm_json_put_null(w, key);
+        break;
+    case ELM_JSON_BOOL:
+        elm_json_put_bool(w, key, v->as.boolean);
+        break;
+    case ELM_JSON_INT:
+        elm_json_put_int(w, key, v->as.integer);
+        break;
+    case ELM_JSON_DOUBLE:
+        elm_json_put_double(w, key, v->as.number);
+        break;
+    case ELM_JSON_STRING:
+        elm_json_put_string(w, key, v->as.string);
+        break;
+    case ELM_JSON_ARRAY:
+        elm_json_begin_array(w, key);
+        for (uint32_t i = 0; i < v->count; i++) elm_json_put_value(w, NULL, &v->as.items[i]);
+        elm_json_end_array(w);
+        break;
+    case ELM_JSON_OBJECT:
+        elm_json_begin_object(w, key);
+        for (uint32_t i = 0; i < v->count; i++) {
+            put_key(w, v->as.items[i].key);
+            elm_json_put_value(w, NULL, &v->as.items[i]);
+        }
+        elm_json_end_object(w);
+        break;
+    }
 }

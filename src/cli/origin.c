@@ -33,36 +33,6 @@ static elm_status read_meta(elm_container *c, const elm_json **out, elm_error *e
     return elm_json_parse(section, "meta", NULL, &c->arena, out, err);
 }
 
-static void put_value(elm_json_writer *w, const char *key, const elm_json *v) {
-    bool object = v->type == ELM_JSON_OBJECT;
-    switch (v->type) {
-    case ELM_JSON_NULL:
-        elm_json_put_null(w, key);
-        break;
-    case ELM_JSON_BOOL:
-        elm_json_put_bool(w, key, v->as.boolean);
-        break;
-    case ELM_JSON_INT:
-        elm_json_put_int(w, key, v->as.integer);
-        break;
-    case ELM_JSON_DOUBLE:
-        elm_json_put_double(w, key, v->as.number);
-        break;
-    case ELM_JSON_STRING:
-        elm_json_put_string(w, key, v->as.string);
-        break;
-    case ELM_JSON_ARRAY:
-    case ELM_JSON_OBJECT:
-        object ? elm_json_begin_object(w, key) : elm_json_begin_array(w, key);
-        for (uint32_t i = 0; i < v->count; i++) {
-            const elm_json *item = &v->as.items[i];
-            put_value(w, object ? (const char *)item->key.data : NULL, item);
-        }
-        object ? elm_json_end_object(w) : elm_json_end_array(w);
-        break;
-    }
-}
-
 static void print_text(const char *label, const elm_json *v) {
     if (v && v->type == ELM_JSON_STRING)
         printf("%s%.*s", label, (int)v->as.string.size, (const char *)v->as.string.data);
@@ -148,7 +118,7 @@ elm_status cli_origin_json(elm_container *c, const cli_trust *trust, elm_json_wr
     elm_json_begin_object(w, "provenance");
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         const elm_json *v = elm_json_find(meta, keys[i]);
-        if (v) put_value(w, keys[i], v);
+        if (v) elm_json_put_value(w, keys[i], v);
     }
     elm_json_end_object(w);
     elm_json_begin_array(w, "products");
@@ -163,7 +133,7 @@ elm_status cli_origin_json(elm_container *c, const cli_trust *trust, elm_json_wr
         elm_json_put_int(w, "bytes", (int64_t)s->size);
         elm_json_put_bool(w, "valid", status == ELM_OK);
         elm_json_put_str(w, "reason", status == ELM_OK ? NULL : why.message);
-        if (p.record) put_value(w, "record", p.record);
+        if (p.record) elm_json_put_value(w, "record", p.record);
         elm_json_end_object(w);
     }
     elm_json_end_array(w);

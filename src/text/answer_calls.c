@@ -28,37 +28,6 @@ static const elm_json *parse_loose(reading *r, elm_span text) {
     return parse(r, text);
 }
 
-static void put_value(elm_json_writer *w, const char *key, const elm_json *v) {
-    switch (v->type) {
-    case ELM_JSON_NULL:
-        elm_json_put_null(w, key);
-        break;
-    case ELM_JSON_BOOL:
-        elm_json_put_bool(w, key, v->as.boolean);
-        break;
-    case ELM_JSON_INT:
-        elm_json_put_int(w, key, v->as.integer);
-        break;
-    case ELM_JSON_DOUBLE:
-        elm_json_put_double(w, key, v->as.number);
-        break;
-    case ELM_JSON_STRING:
-        elm_json_put_string(w, key, v->as.string);
-        break;
-    case ELM_JSON_ARRAY:
-        elm_json_begin_array(w, key);
-        for (uint32_t i = 0; i < v->count; i++) put_value(w, NULL, &v->as.items[i]);
-        elm_json_end_array(w);
-        break;
-    case ELM_JSON_OBJECT:
-        elm_json_begin_object(w, key);
-        for (uint32_t i = 0; i < v->count; i++)
-            put_value(w, (const char *)v->as.items[i].key.data, &v->as.items[i]);
-        elm_json_end_object(w);
-        break;
-    }
-}
-
 static void begin_call(reading *r, elm_span name) {
     elm_json_writer_init(&r->w, r->out, false);
     elm_json_begin_object(&r->w, NULL);
@@ -88,7 +57,7 @@ static bool json_call(reading *r, const elm_json *v) {
     if (arguments->type == ELM_JSON_STRING) arguments = parse(r, arguments->as.string);
     if (!arguments || arguments->type != ELM_JSON_OBJECT || has_zero(arguments)) return false;
     begin_call(r, name->as.string);
-    put_value(&r->w, "arguments", arguments);
+    elm_json_put_value(&r->w, "arguments", arguments);
     end_call(r);
     return true;
 }
@@ -160,7 +129,7 @@ static bool xml_parameters(reading *r, elm_span function) {
         if (!key) return false;
         const elm_json *value = is_string(r, function, key) ? NULL : parse_loose(r, text);
         if (value && value->type != ELM_JSON_STRING && !has_zero(value))
-            put_value(&r->w, key, value);
+            elm_json_put_value(&r->w, key, value);
         else
             elm_json_put_string(&r->w, key, text);
     }
@@ -239,7 +208,7 @@ static bool keyed_value(reading *r, const char *key, uint32_t depth) {
     while (r->at < r->text.size && !strchr(",}]", r->text.data[r->at])) r->at++;
     const elm_json *value = parse_loose(r, elm_span_of(r->text.data + begin, r->at - begin));
     if (!value) return false;
-    put_value(&r->w, key, value);
+    elm_json_put_value(&r->w, key, value);
     return true;
 }
 
@@ -292,7 +261,7 @@ static bool named_call(reading *r) {
     if (name.size == 0 || !arguments || arguments->type != ELM_JSON_OBJECT || has_zero(arguments))
         return false;
     begin_call(r, name);
-    put_value(&r->w, "arguments", arguments);
+    elm_json_put_value(&r->w, "arguments", arguments);
     end_call(r);
     return true;
 }

@@ -7,41 +7,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { MEMORY_PER_BYTE = 256, MEMORY_BASE = 1 << 20 };
 
-static void write_value(elm_json_writer *w, const char *key, const elm_json *v) {
-    switch (v->type) {
-    case ELM_JSON_NULL:
-        elm_json_put_null(w, key);
-        break;
-    case ELM_JSON_BOOL:
-        elm_json_put_bool(w, key, v->as.boolean);
-        break;
-    case ELM_JSON_INT:
-        elm_json_put_int(w, key, v->as.integer);
-        break;
-    case ELM_JSON_DOUBLE:
-        elm_json_put_double(w, key, v->as.number);
-        break;
-    case ELM_JSON_STRING:
-        elm_json_put_string(w, key, v->as.string);
-        break;
-    case ELM_JSON_ARRAY:
-        elm_json_begin_array(w, key);
-        for (uint32_t i = 0; i < v->count; i++) write_value(w, NULL, &v->as.items[i]);
-        elm_json_end_array(w);
-        break;
-    case ELM_JSON_OBJECT:
-        elm_json_begin_object(w, key);
-        for (uint32_t i = 0; i < v->count; i++) {
-            const elm_json *m = &v->as.items[i];
-            /* Keys with a zero byte cannot be given to the writer. */
-            if (memchr(m->key.data, 0, m->key.size)) continue;
-            write_value(w, (const char *)m->key.data, m);
-        }
-        elm_json_end_object(w);
-        break;
-    }
-}
-
 static bool equal(const elm_json *a, const elm_json *b) {
     if (a->type != b->type) return a->type == ELM_JSON_DOUBLE && b->type == ELM_JSON_INT;
     switch (a->type) {
@@ -67,8 +32,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const elm_json *root = NULL, *again = NULL;
     elm_error err = {0};
     elm_buf text;
-    elm_capped_allocator_init(&cap, elm_allocator_default(),
-                              MEMORY_BASE + MEMORY_PER_BYTE * size);
+    elm_capped_allocator_init(&cap, elm_allocator_default(), MEMORY_BASE + MEMORY_PER_BYTE * size);
     elm_arena_init(&arena, &cap.interface, 0);
     elm_status status = elm_json_parse(elm_span_of(data, size), "x", NULL, &arena, &root, &err);
     if (status == ELM_OUT_OF_MEMORY) abort(); /* more than the input can need */
@@ -77,10 +41,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         elm_json_writer w;
         elm_buf_init(&text, elm_allocator_default(), 1 << 28);
         elm_json_writer_init(&w, &text, false);
-        write_value(&w, NULL, root);
+        elm_json_put_value(&w, NULL, root);
         elm_arena_free(&arena);
         elm_arena_init(&arena, elm_allocator_default(), 0);
-        if (elm_json_parse(elm_span_of(data, size), "x", NULL, &arena, &root, NULL) != ELM_OK) abort();
+        if (elm_json_parse(elm_span_of(data, size), "x", NULL, &arena, &root, NULL) != ELM_OK)
+            abort();
         if (elm_json_parse(elm_buf_span(&text), "y", NULL, &arena, &again, &err) != ELM_OK) abort();
         if (!equal(root, again)) abort();
         elm_buf_free(&text);

@@ -268,6 +268,42 @@ static void test_writer_reads_back(void **state) {
     }
 }
 
+/* What was read as deeply as reading goes is written inside another object, keys with a zero byte
+ * included. */
+static void test_writer_puts_values(void **state) {
+    char text[256];
+    const elm_json *value;
+    elm_json_options deep = {.max_depth = ELM_JSON_MAX_DEPTH + 2};
+    elm_json_writer w;
+    elm_buf out;
+    int n = snprintf(text, sizeof text, "{\"a\\u0000b\": 1, \"a\\u0000c\": ");
+    (void)state;
+    for (int i = 0; i < ELM_JSON_MAX_DEPTH - 1; i++) text[n++] = '[';
+    for (int i = 0; i < ELM_JSON_MAX_DEPTH - 1; i++) text[n++] = ']';
+    text[n++] = '}';
+    elm_span span = elm_span_of(text, (size_t)n);
+    if (elm_json_parse(span, "t", NULL, &arena, &value, &err) != ELM_OK)
+        fail_msg("%s", err.message);
+    elm_buf_init(&out, elm_allocator_default(), 1 << 20);
+    elm_json_writer_init(&w, &out, false);
+    elm_json_begin_object(&w, NULL);
+    elm_json_begin_array(&w, "list");
+    elm_json_put_value(&w, NULL, value);
+    elm_json_put_value(&w, NULL, value);
+    elm_json_end_array(&w);
+    elm_json_put_int(&w, "after", 2);
+    elm_json_end_object(&w);
+    const elm_json *again, *list;
+    if (elm_json_parse(elm_buf_span(&out), "t", &deep, &arena, &again, &err) != ELM_OK)
+        fail_msg("%s", err.message);
+    list = elm_json_find(again, "list");
+    assert_int_equal(list->count, 2);
+    assert_int_equal(list->as.items[1].count, 2);
+    assert_int_equal(list->as.items[1].as.items[1].key.size, 3);
+    assert_memory_equal(out.data + strlen("{\"list\": ["), text, (size_t)n);
+    elm_buf_free(&out);
+}
+
 static void test_writer_forms(void **state) {
     (void)state;
     elm_buf out;
@@ -295,6 +331,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_memory_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_access, setup, teardown),
         cmocka_unit_test_setup_teardown(test_writer_reads_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_writer_puts_values, setup, teardown),
         cmocka_unit_test_setup_teardown(test_writer_forms, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
