@@ -7,6 +7,7 @@ typedef struct reading {
     const elm_json *tools;
     elm_arena arena;
     elm_buf *out;
+    size_t begin; /* of the call that is being written, in out */
     elm_json_writer w;
 } reading;
 
@@ -29,14 +30,20 @@ static const elm_json *parse_loose(reading *r, elm_span text) {
 }
 
 static void begin_call(reading *r, elm_span name) {
+    r->begin = r->out->size;
     elm_json_writer_init(&r->w, r->out, false);
     elm_json_begin_object(&r->w, NULL);
     elm_json_put_string(&r->w, "name", name);
 }
 
-static void end_call(reading *r) {
+/* False when the call is not what its reader can take: a parameter that stands twice. */
+static bool end_call(reading *r) {
+    const elm_json *call;
     elm_json_end_object(&r->w);
+    if (r->out->status != ELM_OK) return false;
+    elm_span text = elm_span_of(r->out->data + r->begin, r->out->size - r->begin);
     elm_buf_u8(r->out, 0);
+    return elm_json_parse(text, "a call", NULL, &r->arena, &call, NULL) == ELM_OK;
 }
 
 static bool has_zero(const elm_json *v) {
@@ -58,8 +65,7 @@ static bool json_call(reading *r, const elm_json *v) {
     if (!arguments || arguments->type != ELM_JSON_OBJECT || has_zero(arguments)) return false;
     begin_call(r, name->as.string);
     elm_json_put_value(&r->w, "arguments", arguments);
-    end_call(r);
-    return true;
+    return end_call(r);
 }
 
 /* ---- words ---- */
@@ -145,7 +151,7 @@ static bool xml_calls(reading *r) {
         elm_json_begin_object(&r->w, "arguments");
         if (!xml_parameters(r, name)) return false;
         elm_json_end_object(&r->w);
-        end_call(r);
+        if (!end_call(r)) return false;
         any = true;
     }
     return any && r->at == r->text.size;
@@ -219,9 +225,8 @@ static bool keyed_calls(reading *r) {
     elm_json_begin_object(&r->w, "arguments");
     if (!keyed_members(r, 0)) return false;
     elm_json_end_object(&r->w);
-    end_call(r);
     skip_space(r);
-    return r->at == r->text.size;
+    return end_call(r) && r->at == r->text.size;
 }
 
 /* ---- list ---- */
@@ -262,8 +267,7 @@ static bool named_call(reading *r) {
         return false;
     begin_call(r, name);
     elm_json_put_value(&r->w, "arguments", arguments);
-    end_call(r);
-    return true;
+    return end_call(r);
 }
 
 static bool list_calls(reading *r) {

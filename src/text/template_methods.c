@@ -40,8 +40,9 @@ static elm_tv strip_method(elm_trender *r, elm_tstr s, const elm_targs *args, bo
                            bool right) {
     elm_tv set = elm_targ(args, 0, "chars", elm_tv_none());
     if (set.type == ELM_TV_NONE) return elm_tv_string(strip(s, NULL, left, right));
-    if (set.type != ELM_TV_STRING) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "strip takes a string");
-    return elm_tv_string(strip(s, &set.as.string, left, right));
+    if (set.type == ELM_TV_STRING) return elm_tv_string(strip(s, &set.as.string, left, right));
+    elm_tr_fail(r, ELM_INVALID_ARGUMENT, "strip takes a string");
+    return elm_tv_none();
 }
 
 static elm_tv split_space(elm_trender *r, elm_tstr s, int64_t most) {

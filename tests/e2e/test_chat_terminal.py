@@ -99,7 +99,8 @@ def test_a_conversation(tiny, tmp_path):
 
 
 def test_control_c_stops_the_answer_and_keeps_the_conversation(tiny, tmp_path):
-    t = Terminal(tmp_path, "chat", tiny("qwen3"), "--temp", "0", "-n", "100000")
+    t = Terminal(tmp_path, "chat", tiny("qwen3"), "--temp", "0", "-n", "100000",
+                 "--ctx", "60000")
     t.until("> ")
     t.send("hello\r")
     t.until("hello\r\n.{3}")
