@@ -109,6 +109,12 @@ CALL = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 F = {"name": "f", "arguments": {"a": 1}}
 
 
+TWICE = (
+    "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n"
+    "<parameter=a>\n2\n</parameter>\n</function>\n</tool_call>"
+)
+
+
 @pytest.mark.parametrize(
     "name,text,thinking,expected",
     [
@@ -158,6 +164,8 @@ F = {"name": "f", "arguments": {"a": 1}}
             False,
             ("", "<tool_call>\n<function=f>\n<parameter=a>\n1\n</function>\n</tool_call>", []),
         ),
+        # A parameter that stands twice is no call.
+        (XML, TWICE, False, ("", TWICE, [])),
         (
             XML,
             "so\n</think>\n\n<tool_call>\n<function=f>\n</function>\n</tool_call>",

@@ -317,8 +317,9 @@ def chat_without(token, value):
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", 9, "deep"),
         ("{{ 'a' * 99999999999 }}", 9, "long"),
         ("{{ " + "1+" * 100000 + "1 }}", 9, "deep"),
+        ("{{ ' s '.strip(('ab', 'a')) }}", 2, "strip takes a string"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_limits_and_errors(tmp_path, source, code, words):
     (tmp_path / "t.jinja").write_text(source)
