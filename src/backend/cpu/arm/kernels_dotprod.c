@@ -57,6 +57,42 @@ ELM_INLINE void key_cell(const int8_t *cell, const int8_t *x, int32x4_t acc[4]) 
     for (int i = 0; i < 4; i++) acc[i] = vdotq_s32(acc[i], vld1q_s8(cell + 16 * i), xv);
 }
 
+/* Two planes of 64 bytes: code = 256 * high + low, low in [-128, 127], high in [0, 127]. */
+static float weigh_i8(const float *p, const float *scales, void *codes) {
+    int16_t code[ELM_CPU_KV_BLOCK];
+    int8_t *out = codes;
+    float unit = weigh_i16(p, scales, code);
+    for (size_t i = 0; i < ELM_CPU_KV_BLOCK; i += 8) {
+        int16x8_t c = vld1q_s16(code + i);
+        int8x8_t low = vmovn_s16(c);
+        vst1_s8(out + i, low);
+        vst1_s8(out + ELM_CPU_KV_BLOCK + i, vshrn_n_s16(vsubq_s16(c, vmovl_s8(low)), 8));
+    }
+    return unit;
+}
+
+/* 16 columns of 64 int8 values, four positions side by side, against their weights. */
+ELM_INLINE void value_sums(const int8_t *codes, const int8_t *v, int32x4_t isum[4]) {
+    int32x4_t low[4], high[4];
+    for (int e = 0; e < 4; e++) low[e] = high[e] = vdupq_n_s32(0);
+    for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 16) {
+        int8x16_t l = vld1q_s8(codes + j), h = vld1q_s8(codes + ELM_CPU_KV_BLOCK + j);
+#define STEP(lane)                                      \
+    for (int e = 0; e < 4; e++) {                       \
+        int8x16_t y = vld1q_s8(v + 16 * e);             \
+        low[e] = vdotq_laneq_s32(low[e], y, l, lane);   \
+        high[e] = vdotq_laneq_s32(high[e], y, h, lane); \
+    }                                                   \
+    v += 64
+        STEP(0);
+        STEP(1);
+        STEP(2);
+        STEP(3);
+#undef STEP
+    }
+    for (int e = 0; e < 4; e++) isum[e] = vaddq_s32(low[e], vshlq_n_s32(high[e], 8));
+}
+
 #include "backend/cpu/arm/int_neon.h"
 
 enum { TOKENS = 4 };
@@ -190,6 +226,8 @@ static uint64_t peak(size_t rounds) {
 
 void elm_cpu_kernels_dotprod(elm_cpu_kernels *k) {
     k->scores_i8 = scores_i8;
+    k->weigh_i8 = weigh_i8;
+    k->values_i8 = values_i8;
     k->linear_i4 = elm_cpu_linear_i4_dotprod;
     k->linear_i8 = elm_cpu_linear_i8_dotprod;
     k->peak_i4 = k->peak_i8 = peak;
