@@ -271,6 +271,9 @@ typedef enum elm_answer_part {
     ELM_ANSWER_CONTENT,   /* a piece of the text */
     ELM_ANSWER_REASONING, /* a piece of the thoughts */
     ELM_ANSWER_CALL,      /* one whole tool call: {"name": ..., "arguments": {...}} */
+    ELM_ANSWER_CALL_BEGUN, /* the name of a call whose arguments are still being written, to show; CALL follows, or
+                             CONTENT when it turns out to be no call. Told for the first of several calls that
+                             stand in one block, and not in every format: act on CALL only. */
 } elm_answer_part;
 
 /* `text` is borrowed for the call, never empty, not NUL-terminated. */

@@ -49,6 +49,7 @@ static void on_part(void *context, elm_answer_part part, const char *text, size_
     if (!s->styled) return;
     set_dim(s, part == ELM_ANSWER_REASONING);
     if (part == ELM_ANSWER_CALL) fputs("\n[call] ", stdout);
+    if (part == ELM_ANSWER_CALL_BEGUN) fputs("\n[calling] ", stdout);
     fwrite(text, 1, n, stdout);
     fflush(stdout);
 }
