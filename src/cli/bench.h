@@ -15,6 +15,7 @@ typedef struct bench_result {
     double gb_s;  /* decode: weight and KV bytes of a token times tokens a second; else 0 */
     double gop_s; /* prefill: operations of the linears a second; else 0 */
     double share; /* of the read bandwidth, or of the integer peak */
+    double steps; /* verification: its time in steps of one token; else 0 */
     double load_ms, first_token_ms;
     uint64_t file_bytes, anonymous_bytes; /* resident */
 } bench_result;
