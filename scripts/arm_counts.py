@@ -11,8 +11,8 @@ import sys
 
 from spills import functions, inner_loops
 
-# (object, function part, one token): (products, instructions by hand). One token: a whole panel, 16 rows. Several: four rows
-# and four tokens, a quarter of a panel, with the activations of the block in registers and the float sums in memory.
+# (object, function part, one token): (products, instructions by hand). One token: a whole panel, 16 rows. Several: four
+# rows and four tokens, a quarter of a panel, activations of the block in registers and float sums in memory.
 #            products, codes, operands, start, halves added, end, activations and sums, prefetch, loop
 HAND = {
     ("neon", "i4", True): (64, 64 + 8 + 32 + 8 + 0 + 12 + 16 + 2 + 2 + 8),

@@ -18,6 +18,7 @@ typedef struct bench_result {
     double steps; /* verification: its time in steps of one token; else 0 */
     double load_ms, first_token_ms;
     uint64_t file_bytes, anonymous_bytes; /* resident */
+    uint64_t file_huge_bytes;             /* of file_bytes, as pages of 2 MiB: decode needs them */
 } bench_result;
 
 /* The machine with a number of threads: medians of the samples taken beside the tests. */

@@ -46,6 +46,7 @@ static void print_json(const bench_report *b) {
         elm_json_put_double(&w, "load_ms", r->load_ms);
         elm_json_put_double(&w, "first_token_ms", r->first_token_ms);
         elm_json_put_double(&w, "rss_file_mb", (double)r->file_bytes / 1e6);
+        elm_json_put_double(&w, "rss_file_2mib_pages_mb", (double)r->file_huge_bytes / 1e6);
         elm_json_put_double(&w, "rss_anon_mb", (double)r->anonymous_bytes / 1e6);
         elm_json_put_str(&w, "check", b->check);
         elm_json_end_object(&w);
@@ -60,7 +61,9 @@ static void print_csv(const bench_report *b) {
     puts(
         "test,depth,threads,tok_s_median,tok_s_min,tok_s_max,gb_s,bandwidth_share,gop_s,peak_share,"
         "verify_steps,"
-        "read_gb_s,peak_gop_s,compute_scaling,load_ms,first_token_ms,rss_file_mb,rss_anon_mb");
+        "read_gb_s,peak_gop_s,compute_scaling,load_ms,first_token_ms,rss_file_mb,rss_file_2mib_"
+        "pages_mb,"
+        "rss_anon_mb");
     for (uint32_t i = 0; i < b->n_results; i++) {
         const bench_result *r = &b->results[i];
         const bench_machine *m = machine_of(b, r);
@@ -68,10 +71,11 @@ static void print_csv(const bench_report *b) {
         if (r->gb_s > 0.0) snprintf(rate, sizeof rate, "%.2f,%.3f,,", r->gb_s, r->share);
         if (r->gop_s > 0.0) snprintf(rate, sizeof rate, ",,%.1f,%.3f", r->gop_s, r->share);
         if (r->steps > 0.0) snprintf(steps, sizeof steps, "%.3f", r->steps);
-        printf("%s,%u,%u,%.3f,%.3f,%.3f,%s,%s,%.2f,%.1f,%.2f,%.2f,%.1f,%.1f,%.1f\n", r->test,
+        printf("%s,%u,%u,%.3f,%.3f,%.3f,%s,%s,%.2f,%.1f,%.2f,%.2f,%.1f,%.1f,%.1f,%.1f\n", r->test,
                r->depth, r->threads, r->median, r->min, r->max, rate, steps, m->read / 1e9,
                m->peak / 1e9, m->scaling, r->load_ms, r->first_token_ms,
-               (double)r->file_bytes / 1e6, (double)r->anonymous_bytes / 1e6);
+               (double)r->file_bytes / 1e6, (double)r->file_huge_bytes / 1e6,
+               (double)r->anonymous_bytes / 1e6);
     }
 }
 
@@ -85,8 +89,8 @@ static void print_table(const bench_report *b) {
     }
     puts("\n| test | depth | threads | tok/s (median) | min | max | rate | share of limit | peak, "
          "of 1T | open ms "
-         "| first token ms | RSS file MB | RSS anon MB |\n"
-         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+         "| first token ms | RSS file MB | in 2 MiB pages | RSS anon MB |\n"
+         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for (uint32_t i = 0; i < b->n_results; i++) {
         const bench_result *r = &b->results[i];
         const bench_machine *m = machine_of(b, r);
@@ -95,11 +99,11 @@ static void print_table(const bench_report *b) {
         if (r->gop_s > 0.0) snprintf(rate, sizeof rate, "%.0f GOP/s", r->gop_s);
         if (r->steps > 0.0) snprintf(rate, sizeof rate, "%.2f steps", r->steps);
         if (r->share > 0.0) snprintf(share, sizeof share, "%.0f %%", 100.0 * r->share);
-        printf(
-            "| %s | %u | %u | %.2f | %.2f | %.2f | %s | %s | %.2f | %.2f | %.1f | %.1f | %.1f |\n",
-            r->test, r->depth, r->threads, r->median, r->min, r->max, rate, share, m->scaling,
-            r->load_ms, r->first_token_ms, (double)r->file_bytes / 1e6,
-            (double)r->anonymous_bytes / 1e6);
+        printf("| %s | %u | %u | %.2f | %.2f | %.2f | %s | %s | %.2f | %.2f | %.1f | %.1f | %.1f | "
+               "%.1f |\n",
+               r->test, r->depth, r->threads, r->median, r->min, r->max, rate, share, m->scaling,
+               r->load_ms, r->first_token_ms, (double)r->file_bytes / 1e6,
+               (double)r->file_huge_bytes / 1e6, (double)r->anonymous_bytes / 1e6);
     }
 }
 

@@ -111,6 +111,7 @@ static bench_result *new_result(bench *b, const bench_subject *s, const char *ki
     out->first_token_ms = s->first_token_ms;
     cli_memory memory = cli_memory_now();
     out->file_bytes = memory.file_bytes;
+    out->file_huge_bytes = memory.file_huge_bytes;
     out->anonymous_bytes = memory.anonymous_bytes > b->limits.buffer_bytes
                                ? memory.anonymous_bytes - b->limits.buffer_bytes
                                : 0;

@@ -395,7 +395,8 @@ def test_bench_json(tiny):
 def test_bench_formats_name_the_same_figures(tiny):
     args = ("-p", "16", "-n", "4", "-r", "1", "--threads", "1", "-d", "0,64", "--sustained", "0.002")
     tests = ["pp16", "tg4", "vf5"] * 2 + ["first-minute-tg4", "last-minute-tg4"]
-    table = [line.split("|")[1:-1] for line in run("bench", tiny("qwen3"), *args).text.splitlines() if line.startswith("|")]
+    text = run("bench", tiny("qwen3"), *args).text
+    table = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
     assert [row[0].strip() for row in table[2:]] == tests and len({len(row) for row in table}) == 1
     lines = list(csv.DictReader(run("bench", tiny("qwen3"), *args, "-o", "csv").text.splitlines()))
     assert [line["test"] for line in lines] == tests and all(None not in line.values() for line in lines)
