@@ -4,8 +4,8 @@
     scripts/arm_counts.py BUILD [--list]       BUILD: a gcc release build for aarch64
 
 No ARM machine measures these kernels, so their loops are counted. A hand's count, for one block of 32 k: the products;
-loads of codes, each once, in pairs where they lie together; what makes operands of them (and, shift, zip, dup); start values;
-then for every 4 sums a conversion, a scale times scale and an fma. bench/SPEED.md has the table."""
+loads of codes, each once, in pairs where they lie together; what makes operands of them (and, shift, zip, dup); start
+values; then for every 4 sums a conversion, a scale times scale and an fma. bench/SPEED.md has the table."""
 import pathlib
 import sys
 
