@@ -3,8 +3,8 @@
 
     bench/make_gguf.py qwen3-0.6b q4_0 FILE.gguf
 
-Every matrix, the embedding (which is the head as well) included, has the type named, as llama-quantize --pure writes it;
-norms are 1. It has no tokenizer: for programs that measure speed on token numbers. Standard library only."""
+Every matrix, the embedding (which is the head as well) included, has the type named, as llama-quantize --pure writes
+it; norms are 1. It has no tokenizer: for programs that measure speed on token numbers. Standard library only."""
 import argparse
 import pathlib
 import random

@@ -209,7 +209,7 @@ static void measure_machine(const bench *b, const bench_subject *s) {
     }
     s->machine->read = median(read, SAMPLES);
     s->machine->peak = median(peak, SAMPLES);
-    s->machine->scaling = median(scaling, SAMPLES);
+    s->machine->scaling = s->machine->threads > 1 ? median(scaling, SAMPLES) : 1.0;
 }
 
 static elm_status measure_all(bench *b, bench_subject *s, elm_error *err) {
