@@ -50,6 +50,8 @@ ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4
             hi = vmlal_high_s8(hi, w1, x1);
             acc[2 * i] = vpadalq_s16(acc[2 * i], lo);
             acc[2 * i + 1] = vpadalq_s16(acc[2 * i + 1], hi);
+            /* Nothing of the next quarter before this one: products of all would not fit. */
+            __asm__ volatile("" : "+w"(acc[2 * i]), "+w"(acc[2 * i + 1]));
         }
     }
     for (int i = 0; i < 4; i++) isum[i] = vpaddq_s32(acc[2 * i], acc[2 * i + 1]);
