@@ -77,9 +77,11 @@ static void identify_weight(const elm_planned_weight *w, elm_sha256 *h) {
     for (uint32_t p = 0; p < w->n_parts; p++) {
         const elm_weight_part *part = &w->parts[p];
         const elm_source_tensor *t = part->tensor;
-        uint64_t place[] = {t->shard,  t->offset,    t->bytes,     (uint64_t)t->type, part->first,
-                            part->run, part->stride, part->n_runs, t->permuted_heads};
+        uint64_t place[] = {t->shard,    t->offset, t->bytes,     (uint64_t)t->type,
+                            part->first, part->run, part->stride, part->n_runs};
+        elm_source_swap swaps[] = {t->rows, t->cols};
         elm_sha256_update(h, place, sizeof place);
+        elm_sha256_update(h, swaps, sizeof swaps);
     }
 }
 

@@ -120,8 +120,8 @@ static void names_and_permutations(void **state) {
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const elm_source_tensor *t = elm_checkpoint_find(ck, names[i]);
         if (!t) fail_msg("%s is missing", names[i]);
-        assert_int_equal(t->permuted_heads, 0);
-        assert_false(t->norm_plus_one_folded);
+        assert_int_equal(t->rows.outer, 0);
+        assert_false(t->form_folded);
     }
     const elm_source_tensor *t = elm_checkpoint_find(ck, "model.layers.1.self_attn.q_proj.weight");
     assert_non_null(t);
@@ -133,7 +133,7 @@ static void names_and_permutations(void **state) {
     assert_true(out[0] == q[1] && out[8] == q[2]);
     t = elm_checkpoint_find(ck, "model.layers.0.self_attn.k_proj.weight");
     assert_non_null(t);
-    assert_int_equal(t->permuted_heads, 1);
+    assert_int_equal(t->rows.outer, 2);
     assert_int_equal(elm_checkpoint_read_rows(ck, t, 0, 4, out, NULL), ELM_OK);
     for (int r = 0; r < 4; r++) assert_true(out[8 * r] == q[r]);
     elm_source_close(&s);
@@ -151,7 +151,7 @@ static void others_are_not_permuted(void **state) {
     gguf_u32(&m, "qwen3.attention.key_length", 4);
     open_made(&s);
     const elm_checkpoint *ck = elm_source_checkpoint(&s);
-    for (uint32_t i = 0; i < ck->n_tensors; i++) assert_int_equal(ck->tensors[i].permuted_heads, 0);
+    for (uint32_t i = 0; i < ck->n_tensors; i++) assert_int_equal(ck->tensors[i].rows.outer, 0);
     assert_non_null(elm_checkpoint_find(ck, "lm_head.weight"));
     assert_non_null(elm_checkpoint_find(ck, "model.layers.0.self_attn.q_norm.weight"));
     assert_non_null(elm_checkpoint_find(ck, "model.layers.0.self_attn.q_proj.bias"));
@@ -187,11 +187,11 @@ static void gemma3(void **state) {
     layer_types_are(&s, "ss");
     const elm_source_tensor *t =
         elm_checkpoint_find(ck, "model.layers.0.pre_feedforward_layernorm.weight");
-    assert_true(t && t->norm_plus_one_folded);
+    assert_true(t && t->form_folded);
     t = elm_checkpoint_find(ck, "model.norm.weight");
-    assert_true(t && t->norm_plus_one_folded);
+    assert_true(t && t->form_folded);
     t = elm_checkpoint_find(ck, "model.layers.0.self_attn.q_proj.weight");
-    assert_true(t && !t->norm_plus_one_folded && t->permuted_heads == 0);
+    assert_true(t && !t->form_folded && t->rows.outer == 0);
     elm_source_close(&s);
 
     gguf_tiny(&m, "gemma3"); /* no window: nothing slides */
@@ -385,16 +385,22 @@ static void missing_pieces(void **state) {
     gguf_begin(&m);
     gguf_string(&m, "general.architecture", "llama");
     gguf_tensor(&m, "token_embd.weight", ELM_SOURCE_F32, 6, 8, NULL);
+    assert_refused(ELM_MALFORMED, "'llama.block_count' is missing");
+    gguf_begin(&m);
+    gguf_string(&m, "general.architecture", "llama");
+    gguf_u32(&m, "llama.block_count", 1);
+    gguf_tensor(&m, "token_embd.weight", ELM_SOURCE_F32, 6, 8, NULL);
     assert_refused(ELM_MALFORMED, "'llama.attention.head_count' is missing");
     gguf_begin(&m);
     gguf_string(&m, "general.architecture", "llama");
+    gguf_u32(&m, "llama.block_count", 1);
     gguf_u32(&m, "llama.attention.head_count", 2);
     gguf_tensor(&m, "token_embd.weight", ELM_SOURCE_F32, 6, 8, NULL);
     assert_refused(ELM_MALFORMED, "has no tokenizer.ggml.model");
     gguf_tiny(&m, "llama");
     gguf_tensor(&m, "blk.2.attn_q.weight", ELM_SOURCE_F32, 6, 8, NULL);
     assert_refused(ELM_MALFORMED,
-                   "'blk.2.attn_q.weight' has 6 rows, which 2 heads do not share evenly");
+                   "'blk.2.attn_q.weight' has 6 rows, which its heads do not share evenly");
     gguf_tiny(&m, "llama");
     gguf_string(&m, "tokenizer.chat_template", "x");
     m.values.data[m.values.size - 1] = 0;
