@@ -5,7 +5,14 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { GEMMA3_PATTERN = 6, GEMMA3_27B_LAYERS = 62, MAX_WIDTH = 1 << 24, MAX_HEADS = 65536 };
+enum {
+    GEMMA2_PATTERN = 2,
+    GEMMA2_27B_LAYERS = 46,
+    GEMMA3_PATTERN = 6,
+    GEMMA3_27B_LAYERS = 62,
+    MAX_WIDTH = 1 << 24,
+    MAX_HEADS = 65536
+};
 
 /* ---- experts ---- */
 
@@ -107,21 +114,36 @@ void elm_gguf_qwen35_config(elm_gguf_reader *r) {
 /* attention.scale multiplies q k; what config.json can say is query_pre_attn_scalar, its -1/2
  * power. llama.cpp's rule where the file is silent: the head dimension, but hidden / heads for the
  * 27B, which it knows by its layers. */
-void elm_gguf_gemma3_config(elm_gguf_reader *r) {
+static void put_query_scalar(elm_gguf_reader *r, int64_t layers_of_27b) {
     int64_t dim = elm_gguf_head_dim(r), hidden = 0, heads = 0;
     double scale = 0.0;
-    elm_gguf_put_heads(r);
-    elm_gguf_put_int(r, "feed_forward_length", "intermediate_size");
-    elm_gguf_check_rotation(r);
     (void)elm_gguf_get_int(r, "embedding_length", &hidden);
     (void)elm_gguf_get_int(r, "attention.head_count", &heads);
     if (elm_gguf_get_float(r, "attention.scale", &scale) && scale > 0.0)
         elm_json_put_double(&r->w, "query_pre_attn_scalar", 1.0 / (scale * scale));
-    else if (r->n_layers == GEMMA3_27B_LAYERS && heads > 0)
-        elm_json_put_int(&r->w, "query_pre_attn_scalar", hidden / heads);
     else
-        elm_json_put_int(&r->w, "query_pre_attn_scalar", dim);
+        elm_json_put_int(&r->w, "query_pre_attn_scalar",
+                         r->n_layers == layers_of_27b && heads > 0 ? hidden / heads : dim);
+}
+
+static void put_gemma(elm_gguf_reader *r, int64_t layers_of_27b) {
+    elm_gguf_put_heads(r);
+    elm_gguf_put_int(r, "feed_forward_length", "intermediate_size");
+    elm_gguf_check_rotation(r);
+    put_query_scalar(r, layers_of_27b);
     elm_gguf_put_rope(r);
+}
+
+void elm_gguf_gemma2_config(elm_gguf_reader *r) {
+    put_gemma(r, GEMMA2_27B_LAYERS);
+    elm_gguf_put_float(r, "attn_logit_softcapping", "attn_logit_softcapping");
+    elm_gguf_put_float(r, "final_logit_softcapping", "final_logit_softcapping");
+    if (elm_gguf_get(r, "attention.sliding_window_pattern"))
+        elm_gguf_put_sliding_layers(r, GEMMA2_PATTERN);
+}
+
+void elm_gguf_gemma3_config(elm_gguf_reader *r) {
+    put_gemma(r, GEMMA3_27B_LAYERS);
     elm_gguf_put_sliding_layers(r, GEMMA3_PATTERN);
 }
 

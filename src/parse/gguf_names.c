@@ -100,11 +100,12 @@ static const elm_gguf_rename gemma4_names[] = {
     {0},
 };
 
-/* llama: Llama, Mistral, SmolLM2. */
+/* llama: Llama, Mistral, SmolLM2. smollm3: every fourth layer without RoPE, as its config says where it is silent. */
 static const elm_gguf_architecture architectures[] = {
     {"llama", "llama", false, {pair_names}, elm_gguf_plain_config},
     {"mistral3", "mistral", false, {pair_names}, elm_gguf_plain_config},
     {"granite", "granite", false, {pair_names}, elm_gguf_granite_config},
+    {"smollm3", "smollm3", false, {pair_names}, elm_gguf_plain_config},
     {"qwen2", "qwen2", false, {NULL}, elm_gguf_plain_config},
     {"qwen3", "qwen3", false, {NULL}, elm_gguf_plain_config},
     {"qwen3moe", "qwen3_moe", false, {qwen_expert_names}, elm_gguf_qwen3moe_config},
@@ -114,6 +115,8 @@ static const elm_gguf_architecture architectures[] = {
      true,
      {qwen35_names, qwen_expert_names},
      elm_gguf_qwen35_config},
+    {"gemma", "gemma", true, {NULL}, elm_gguf_plain_config},
+    {"gemma2", "gemma2", true, {gemma_names}, elm_gguf_gemma2_config},
     {"gemma3", "gemma3_text", true, {gemma_names}, elm_gguf_gemma3_config},
     {"gemma4", "gemma4_text", false, {gemma_names, gemma4_names}, elm_gguf_gemma4_config},
 };

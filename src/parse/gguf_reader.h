@@ -56,6 +56,7 @@ void elm_gguf_plain_config(elm_gguf_reader *r);
 void elm_gguf_granite_config(elm_gguf_reader *r);
 void elm_gguf_qwen3moe_config(elm_gguf_reader *r);
 void elm_gguf_qwen35_config(elm_gguf_reader *r);
+void elm_gguf_gemma2_config(elm_gguf_reader *r);
 void elm_gguf_gemma3_config(elm_gguf_reader *r);
 void elm_gguf_gemma4_config(elm_gguf_reader *r);
 

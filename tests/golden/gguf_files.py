@@ -104,8 +104,8 @@ def gguf_name(name, architecture, n_layers):
     if not name.startswith("model.layers."):
         return _renamed(name, MODEL_NAMES)
     _, _, layer, rest = name.split(".", 3)
-    own = {"post_attention_layernorm.": "post_attention_norm."} if architecture[:6] in ("gemma3", "gemma4",
-                                                                                          "qwen35") else {}
+    own = {"post_attention_layernorm.": "post_attention_norm."} if architecture[:6] in (
+        "gemma2", "gemma3", "gemma4", "qwen35") else {}
     return f"blk.{layer}." + _renamed(rest, NAMES | own)
 
 
@@ -122,11 +122,12 @@ def _tiled(values, axis, first, key_heads, size, back):
 def changed(name, values, config, back=False):
     """A tensor as the converter stores it; `back` undoes that, but for the sizes of dimensions."""
     kind, inner = config["model_type"], name.rsplit("self_attn.", 1)[-1]
-    if kind in ("llama", "mistral", "granite") and inner.startswith(("q_proj", "k_proj")):
+    if kind in ("llama", "mistral", "granite", "smollm3") and inner.startswith(("q_proj", "k_proj")):
         n = config["num_attention_heads" if inner[0] == "q" else "num_key_value_heads"]
         halves = (n, -1, 2) if back else (n, 2, values.shape[0] // n // 2)  # rows for rotating pairs
         return values.reshape(*halves, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
-    plus_one = kind.startswith(("gemma3", "qwen3_5")) and "norm" in name and "linear_attn.norm" not in name
+    plus_one = kind.startswith(("gemma3", "qwen3_5")) or kind in ("gemma", "gemma2")
+    plus_one = plus_one and "norm" in name and "linear_attn.norm" not in name
     if plus_one and not back:
         return values + np.float32(1)
     if plus_one:
@@ -199,10 +200,13 @@ def _metadata(config, architecture):
              "attention_multiplier": "attention.scale", "embedding_multiplier": "embedding_scale",
              "residual_multiplier": "residual_scale", "logits_scaling": "logit_scale"}
     out |= {a + gguf: config[hf] for hf, gguf in names.items() if hf in config}
-    if architecture.startswith("gemma"):
+    if "sliding_window" in config and architecture.startswith("gemma"):
         out[a + "attention.sliding_window"] = config["sliding_window"]
-    if architecture == "gemma3":
+    if "query_pre_attn_scalar" in config:
         out[a + "attention.scale"] = config["query_pre_attn_scalar"] ** -0.5
+    if architecture == "gemma2":
+        out |= {a + key: config[key] for key in ("attn_logit_softcapping", "final_logit_softcapping")}
+    if architecture == "gemma3":
         out[a + "attention.sliding_window_pattern"] = [t == "sliding_attention" for t in config["layer_types"]]
     if architecture == "gemma4":
         out |= _gemma4_metadata(config, a)
