@@ -40,9 +40,9 @@ static void begin_call(reading *r, elm_span name) {
 static bool end_call(reading *r) {
     const elm_json *call;
     elm_json_end_object(&r->w);
+    elm_buf_u8(r->out, 0); /* may move what was written: looked at only afterwards */
     if (r->out->status != ELM_OK) return false;
-    elm_span text = elm_span_of(r->out->data + r->begin, r->out->size - r->begin);
-    elm_buf_u8(r->out, 0);
+    elm_span text = elm_span_of(r->out->data + r->begin, r->out->size - r->begin - 1);
     return elm_json_parse(text, "a call", NULL, &r->arena, &call, NULL) == ELM_OK;
 }
 
