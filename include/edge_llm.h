@@ -141,7 +141,8 @@ typedef struct elm_session_options {
                                ELM_NO_SNAPSHOTS: none, a rewind runs the kept tokens again */
     elm_draft_kind draft;
     elm_model *draft_model; /* borrowed; for ELM_DRAFT_MODEL */
-    uint32_t n_draft;       /* tokens guessed at once, at most 7; 0: a good number for the kind */
+    uint32_t n_draft;       /* tokens guessed at once, at most 7; 0: a good number for the kind, and
+                               none while guessing takes longer than it saves */
 } elm_session_options;
 
 /* Bytes that a session with these options takes, all of it, before anything is allocated. */

@@ -102,6 +102,7 @@ static elm_status create(elm_model *model, const elm_session_options *o, elm_ses
     ELM_TRY(elm_alloc(model->platform.alloc, sizeof *s, "a session", &s, err));
     s->model = model;
     s->alloc = model->platform.alloc;
+    s->pool = model->pool;
     s->config = config;
     s->n_context = config.n_context;
     s->sizes = sizes;
