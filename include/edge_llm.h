@@ -298,6 +298,7 @@ typedef struct elm_stats {
     uint64_t reused_tokens;      /* that sync or the prefix cache saved from being run */
     uint64_t drafted_tokens, accepted_tokens; /* guesses, and those that were right */
     uint64_t model_allocated_bytes, session_allocated_bytes;
+    uint64_t draft_bytes;        /* of the session's: for guesses, a draft model's session among it */
 } elm_stats;
 
 ELM_API void elm_session_get_stats(const elm_session *session, elm_stats *out);

@@ -200,6 +200,7 @@ elm_status elm_session_set_sampling(elm_session *s, const elm_sampling *sampling
 void elm_session_get_stats(const elm_session *s, elm_stats *out) {
     *out = s->stats;
     out->model_allocated_bytes = atomic_load(&s->model->capped.live_bytes);
+    out->draft_bytes = s->sizes.draft;
     out->session_allocated_bytes = s->sizes.state + s->sizes.snapshots + s->sizes.scratch +
                                    s->sizes.workspace + s->sizes.draft + s->sizes.rest;
 }
