@@ -141,7 +141,8 @@ typedef struct elm_session_options {
                                ELM_NO_SNAPSHOTS: none, a rewind runs the kept tokens again */
     elm_draft_kind draft;
     elm_model *draft_model; /* borrowed; for ELM_DRAFT_MODEL */
-    uint32_t n_draft;       /* tokens guessed at once, at most 7; 0: a good number for the kind */
+    uint32_t n_draft;       /* tokens guessed at once, at most 7; 0: a good number for the kind, and
+                               none while guessing takes longer than it saves */
 } elm_session_options;
 
 /* Bytes that a session with these options takes, all of it, before anything is allocated. */
@@ -300,6 +301,7 @@ typedef struct elm_stats {
     uint64_t reused_tokens;      /* that sync or the prefix cache saved from being run */
     uint64_t drafted_tokens, accepted_tokens; /* guesses, and those that were right */
     uint64_t model_allocated_bytes, session_allocated_bytes;
+    uint64_t draft_bytes;        /* of the session's: for guesses, a draft model's session among it */
 } elm_stats;
 
 ELM_API void elm_session_get_stats(const elm_session *session, elm_stats *out);
