@@ -155,8 +155,9 @@ static void swap_bytes(uint8_t *a, uint8_t *b, size_t n) {
     }
 }
 
-/* Puts the groups of a row, `bytes` each, into the checkpoint's own order, in place: what group i needs lies at stored_at(i), or,
- * if an earlier swap took that place, where the place's old content went. */
+/* Puts the groups of a row, `bytes` each, into the checkpoint's own order, in place: what group i
+ * needs lies at stored_at(i), or, if an earlier swap took that place, where the place's old content
+ * went. */
 static void unswap_columns(const elm_source_swap *s, uint8_t *row, size_t bytes) {
     elm_source_swap groups = {0, s->outer, s->inner, 1};
     for (uint64_t i = 0; i < (uint64_t)s->outer * s->inner; i++) {

@@ -25,8 +25,9 @@ const elm_source_type_info *elm_source_type_get(elm_source_type type);
 
 enum { ELM_SOURCE_MAX_DIMS = 4, ELM_MAX_SHARDS = 1024, ELM_MAX_SOURCE_TENSORS = 1 << 20 };
 
-/* Rows or columns that llama.cpp's converter put in another order. From `first` on they come in blocks of outer * inner groups of
- * `size`: group (i, j) of the checkpoint's own order lies where (j, i) would. outer 0: as they were. */
+/* Rows or columns that llama.cpp's converter put in another order. From `first` on they come in
+ * blocks of outer * inner groups of `size`: group (i, j) of the checkpoint's own order lies where
+ * (j, i) would. outer 0: as they were. */
 typedef struct elm_source_swap {
     uint32_t first, outer, inner, size;
 } elm_source_swap;

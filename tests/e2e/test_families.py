@@ -104,7 +104,8 @@ def test_a_vision_language_model_of_qwen3_gives_its_text_model(tmp_path):
     tensors["model.visual.deepstack_merger_list.0.norm.bias"] = np.zeros(7, np.float32)
     text = dict(tiny_models.CONFIGS["qwen3"], model_type="qwen3_vl_text")
     text["rope_parameters"] = text["rope_parameters"] | {"mrope_section": [6, 5, 5], "mrope_interleaved": True}
-    folder = tiny_models.write_folder(tmp_path / "hf", "qwen3", {"model_type": "qwen3_vl", "text_config": text}, tensors)
+    config = {"model_type": "qwen3_vl", "text_config": text}
+    folder = tiny_models.write_folder(tmp_path / "hf", "qwen3", config, tensors)
     assert "left out: 1 tensor" in check(folder, tmp_path, "qwen3")
 
 
@@ -157,8 +158,8 @@ def large_table(tmp_path_factory):
 
 
 def test_only_the_pages_of_the_tokens_are_read(large_table):
-    """Rows of 512 bytes, checked as a session checks them, in chunks of four pages; three rows lie beside each other. The
-    ends of the table do not count: tests/tools/graph_tool.c."""
+    """Rows of 512 bytes, checked as a session checks them, in chunks of four pages; three rows lie beside each other.
+    The ends of the table do not count: tests/tools/graph_tool.c."""
     tokens = [42000, 45000, 49999, 50000, 50001, 58000]
     read = pages(large_table, tokens)
     if read is None:

@@ -80,8 +80,8 @@ def wide_heads(monkeypatch):
 @pytest.mark.parametrize("kind,quant", [("F16", "f32"), ("Q8_0", "keep"), ("Q4_0", "keep")])
 @pytest.mark.parametrize("name", ["qwen35", "qwen35_moe", "gemma4_e2b", "qwen3_moe"])
 def test_tiled_and_stacked_blocks_are_the_folder_of_their_values(pair, tmp_path, wide_heads, name, kind, quant):
-    """Rows of blocks in another order are carried over, columns too where no block is cut in two. Kept codes differ from
-    the folder's floats by the activation quantisation, in some rows by the choice of an expert."""
+    """Rows of blocks in another order are carried over, columns too where no block is cut in two. Kept codes differ
+    from the folder's floats by the activation quantisation, in some rows by the choice of an expert."""
     gguf, folder = pair(name, lambda tensor: kind if last_dim(tensor, name) % 32 == 0 else "F32")
     ids, found = tiny_models.prompt(name)[:40], []
     for source, how, out in [(gguf, quant, "a.elm"), (folder, "f32", "b.elm")]:
@@ -106,7 +106,8 @@ def test_the_draft_head_is_carried_over(tmp_path):
     for source in [tmp_path / "m.gguf", folder]:
         run("convert", source, "-o", tmp_path / "m.elm", "--quant", "f32")
         assert "draft" in run("inspect", tmp_path / "m.elm", "--graph").text
-        result = run("run", tmp_path / "m.elm", "--raw", "-p", "xyz", "-n", "40", "--temp", "0", "--draft", "mtp", "--stats")
+        result = run("run", tmp_path / "m.elm", "--raw", "-p", "xyz", "-n", "40", "--temp", "0", "--draft", "mtp",
+                     "--stats")
         outputs.append(result.stdout)
     assert outputs[0] == outputs[1]
 

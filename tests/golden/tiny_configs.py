@@ -109,7 +109,8 @@ CONFIGS["granite"] = dict(
     attention_multiplier=0.35, residual_multiplier=0.22, logits_scaling=3.0,
     rope_parameters=dict(rope_type="default", rope_theta=1e4))
 
-# What only these have: biases on q, k and v alone; a rotation of a part, from fused tensors; layers without RoPE; soft caps.
+# What only these have: biases on q, k and v alone; a rotation of a part, from fused tensors; layers without RoPE; soft
+# caps.
 CONFIGS["qwen2"] = dict(
     model_type="qwen2", vocab_size=257, hidden_size=70, intermediate_size=90, num_hidden_layers=3,
     num_attention_heads=5, num_key_value_heads=1, head_dim=14, rms_norm_eps=1e-6, max_position_embeddings=512,

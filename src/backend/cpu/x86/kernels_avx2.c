@@ -332,6 +332,7 @@ ELM_INLINE void key_cell(const int8_t *k, const int8_t *x, size_t x_stride, __m2
         __m256i p1 = _mm256_maddubs_epi16(u1, _mm256_sign_epi8(xv, w1));
         acc[t][0] = _mm256_add_epi32(acc[t][0], _mm256_madd_epi16(p0, ones));
         acc[t][1] = _mm256_add_epi32(acc[t][1], _mm256_madd_epi16(p1, ones));
+        __asm__ volatile("" : "+x"(acc[t][0]), "+x"(acc[t][1]));
     }
 }
 

@@ -39,9 +39,19 @@ ELM_INLINE __m512 scale_add(__m512i isum, __m512 s, float d, __m512 y) {
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum), _mm512_mul_ps(s, _mm512_set1_ps(d)), y);
 }
 
+/* Start of the lanes for activations that sum to `sum`. */
 ELM_INLINE __m512i start_of(__m512i start, int32_t sum, const bool zeros, const int zero) {
     return zeros ? _mm512_mullo_epi32(start, _mm512_set1_epi32(sum))
                  : _mm512_set1_epi32(-zero * sum);
+}
+
+/* The same from acts->start, which holds -8 times the sum in two halves: no detour over the integer
+ * registers, which few tokens would wait for. */
+ELM_INLINE __m512i start_few(__m512i start, const elm_cpu_acts *acts, size_t at, const bool zeros,
+                             const int zero) {
+    if (zeros) return start_of(start, acts->sum[at], true, zero);
+    return _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_set1_epi16((short)(zero / 8)),
+                               _mm512_set1_epi32(acts->start[at]));
 }
 
 /* ---- few tokens ---- */
@@ -57,7 +67,6 @@ ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, cons
     const uint8_t *codes = (const uint8_t *)w->codes + panel * (w->k_padded / 32) * block_bytes;
     const int8_t *a = acts->q + token * qs;
     const float *d = acts->d + token * bs;
-    const int32_t *sum = acts->sum + token * bs;
     const __m512i mask = _mm512_set1_epi8(15), flip = _mm512_set1_epi8((char)0x80);
     __m512 y[8], s = _mm512_setzero_ps();
     __m512i start = _mm512_setzero_si512();
@@ -75,7 +84,8 @@ ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, cons
         __m512i acc[8],
             high = _mm512_setzero_si512(); /* one token: a second chain, shorter dependencies */
 #pragma GCC unroll 8
-        for (int t = 0; t < m; t++) acc[t] = start_of(start, sum[(size_t)t * bs + b], zeros, zero);
+        for (int t = 0; t < m; t++)
+            acc[t] = start_few(start, acts, (token + (size_t)t) * bs + b, zeros, zero);
 #pragma GCC unroll 8
         for (size_t j = 0; j < n_cells; j++) {
             __m512i v = _mm512_loadu_si512(codes + 64 * j);
@@ -110,16 +120,32 @@ ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end,
                             const bool zeros) {
     for (size_t panel = begin; panel < end; panel++) {
         size_t t = 0, n = job->n_tokens;
-        for (; t + 8 <= n; t += 8) gemv(job, panel, t, 8, i4, zeros);
-        if (n - t >= 4) {
+        for (; n - t >= 8; t += 8) gemv(job, panel, t, 8, i4, zeros);
+        switch (n - t) { /* a draft's few tokens in one pass */
+        case 7:
+            gemv(job, panel, t, 7, i4, zeros);
+            break;
+        case 6:
+            gemv(job, panel, t, 6, i4, zeros);
+            break;
+        case 5:
+            gemv(job, panel, t, 5, i4, zeros);
+            break;
+        case 4:
             gemv(job, panel, t, 4, i4, zeros);
-            t += 4;
-        }
-        if (n - t >= 2) {
+            break;
+        case 3:
+            gemv(job, panel, t, 3, i4, zeros);
+            break;
+        case 2:
             gemv(job, panel, t, 2, i4, zeros);
-            t += 2;
+            break;
+        case 1:
+            gemv(job, panel, t, 1, i4, zeros);
+            break;
+        default:
+            break;
         }
-        if (t < n) gemv(job, panel, t, 1, i4, zeros);
     }
 }
 
@@ -359,16 +385,16 @@ static float weigh_i8(const float *p, const float *scales, void *codes) {
  * their own. 64 * 32512 * 127 < 2^31. */
 ELM_INLINE void value_i8_tile(const uint8_t *w, const float *unit, const float *c, const int8_t *v,
                               float *o, size_t o_stride, const int m, const int n_c) {
-    __m512i low[12], high[12];
-#pragma GCC unroll 12
+    __m512i low[8], high[8];
+#pragma GCC unroll 8
     for (int i = 0; i < m * n_c; i++) low[i] = high[i] = _mm512_setzero_si512();
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 4) {
         __m512i x[2];
 #pragma GCC unroll 2
         for (size_t e = 0; e < (size_t)n_c; e++)
             x[e] = _mm512_loadu_si512(v + 16 * ELM_CPU_KV_BLOCK * e + 16 * j);
-#pragma GCC unroll 6
+#pragma GCC unroll 4
         for (int t = 0; t < m; t++) {
             const int8_t *code = (const int8_t *)w + t * ELM_CPU_WEIGHT_CODES + j;
             __m512i l = broadcast4(code), h = broadcast4(code + ELM_CPU_KV_BLOCK);
@@ -379,7 +405,7 @@ ELM_INLINE void value_i8_tile(const uint8_t *w, const float *unit, const float *
             }
         }
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 4
     for (int t = 0; t < m; t++, o += o_stride)
 #pragma GCC unroll 2
         for (int e = 0; e < n_c; e++) {
@@ -397,17 +423,16 @@ ELM_INLINE void value_i8_row(const uint8_t *w, const float *unit, const float *c
     size_t d = 0;
     for (; m > 2 && d + 32 <= width; d += 32)
         value_i8_tile(w, unit, c, v + d * ELM_CPU_KV_BLOCK, o + d, o_stride, m, 2);
-    for (; d < width; d += 16) value_i8_tile(w, unit, c, v + d * ELM_CPU_KV_BLOCK, o + d, o_stride, m, 1);
+    for (; d < width; d += 16)
+        value_i8_tile(w, unit, c, v + d * ELM_CPU_KV_BLOCK, o + d, o_stride, m, 1);
 }
 
 static void values_i8(const void *codes, const float *unit, const float *c, size_t n_q,
                       const int8_t *v, size_t width, float *o, size_t o_stride) {
     const uint8_t *w = codes;
     for (size_t n; n_q > 0; n_q -= n, w += n * ELM_CPU_WEIGHT_CODES, unit += n, c += n) {
-        n = n_q >= 6 ? 6 : n_q >= 4 ? 4 : n_q >= 2 ? 2 : 1;
-        if (n == 6)
-            value_i8_row(w, unit, c, v, width, o, o_stride, 6);
-        else if (n == 4)
+        n = n_q >= 4 ? 4 : n_q >= 2 ? 2 : 1;
+        if (n == 4)
             value_i8_row(w, unit, c, v, width, o, o_stride, 4);
         else if (n == 2)
             value_i8_row(w, unit, c, v, width, o, o_stride, 2);
