@@ -290,7 +290,7 @@ static elm_status mark_wholes(writing *w) {
     elm_encoding_init(&e, t, &ids, ELM_MAX_ADDED_BYTES);
     uint8_t *flags =
         w->blob->data + ((elm_disk_tokenizer *)(void *)w->blob->data)->tables[ELM_TAB_FLAGS].offset;
-    for (uint32_t i = 0; i < s->n_ids; i++) {
+    for (uint32_t i = 0; i < s->n_ids && ids.status == ELM_OK; i++) {
         if (!is_looked_up(s, i)) continue;
         elm_buf_clear(&ids);
         if (!s->ignore_merges) elm_model_encode(&e, s->spellings[i]);

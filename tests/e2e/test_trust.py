@@ -280,7 +280,12 @@ def test_damaged_slot_opens_and_is_reported(model):
     model.write_bytes(data)
     result = run("inspect", model)
     assert "slot A" in result.message and "damaged" in result.message
-    run("run", model, "-p", "abc", "--temp", "0", "-n", "2", "--raw")
+    answer = ("run", model, "-p", "abc", "--temp", "0", "-n", "2", "--raw")
+    (warning,) = [line for line in run(*answer).message.splitlines() if "warning" in line]
+    assert "slot A" in warning and warning.startswith("edge-llm: warning: ")
+    assert "warning" not in run(*answer, "--quiet").message
+    chat = subprocess.run([BIN, "chat", model, "-n", "2"], input="hello\n", capture_output=True, text=True, check=True)
+    assert chat.stderr.count("warning: header slot A") == 1
     assert "section header" in run("verify", model, check=4).text
 
 
