@@ -12,6 +12,7 @@ enum {
     LEAST_SLOTS = 64,
     JOIN_BITS = 1 << 24, /* the set before it is folded */
     JOIN_LEAST_BYTES = 64,
+    MOST_GROWTH = 16, /* a hash table against the one that fits its entries */
     JOIN_SPARSE = 24, /* one bit in so many may be set */
 };
 
@@ -91,7 +92,8 @@ static elm_status put_hash(writing *w, int index, uint32_t n,
                            bool (*fill)(const elm_tokenizer_spec *, uint32_t *, uint32_t)) {
     uint64_t slots = LEAST_SLOTS;
     while (slots < (uint64_t)n * 2) slots *= 2;
-    for (; slots <= (uint64_t)1 << 28; slots *= 2) {
+    /* Hashes of a vocabulary that is not made to collide fit at once; one that is must not cost memory without end. */
+    for (uint64_t most = slots * MOST_GROWTH; slots <= most; slots *= 2) {
         uint32_t *table = elm_arena_array(&w->s->arena, (size_t)slots, sizeof *table);
         if (!table)
             return elm_fail_oom(w->err, (size_t)slots * sizeof *table, "the tokenizer's tables");
@@ -351,9 +353,6 @@ static elm_status put_model(writing *w) {
 
 elm_status elm_tokenizer_spec_write(elm_tokenizer_spec *s, elm_buf *blob, elm_error *err) {
     writing w = {s, blob, err};
-    if (blob->size != 0)
-        return elm_fail(err, ELM_INVALID_ARGUMENT,
-                        "the buffer of a tokenizer section must be empty");
     if (any_normalized(s)) {
         ELM_TRY(put_head(&w));
         ELM_TRY(put_model(&w));

@@ -249,7 +249,7 @@ static elm_tnode *subscript(elm_tparser *p, elm_tnode *object) {
 }
 
 static elm_tnode *postfix(elm_tparser *p, elm_tnode *n) {
-    while (p->status == ELM_OK && n) {
+    while (p->status == ELM_OK) { /* so long there is a node */
         elm_tp_skip_space(p);
         elm_tnode *outer;
         if (elm_tp_peek(p, 0) == '.' && elm_tp_peek(p, 1) != '.') {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "nth_alloc.h"
+#include "parse/trie_build.h"
 #include "text/tokenizer_blob.h"
 #include "tokenizer_json.h"
 
@@ -143,6 +144,61 @@ static void has_limits(void **state) {
     }
 }
 
+/* Spellings that all fall into slot 0 of a table: refused, and for little memory. */
+static void hashes_that_collide(void **state) {
+    enum { N = ELM_MAX_PROBES + 100, MASK = (1 << 15) - 1 };
+    elm_capped_allocator cap;
+    elm_buf json;
+    elm_error err = {.message = ""};
+    char text[16];
+    uint32_t n = 0;
+    (void)state;
+    elm_buf_init(&json, elm_allocator_default(), 1 << 20);
+    elm_buf_str(&json, "{\"model\": {\"type\": \"BPE\", \"merges\": [], \"vocab\": {");
+    for (uint32_t i = 0; n < N; i++) {
+        int size = snprintf(text, sizeof text, "%x", i);
+        if (((uint32_t)elm_fnv1a(text, (size_t)size) & MASK) != 0) continue;
+        elm_buf_printf(&json, "%s\"%s\": %u", n ? ", " : "", text, n);
+        n++;
+    }
+    elm_buf_str(&json, "}}}");
+    elm_buf_u8(&json, 0);
+    elm_capped_allocator_init(&cap, elm_allocator_default(), 4 << 20);
+    elm_status status = build(&cap.interface, (const char *)json.data, &err);
+    if (status != ELM_UNSUPPORTED || !strstr(err.message, "of one hash"))
+        fail_msg("%s, '%s'", elm_status_name(status), err.message);
+    assert_int_equal(cap.live_bytes, 0);
+    elm_buf_free(&json);
+}
+
+/* More than any file that these tests could make: the count alone is looked at. */
+static void too_many_to_make(void **state) {
+    elm_arena arena;
+    const elm_json *root = NULL;
+    elm_buf blob;
+    elm_trie trie;
+    elm_error err = {.message = ""};
+    (void)state;
+    elm_arena_init(&arena, elm_allocator_default(), 0);
+    elm_buf_init(&blob, elm_allocator_default(), 1 << 20);
+    assert_int_equal(
+        elm_json_parse(elm_span_str(BPE("\"a\": 0", "")), "t", NULL, &arena, &root, &err), ELM_OK);
+    elm_json *merges = (elm_json *)(uintptr_t)elm_json_find(elm_json_find(root, "model"), "merges");
+    merges->count = ELM_TOKENIZER_MAX_MERGES + 1;
+    assert_int_equal(elm_tokenizer_build_hf(elm_allocator_default(), root, &blob, &err),
+                     ELM_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "8388609 merges"));
+    elm_buf_free(&blob);
+    enum { N_KEYS = ELM_TOKENIZER_MAX_IDS * 8 / ELM_MAX_ADDED_BYTES };
+    static uint8_t text[ELM_MAX_ADDED_BYTES];
+    elm_trie_key *keys = elm_arena_array(&arena, N_KEYS, sizeof *keys);
+    assert_non_null(keys);
+    for (int i = 0; i < N_KEYS; i++) keys[i] = (elm_trie_key){elm_span_of(text, sizeof text), i};
+    assert_int_equal(elm_trie_build(&arena, keys, N_KEYS, &trie, &err), ELM_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "bytes together"));
+    elm_arena_free(&arena);
+}
+
 /* ---- GGUF ---- */
 
 static const int32_t byte_types[] = {2, 3, 1, 6}, all_normal[] = {1, 1, 1, 1};
@@ -240,6 +296,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_what_it_refuses),
         cmocka_unit_test(has_limits),
+        cmocka_unit_test(hashes_that_collide),
+        cmocka_unit_test(too_many_to_make),
         cmocka_unit_test(names_what_it_refuses_of_a_gguf),
         cmocka_unit_test(survives_every_failed_allocation),
     };
