@@ -1,5 +1,5 @@
-"""One test a row of the threat table in docs/reliability.md, against the program as a stranger's file meets it. T5's other half and
-T15 stand where their tools are: test_trust.py, test_tokenizer_hf.py."""
+"""One test a row of the threat table in docs/reliability.md, against the program as a stranger's file meets it. Those of
+T5 (a file cut while it is mapped) and T15 stand where their tools are: test_trust.py, test_tokenizer_hf.py."""
 import json
 import os
 import pathlib
@@ -75,7 +75,8 @@ def test_t01_header_arithmetic(tmp_path, data):
     refused(*from_gguf(tmp_path, data))
 
 
-@pytest.mark.parametrize("shape", [[1 << 40, 1 << 40], [1 << 62, 4], [(1 << 63) - 1, 3], [1 << 32, 1 << 32]], ids=range(4))
+@pytest.mark.parametrize("shape", [[1 << 40, 1 << 40], [1 << 62, 4], [(1 << 63) - 1, 3], [1 << 32, 1 << 32]],
+                         ids=range(4))
 def test_t02_sizes_of_exabytes_in_a_small_file(folder, tmp_path, shape):
     header = {"model.embed_tokens.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, 64]}}
     refused(*weights(folder, safetensors(header, b"x" * 64)))
@@ -136,16 +137,17 @@ def test_t07_a_megabyte_of_nesting(tmp_path, piece):
     (tmp_path / "t.jinja").write_text("{{ " + piece * (1000000 // len(piece)))
     (tmp_path / "c.json").write_text("{}")
     # A long chain is not deep: then it is the memory that ends it, 6.
-    refused("template", tmp_path / "t.jinja", "--chat", tmp_path / "c.json", codes=(4, 5, 6, 9), memory=MEMORY + (16 << 20))
+    refused("template", tmp_path / "t.jinja", "--chat", tmp_path / "c.json", codes=(4, 5, 6, 9),
+            memory=MEMORY + (16 << 20))
 
 
 @pytest.mark.parametrize("option", ["-n", "--ctx", "--seed", "--top-k", "--threads", "--temp", "--top-p"])
-@pytest.mark.parametrize("value", ["-1", "-9223372036854775808", "9223372036854775808", "4294967297e9", "nan", "1x", ""])
+@pytest.mark.parametrize("value", ["-1", str(-1 << 63), str(1 << 63), "4294967297e9", "nan", "1x", ""])
 def test_t08_numbers_of_a_request(model, option, value):
     """Every number is read whole and lies in its range, or the request is refused; none is cut to fit."""
     result = run("run", model, "-p", "a", "--raw", "-n", "1", option, value, check=None, timeout=20)
     assert result.returncode in (0, 2), result.message
-    if value in ("nan", "1x", "", "-9223372036854775808", "9223372036854775808"):
+    if value in ("nan", "1x", "", str(-1 << 63), str(1 << 63)):
         assert result.returncode == 2 and result.message.startswith("edge-llm: ")
 
 
@@ -172,7 +174,7 @@ def test_t10_no_path_out_of_the_folder(folder, shard):
 
 
 def test_t14_verification_cannot_be_left_out(model):
-    """A product's blob is hashed before anyone gets it; weights are checked when they are read, without an option for it."""
+    """A product's blob is hashed before anyone gets it; weights are checked when they are read, always."""
     add_product(model, "cpu:a", '{"backend": "cpu", "whole": true}', "blob" * 100)
     good = model.read_bytes()
     at = good.rindex(b"blob" * 100)
@@ -180,8 +182,6 @@ def test_t14_verification_cannot_be_left_out(model):
     (product,) = json.loads(run("inspect", model, "--json").text)["products"]
     assert not product["valid"]
     assert "product" in run("verify", model, check=4).text
-    sections = json.loads(run("inspect", model, "--json").text)
-    assert sections["products"]
     middle = len(good) // 2
     model.write_bytes(good[:middle] + bytes(4096) + good[middle + 4096:])
     assert "damaged" in run("run", model, "-p", "abc", "--raw", "-n", "4", check=4).message
