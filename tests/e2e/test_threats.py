@@ -1,5 +1,5 @@
-"""One test a row of the threat table in docs/reliability.md, against the program as a stranger's file meets it. Those of
-T5 (a file cut while it is mapped) and T15 stand where their tools are: test_trust.py, test_tokenizer_hf.py."""
+"""One test a row of the threat table in docs/reliability.md, against the program as a stranger's file meets it. Those
+of T5 (a file cut while it is mapped) and T15 stand where their tools are: test_trust.py, test_tokenizer_hf.py."""
 import json
 import os
 import pathlib
