@@ -27,8 +27,6 @@ static elm_status put_table(writing *w, int index, const void *data, size_t coun
     elm_disk_table tab = {(uint32_t)w->blob->size, (uint32_t)count};
     elm_buf_append(w->blob, data, count * size);
     ELM_TRY(elm_buf_check(w->blob, "the tokenizer section", w->err));
-    if (w->blob->size > UINT32_MAX)
-        return elm_fail(w->err, ELM_UNSUPPORTED, "the tokenizer section is larger than 4 GiB");
     memcpy(w->blob->data + offsetof(elm_disk_tokenizer, tables) + (size_t)index * sizeof tab, &tab,
            sizeof tab);
     return ELM_OK;
@@ -353,6 +351,7 @@ static elm_status put_model(writing *w) {
 
 elm_status elm_tokenizer_spec_write(elm_tokenizer_spec *s, elm_buf *blob, elm_error *err) {
     writing w = {s, blob, err};
+    if (blob->max_bytes > UINT32_MAX) blob->max_bytes = UINT32_MAX; /* its tables have u32 offsets */
     if (any_normalized(s)) {
         ELM_TRY(put_head(&w));
         ELM_TRY(put_model(&w));

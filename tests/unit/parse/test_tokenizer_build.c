@@ -33,6 +33,18 @@ static elm_status build(const elm_allocator *alloc, const char *json, elm_error 
 #define UNIGRAM(unk, vocab) \
     "{\"model\": {\"type\": \"Unigram\", \"unk_id\": " unk ", \"vocab\": [" vocab "]}}"
 
+#define PATTERN(regex)                                                                        \
+    STEP("pre_tokenizer",                                                                     \
+         "\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": {\"Regex\": \"" regex \
+         "\"}")
+#define SPECIAL(id) "{\"SpecialToken\": {\"id\": \"" id "\"}}"
+#define TEMPLATE(single, tokens) \
+    "\"type\": \"TemplateProcessing\", \"single\": [" single "], \"special_tokens\": {" tokens "}"
+#define AROUND(single, tokens) STEP("post_processor", TEMPLATE(single, tokens))
+#define TEXT "{\"Sequence\": {\"id\": \"A\"}}"
+#define NINE_AROUND \
+    "{" TEMPLATE(SPECIAL("<s>") ", " TEXT, "\"<s>\": {\"ids\": [0,0,0,0,0,0,0,0,0]}") "}"
+
 static const struct refusal {
     const char *json;
     elm_status status;
@@ -90,6 +102,38 @@ static const struct refusal {
     {STEP("pre_tokenizer", "\"type\": \"ByteLevel\""), ELM_UNSUPPORTED,
      "ByteLevel pre-tokenizer without a ByteLevel decoder"},
     {STEP("normalizer", "\"type\": \"Nothing\""), ELM_UNSUPPORTED, "'Nothing'"},
+    {STEP("normalizer", "\"type\": \"Sequence\""), ELM_UNSUPPORTED, "a part without its list"},
+    {STEP("pre_tokenizer",
+          "\"type\": \"Split\", \"pattern\": {\"String\": \"a\"}, \"behavior\": \"X\""),
+     ELM_UNSUPPORTED, "the behavior of pre-tokenizer"},
+    {STEP("decoder",
+          "\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Fuse\"}, {\"type\": \"Replace\", "
+          "\"pattern\": {\"String\": \"ab\"}, \"content\": \"\"}]"),
+     ELM_UNSUPPORTED, "more than one character behind Fuse"},
+    {STEP("decoder", "\"type\": \"Strip\", \"content\": \"ab\", \"start\": 1, \"stop\": 0"),
+     ELM_UNSUPPORTED, "this use of decoder"},
+    {STEP("decoder", "\"type\": \"Strip\", \"content\": \"a\", \"start\": 65, \"stop\": 0"),
+     ELM_UNSUPPORTED, "this use of decoder"},
+    {AROUND(SPECIAL("<s>"), ""), ELM_UNSUPPORTED, "a token without ids"},
+    {AROUND(SPECIAL("<s>"), "\"<s>\": {\"ids\": [1]}"), ELM_UNSUPPORTED, "an impossible id"},
+    {AROUND(SPECIAL("<s>"), "\"<s>\": {\"ids\": [-1]}"), ELM_UNSUPPORTED, "an impossible id"},
+    {AROUND(SPECIAL("<s>"), "\"<s>\": {\"ids\": [0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]}"),
+     ELM_UNSUPPORTED, "an impossible id"},
+    {AROUND("{\"Sequence\": {\"id\": \"A\"}}, {\"Sequence\": {\"id\": \"B\"}}", ""),
+     ELM_UNSUPPORTED, "a second text"},
+    {STEP("post_processor",
+          "\"type\": \"Sequence\", \"processors\": [" NINE_AROUND ", " NINE_AROUND "]"),
+     ELM_UNSUPPORTED, "too many ids"},
+    {PATTERN("(?i:ss)"), ELM_UNSUPPORTED, "a ligature"},
+    {PATTERN("\\\\x{110000}"), ELM_UNSUPPORTED, "a bad escape"},
+    {PATTERN("[[:alpha:]]"), ELM_UNSUPPORTED, "a class in a class"},
+    {PATTERN("*a"), ELM_UNSUPPORTED, "a repetition of nothing"},
+    {PATTERN("a{3,2}"), ELM_UNSUPPORTED, "a bad repetition"},
+    {PATTERN("a{2}?"), ELM_UNSUPPORTED, "a repetition of an interval"},
+    {PATTERN("((((((((((((((((((((((((((((((((((((((((a"), ELM_UNSUPPORTED, "too many groups"},
+    {PATTERN("(?:a|b"), ELM_UNSUPPORTED, "a group"},
+    {PATTERN("(?=ab)"), ELM_UNSUPPORTED, "a lookahead of more than one"},
+    {PATTERN("(?=a)*"), ELM_UNSUPPORTED, "a repeated lookahead"},
     {STEP("pre_tokenizer", "\"type\": \"Nothing\""), ELM_UNSUPPORTED, "'Nothing'"},
     {STEP("decoder", "\"type\": \"CTC\""), ELM_UNSUPPORTED, "'CTC'"},
     {STEP("post_processor", "\"type\": \"BertProcessing\""), ELM_UNSUPPORTED, "'BertProcessing'"},
@@ -121,6 +165,10 @@ static void has_limits(void **state) {
         const char *head, *piece, *tail, *words;
         uint32_t n;
     } rows[] = {
+        {"{\"pre_tokenizer\": {\"type\": \"Split\", \"behavior\": \"Isolated\", \"pattern\": "
+         "{\"Regex\": \"",
+         "a%u", "\"}}, \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}",
+         "an alternative that is too long", 100},
         {"{\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [{\"type\": \"NFC\"}",
          ", {\"type\": \"Lowercase\", \"n\": %u}",
          "]}, \"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}",
@@ -258,6 +306,9 @@ static void names_what_it_refuses_of_a_gguf(void **state) {
     }
     v = vocab("llama"), v.scores = NULL;
     refuses_gguf(&v, ELM_MALFORMED, "no scores");
+    v = vocab("llama"); /* of these only the sizes are looked at */
+    for (int i = 0; i < 3; i++) tokens[i].size = (size_t)3 << 29;
+    refuses_gguf(&v, ELM_UNSUPPORTED, "larger than 4 GiB");
     v = vocab("llama"), tokens[3] = elm_span_str("<0xZZ>");
     refuses_gguf(&v, ELM_MALFORMED, "byte token 3");
 }
