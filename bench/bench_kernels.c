@@ -87,7 +87,10 @@ static void run_attention(void *context, uint32_t thread, uint32_t n_threads) {
            ahead = BLOCK * row;
     float q[MAX_Q * MAX_DIM], s[MAX_Q * BLOCK], o[MAX_Q * MAX_DIM] = {0}, c[MAX_Q], m[MAX_Q],
                                                           l[MAX_Q] = {0};
+    float scales[BLOCK], unit[MAX_Q];
+    uint8_t weights[MAX_Q][ELM_CPU_WEIGHT_CODES];
     for (size_t i = 0; i < MAX_Q * MAX_DIM; i++) q[i] = 0.01f;
+    for (size_t i = 0; i < BLOCK; i++) scales[i] = 0.01f;
     for (int i = 0; i < MAX_Q; i++) m[i] = -INFINITY;
     elm_cpu_acts codes = acts_make(k, q, w->dim, w->dim, w->n_q);
     elm_split(n, BLOCK, thread, n_threads, &begin, &end);
@@ -96,9 +99,15 @@ static void run_attention(void *context, uint32_t thread, uint32_t n_threads) {
         if (w->dtype == 1)
             k->scores[1](q, w->dim, w->n_q, keys, w->dim, ahead, s);
         else
-            k->scores_i8(&codes, w->n_q, (const int8_t *)keys, w->dim, ahead, s);
+            k->scores_i8(&codes, w->n_q, (const int8_t *)keys, w->dim, s);
         for (size_t i = 0; i < w->n_q; i++) c[i] = k->softmax(s + BLOCK * i, &m[i], &l[i]);
-        k->values[w->dtype](s, c, w->n_q, values, BLOCK, w->dim, ahead, o, w->dim);
+        if (w->dtype == 1) {
+            k->values[1](s, c, w->n_q, values, BLOCK, w->dim, ahead, o, w->dim);
+            continue;
+        }
+        for (size_t i = 0; i < w->n_q; i++)
+            unit[i] = k->weigh_i8(s + BLOCK * i, scales, weights[i]);
+        k->values_i8(weights, unit, c, w->n_q, (const int8_t *)values, w->dim, o, w->dim);
     }
     acts_free(&codes);
     w->sink[thread] += (uint64_t)(l[0] + o[0]);

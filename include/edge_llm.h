@@ -141,7 +141,8 @@ typedef struct elm_session_options {
                                ELM_NO_SNAPSHOTS: none, a rewind runs the kept tokens again */
     elm_draft_kind draft;
     elm_model *draft_model; /* borrowed; for ELM_DRAFT_MODEL */
-    uint32_t n_draft;       /* tokens guessed at once, at most 7; 0: a good number for the kind */
+    uint32_t n_draft;       /* tokens guessed at once, at most 7; 0: a good number for the kind, and
+                               none while guessing takes longer than it saves */
 } elm_session_options;
 
 /* Bytes that a session with these options takes, all of it, before anything is allocated. */
@@ -271,6 +272,9 @@ typedef enum elm_answer_part {
     ELM_ANSWER_CONTENT,   /* a piece of the text */
     ELM_ANSWER_REASONING, /* a piece of the thoughts */
     ELM_ANSWER_CALL,      /* one whole tool call: {"name": ..., "arguments": {...}} */
+    ELM_ANSWER_CALL_BEGUN, /* the name of a call whose arguments are still being written, to show; CALL follows, or
+                             CONTENT when it turns out to be no call. Told for the first of several calls that
+                             stand in one block, and not in every format: act on CALL only. */
 } elm_answer_part;
 
 /* `text` is borrowed for the call, never empty, not NUL-terminated. */
@@ -297,6 +301,7 @@ typedef struct elm_stats {
     uint64_t reused_tokens;      /* that sync or the prefix cache saved from being run */
     uint64_t drafted_tokens, accepted_tokens; /* guesses, and those that were right */
     uint64_t model_allocated_bytes, session_allocated_bytes;
+    uint64_t draft_bytes;        /* of the session's: for guesses, a draft model's session among it */
 } elm_stats;
 
 ELM_API void elm_session_get_stats(const elm_session *session, elm_stats *out);

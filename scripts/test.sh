@@ -105,6 +105,7 @@ suite_cross() {
     # The python suite runs this program under qemu and compares its logits with ours, bit for bit.
     if build build-aarch64 edge-llm -- -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DEDGE_LLM_STATIC=ON; then
         ok
+        if python3 scripts/arm_counts.py build-aarch64; then ok; else bad "instructions of inner loops (aarch64)"; fi
     else
         bad "static aarch64"
     fi

@@ -30,10 +30,13 @@ static void take_part(void *context, elm_answer_kind kind, elm_span text) {
     if (kind == ELM_ANSWER_THOUGHT) elm_buf_append(&a->reasoning, text.data, text.size);
     if (kind == ELM_ANSWER_TOOL_CALL) add_call(a, text);
     if (!a->on_part) return;
-    elm_answer_part part = kind == ELM_ANSWER_TEXT      ? ELM_ANSWER_CONTENT
-                           : kind == ELM_ANSWER_THOUGHT ? ELM_ANSWER_REASONING
-                                                        : ELM_ANSWER_CALL;
-    a->on_part(a->context, part, (const char *)text.data, text.size);
+    static const elm_answer_part parts[ELM_N_ANSWER_KINDS] = {
+        [ELM_ANSWER_TEXT] = ELM_ANSWER_CONTENT,
+        [ELM_ANSWER_THOUGHT] = ELM_ANSWER_REASONING,
+        [ELM_ANSWER_TOOL_CALL] = ELM_ANSWER_CALL,
+        [ELM_ANSWER_CALL_NAME] = ELM_ANSWER_CALL_BEGUN,
+    };
+    a->on_part(a->context, parts[kind], (const char *)text.data, text.size);
 }
 
 static elm_status prepare(elm_answer *a, elm_span json, elm_error *err) {

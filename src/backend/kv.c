@@ -41,7 +41,7 @@ void elm_kv_layout(elm_kv *kv, void *memory) {
 
 /* Index of element i of a row. */
 static size_t element_of(const elm_kv *kv, bool is_v, size_t head, size_t slot, size_t i) {
-    return is_v ? elm_kv_v_row(kv, head, slot) + i
+    return is_v ? elm_kv_v_row(kv, head, slot) + elm_kv_v_element(kv, slot, i)
                 : elm_kv_k_panel(kv, head, slot) + elm_kv_k_element(kv, slot, i);
 }
 
@@ -99,39 +99,33 @@ size_t elm_kv_position_bytes(const elm_kv *kv) {
     return kv->n_heads * (((size_t)kv->k_dim + kv->v_dim) * element + scales);
 }
 
-/* A row between its packed form and where it is stored, in runs that lie together in both. */
-typedef struct row {
-    uint8_t *stored, *packed;
-    size_t run_bytes, stride_bytes; /* a run, and the way from one to the next in store */
-    size_t bytes;                   /* of the row */
-} row;
-
-static void copy_row(const row *r, bool out) {
-    uint8_t *stored = r->stored, *packed = r->packed;
-    for (size_t left = r->bytes; left > 0; stored += r->stride_bytes) {
-        size_t n = left < r->run_bytes ? left : r->run_bytes;
-        memcpy(out ? packed : stored, out ? stored : packed, n);
-        packed += n;
-        left -= n;
+/* One row between its packed form and where it is stored, in the largest pieces that lie together in
+ * both. */
+static void copy_row(const elm_kv *kv, bool is_v, size_t head, size_t slot, uint8_t *packed,
+                     bool out) {
+    const size_t element = elm_dtype_get(kv->dtype)->bits / 8u, dim = is_v ? kv->v_dim : kv->k_dim;
+    uint8_t *plane = is_v ? kv->v : kv->k;
+    uint8_t *row = plane + element_of(kv, is_v, head, slot, 0) * element;
+    if (is_v && kv->dtype == ELM_I8) { /* single bytes, 16 columns at a time */
+        for (size_t i = 0; i < dim; i += 16, row += 16 * ELM_KV_BLOCK)
+            for (size_t j = 0; j < 16 && i + j < dim; j++)
+                *(out ? packed + i + j : row + 4 * j) = *(out ? row + 4 * j : packed + i + j);
+        return;
+    }
+    size_t n = is_v ? dim * element : kv->dtype == ELM_I8 ? 4 : element;
+    for (size_t left = dim * element; left > 0; row += ELM_KV_PANEL * n, packed += n, left -= n) {
+        if (n > left) n = left;
+        memcpy(out ? packed : row, out ? row : packed, n);
     }
 }
 
 /* `packed` is only read unless `out`. */
 static void copy_packed(const elm_kv *kv, uint32_t first, uint32_t n, uint8_t *packed, bool out) {
-    size_t element = elm_dtype_get(kv->dtype)->bits / 8u;
-    for (int is_v = 0; is_v < 2; is_v++) {
-        row r = {.packed = packed, .bytes = (is_v ? kv->v_dim : kv->k_dim) * element};
-        r.run_bytes = is_v ? r.bytes : kv->dtype == ELM_I8 ? 4 : element;
-        r.stride_bytes = ELM_KV_PANEL * r.run_bytes; /* of V: never taken */
-        uint8_t *plane = is_v ? kv->v : kv->k;
+    const size_t element = elm_dtype_get(kv->dtype)->bits / 8u;
+    for (int is_v = 0; is_v < 2; is_v++)
         for (size_t head = 0; head < kv->n_heads; head++)
-            for (uint32_t i = 0; i < n; i++, r.packed += r.bytes) {
-                size_t slot = elm_kv_slot(kv, (size_t)first + i);
-                r.stored = plane + element_of(kv, is_v, head, slot, 0) * element;
-                copy_row(&r, out);
-            }
-        packed = r.packed;
-    }
+            for (uint32_t i = 0; i < n; i++, packed += (is_v ? kv->v_dim : kv->k_dim) * element)
+                copy_row(kv, is_v, head, elm_kv_slot(kv, (size_t)first + i), packed, out);
     for (int is_v = 0; is_v < 2 && kv->dtype == ELM_I8; is_v++) {
         float *scales = is_v ? kv->v_scales : kv->k_scales;
         for (size_t head = 0; head < kv->n_heads; head++)

@@ -7,13 +7,14 @@
  *
  *   K  f32, f16  [slot / 64][head][4 panels][k_dim][16]
  *      int8      [slot / 64][head][4 panels][ceil(k_dim / 4)][16][4]
- *   V            [slot / 64][head][64][v_dim rounded up to 16]
+ *   V  f32, f16  [slot / 64][head][64][v_dim rounded up to 16]
+ *      int8      [slot / 64][head][v_dim / 16 rounded up][64 / 4][16][4]
  *   scales       [slot / 64][head][64], int8 only
  *
  * f16 rounds to nearest even. int8: scale = amax / 127 in float, code = round to nearest even of
  * x * (127 / amax), all zero when amax is 0. Attention reads what is stored, this step's rows
  * included; over an int8 cache it reads queries as int8 in groups of 32, as a linear reads its
- * activations. */
+ * activations, and weighs values in integers (docs/numerics.md). */
 #ifndef ELM_BACKEND_KV_H
 #define ELM_BACKEND_KV_H
 
@@ -48,9 +49,14 @@ static inline size_t elm_kv_k_element(const elm_kv *kv, size_t slot, size_t i) {
     size_t row = slot % ELM_KV_PANEL;
     return kv->dtype == ELM_I8 ? i / 4 * 64 + row * 4 + i % 4 : i * ELM_KV_PANEL + row;
 }
-/* Index of the first element of a slot's row of V. */
+/* The same of V: of an int8 slot the first element of its block, whose columns lie 16 together. */
 static inline size_t elm_kv_v_row(const elm_kv *kv, size_t head, size_t slot) {
+    if (kv->dtype == ELM_I8) slot = slot / ELM_KV_BLOCK * ELM_KV_BLOCK;
     return elm_kv_row(kv, head, slot) * elm_kv_v_width(kv);
+}
+static inline size_t elm_kv_v_element(const elm_kv *kv, size_t slot, size_t i) {
+    if (kv->dtype != ELM_I8) return i;
+    return i / 16 * 16 * ELM_KV_BLOCK + slot % ELM_KV_BLOCK / 4 * 64 + i % 16 * 4 + slot % 4;
 }
 
 /* Stores one head's row at `position` into plane K (is_v = false) or V. */

@@ -56,7 +56,12 @@ static int64_t posix_write_at(void *self, void *handle, uint64_t offset, const v
 
 static int posix_sync(void *self, void *handle) {
     (void)self;
-    return fdatasync(fd_of(handle)) == 0 ? 0 : -errno;
+    if (fdatasync(fd_of(handle)) != 0) return -errno;
+    /* What was written piece by piece lies in the page cache in small pages when memory is short or
+     * in pieces; the first reader then finds it so, and streams it a third slower for as long as it
+     * stays there. Read anew it comes in 2 MiB pages. */
+    (void)posix_fadvise(fd_of(handle), 0, 0, POSIX_FADV_DONTNEED);
+    return 0;
 }
 
 static int posix_truncate(void *self, void *handle, uint64_t size) {

@@ -39,12 +39,14 @@ static void print_json(const bench_report *b) {
         put_or_null(&w, "bandwidth_share", r->gb_s > 0.0 ? r->share : 0.0);
         put_or_null(&w, "gop_s", r->gop_s);
         put_or_null(&w, "peak_share", r->gop_s > 0.0 ? r->share : 0.0);
+        put_or_null(&w, "verify_steps", r->steps);
         elm_json_put_double(&w, "read_gb_s", m->read / 1e9);
         elm_json_put_double(&w, "peak_gop_s", m->peak / 1e9);
         elm_json_put_double(&w, "compute_scaling", m->scaling);
         elm_json_put_double(&w, "load_ms", r->load_ms);
         elm_json_put_double(&w, "first_token_ms", r->first_token_ms);
         elm_json_put_double(&w, "rss_file_mb", (double)r->file_bytes / 1e6);
+        elm_json_put_double(&w, "rss_file_2mib_pages_mb", (double)r->file_huge_bytes / 1e6);
         elm_json_put_double(&w, "rss_anon_mb", (double)r->anonymous_bytes / 1e6);
         elm_json_put_str(&w, "check", b->check);
         elm_json_end_object(&w);
@@ -58,16 +60,21 @@ static void print_json(const bench_report *b) {
 static void print_csv(const bench_report *b) {
     puts(
         "test,depth,threads,tok_s_median,tok_s_min,tok_s_max,gb_s,bandwidth_share,gop_s,peak_share,"
-        "read_gb_s,peak_gop_s,compute_scaling,load_ms,first_token_ms,rss_file_mb,rss_anon_mb");
+        "verify_steps,"
+        "read_gb_s,peak_gop_s,compute_scaling,load_ms,first_token_ms,rss_file_mb,rss_file_2mib_"
+        "pages_mb,"
+        "rss_anon_mb");
     for (uint32_t i = 0; i < b->n_results; i++) {
         const bench_result *r = &b->results[i];
         const bench_machine *m = machine_of(b, r);
-        char rate[64] = ",,,";
+        char rate[64] = ",,,", steps[16] = "";
         if (r->gb_s > 0.0) snprintf(rate, sizeof rate, "%.2f,%.3f,,", r->gb_s, r->share);
         if (r->gop_s > 0.0) snprintf(rate, sizeof rate, ",,%.1f,%.3f", r->gop_s, r->share);
-        printf("%s,%u,%u,%.3f,%.3f,%.3f,%s,%.2f,%.1f,%.2f,%.2f,%.1f,%.1f,%.1f\n", r->test, r->depth,
-               r->threads, r->median, r->min, r->max, rate, m->read / 1e9, m->peak / 1e9,
-               m->scaling, r->load_ms, r->first_token_ms, (double)r->file_bytes / 1e6,
+        if (r->steps > 0.0) snprintf(steps, sizeof steps, "%.3f", r->steps);
+        printf("%s,%u,%u,%.3f,%.3f,%.3f,%s,%s,%.2f,%.1f,%.2f,%.2f,%.1f,%.1f,%.1f,%.1f\n", r->test,
+               r->depth, r->threads, r->median, r->min, r->max, rate, steps, m->read / 1e9,
+               m->peak / 1e9, m->scaling, r->load_ms, r->first_token_ms,
+               (double)r->file_bytes / 1e6, (double)r->file_huge_bytes / 1e6,
                (double)r->anonymous_bytes / 1e6);
     }
 }
@@ -80,19 +87,23 @@ static void print_table(const bench_report *b) {
                m->threads > 1 ? "s" : "", m->read / 1e9, m->peak / 1e9);
         printf(m->threads > 1 ? ", %.2f times that of one thread\n" : "\n", m->scaling);
     }
-    puts(
-        "\n| test | depth | threads | tok/s (median) | min | max | rate | share of limit | open ms "
-        "| first token ms | RSS file MB | RSS anon MB |\n"
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
+    puts("\n| test | depth | threads | tok/s (median) | min | max | rate | share of limit | peak, "
+         "of 1T | open ms "
+         "| first token ms | RSS file MB | in 2 MiB pages | RSS anon MB |\n"
+         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for (uint32_t i = 0; i < b->n_results; i++) {
         const bench_result *r = &b->results[i];
+        const bench_machine *m = machine_of(b, r);
         char rate[32] = "", share[32] = "";
         if (r->gb_s > 0.0) snprintf(rate, sizeof rate, "%.1f GB/s", r->gb_s);
         if (r->gop_s > 0.0) snprintf(rate, sizeof rate, "%.0f GOP/s", r->gop_s);
+        if (r->steps > 0.0) snprintf(rate, sizeof rate, "%.2f steps", r->steps);
         if (r->share > 0.0) snprintf(share, sizeof share, "%.0f %%", 100.0 * r->share);
-        printf("| %s | %u | %u | %.2f | %.2f | %.2f | %s | %s | %.2f | %.1f | %.1f | %.1f |\n",
-               r->test, r->depth, r->threads, r->median, r->min, r->max, rate, share, r->load_ms,
-               r->first_token_ms, (double)r->file_bytes / 1e6, (double)r->anonymous_bytes / 1e6);
+        printf("| %s | %u | %u | %.2f | %.2f | %.2f | %s | %s | %.2f | %.2f | %.1f | %.1f | %.1f | "
+               "%.1f |\n",
+               r->test, r->depth, r->threads, r->median, r->min, r->max, rate, share, m->scaling,
+               r->load_ms, r->first_token_ms, (double)r->file_bytes / 1e6,
+               (double)r->file_huge_bytes / 1e6, (double)r->anonymous_bytes / 1e6);
     }
 }
 

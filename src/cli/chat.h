@@ -23,9 +23,14 @@ int cli_chat_again(cli_conversation *c);
 /* Replaces the system turn (empty: none) and starts anew. */
 int cli_chat_set_system(cli_conversation *c, const char *text);
 
+/* Goes on with a saved session in place of this one, or with this one when it cannot be loaded. */
+int cli_chat_load(cli_conversation *c, const char *path);
+
 /* Runs a line that begins with a slash. Returns an exit code. */
 int cli_chat_command(cli_conversation *c, char *line);
 /* Whether a piped line is one of the slash commands, and not text that begins with a slash. */
 bool cli_chat_is_command(const char *line);
+/* The commands one by one, to complete them; NULL behind the last. */
+const char *cli_chat_command_name(size_t i);
 
 #endif

@@ -144,6 +144,18 @@ static int stats(cli_conversation *c, char *rest) {
     return 0;
 }
 
+static int save(cli_conversation *c, char *path) {
+    elm_error err;
+    if (!*path) return cli_fail(ELM_INVALID_ARGUMENT, "/save takes a file");
+    return cli_save_session(path, &c->opened, &c->turns, &err) == ELM_OK ? 0 : cli_error(&err);
+}
+
+static int load(cli_conversation *c, char *path) {
+    if (!*path) return cli_fail(ELM_INVALID_ARGUMENT, "/load takes a file");
+    int code = cli_chat_load(c, path);
+    return code == 0 ? apply_sampling(c) : code;
+}
+
 static int set_system(cli_conversation *c, char *text) {
     return cli_chat_set_system(c, text);
 }
@@ -157,6 +169,8 @@ static const struct {
     {"/clear", "", "forget the conversation", clear},
     {"/regen", "", "answer the last message once more", again},
     {"/read", "FILE", "say what a file says", read_file},
+    {"/save", "FILE", "keep the conversation in a file", save},
+    {"/load", "FILE", "go on with one that was kept", load},
     {"/system", "TEXT", "set the system turn and start anew", set_system},
     {"/set", "NAME VALUE", "change a parameter, think on|off, or system", set},
     {"/show", "WHAT", "info, template, parameters or system", show},
@@ -189,6 +203,10 @@ static size_t find(const char *line) {
            (strlen(commands[i].name) != n || strncmp(commands[i].name, line, n) != 0))
         i++;
     return i;
+}
+
+const char *cli_chat_command_name(size_t i) {
+    return i < N_COMMANDS ? commands[i].name : NULL;
 }
 
 bool cli_chat_is_command(const char *line) {

@@ -106,6 +106,7 @@ void cli_print_buf(const elm_buf *buf);
 /* Peak resident memory in bytes, and what is resident now, split (Linux; 0 elsewhere). */
 typedef struct cli_memory {
     uint64_t peak_bytes, file_bytes, anonymous_bytes;
+    uint64_t file_huge_bytes; /* of file_bytes, mapped as pages of 2 MiB */
 } cli_memory;
 cli_memory cli_memory_now(void);
 

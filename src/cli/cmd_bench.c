@@ -8,21 +8,19 @@
  * Before a model's speed counts, the logits of a seeded run are compared bit for bit with those of
  * the next smaller set of kernels, on one thread: a fast path that computes something else does not
  * score. */
-#include "cli/bench.h"
-#include "cli/limits.h"
+#include "cli/bench_subject.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/cpu/features.h"
-#include "backend/kv.h"
 #include "runtime/session.h"
 
 enum {
-    FIRST_TOKENS = 16, /* prompt of the time to the first token */
     CHECK_TOKENS = 14, /* long enough for the kernels of many tokens; one more is decoded */
     WINDOW_SECONDS = 60,
+    VERIFY_TOKENS = 5,
+    VERIFY_STEPS = 8, /* of each kind in a repetition, one kind after the other */
 };
 
 typedef struct bench {
@@ -35,17 +33,6 @@ typedef struct bench {
     bench_report report;
 } bench;
 
-/* A model being measured. */
-typedef struct subject {
-    elm_model *model;
-    elm_session *session;
-    elm_model_info info;
-    bench_machine *machine;
-    uint64_t weight_bytes, operations;
-    bool i4;
-    double load_ms, first_token_ms;
-} subject;
-
 static int compare(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -56,126 +43,24 @@ static double median(double *values, uint32_t n) {
     return values[n / 2];
 }
 
-static double now(void) {
-    return (double)elm_now_us(elm_platform_default()) / 1e6;
-}
-
-/* The n-th id of a fixed sequence over the vocabulary. */
-static int32_t seeded_id(uint32_t n, uint32_t vocab) {
-    uint64_t z = (n + 1) * 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    return (int32_t)((z >> 33) % vocab);
-}
-
-/* ---- one model, one number of threads ---- */
-
-static void subject_close(subject *s) {
-    elm_session_free(s->session);
-    elm_model_close(s->model);
-    s->session = NULL;
-    s->model = NULL;
-}
-
-/* Opens the model and a session of n_context positions (0: as the options say). */
-static elm_status subject_open(const bench *b, subject *s, uint32_t threads, uint32_t mask,
-                               uint32_t n_context, elm_error *err) {
-    elm_model_options mo;
-    elm_session_options so;
-    ELM_TRY(cli_model_options(b->options, &mo, err));
-    mo.n_threads = threads;
-    if (mask) mo.cpu_mask = mask;
-    ELM_TRY(elm_model_open(&s->model, b->options->positional[0], &mo, err));
-    elm_model_get_info(s->model, &s->info);
-    ELM_TRY(cli_session_options(b->options, &s->info, &so, err));
-    if (so.n_context == 0 || n_context > so.n_context) so.n_context = n_context;
-    return elm_session_create(s->model, &so, &s->session, err);
-}
-
-/* Time from nothing to the logits of a short prompt; the file is in the page cache. */
-static elm_status open_timed(const bench *b, subject *s, uint32_t threads, uint32_t n_context,
-                             elm_error *err) {
-    for (int warm = 0; warm < 2; warm++) {
-        int32_t ids[FIRST_TOKENS];
-        subject_close(s);
-        double start = now();
-        ELM_TRY(subject_open(b, s, threads, 0, n_context, err));
-        for (uint32_t i = 0; i < FIRST_TOKENS; i++) ids[i] = seeded_id(i, s->info.n_real_tokens);
-        ELM_TRY(elm_session_append(s->session, ids, FIRST_TOKENS, err));
-        s->first_token_ms = (now() - start) * 1e3;
-    }
-    elm_stats stats;
-    elm_session_get_stats(s->session, &stats);
-    s->load_ms = (double)stats.load_us / 1e3;
-    return ELM_OK;
-}
-
-/* Fills every KV state up to `depth` with seeded rows. */
-static elm_status fill(subject *s, uint32_t depth, elm_error *err) {
-    enum { ROWS = 4096 };
-    float rows[ROWS];
-    elm_session *session = s->session;
-    ELM_TRY(elm_session_rewind(session, 0, err));
-    for (uint32_t i = 0; i < ROWS; i++) rows[i] = (float)seeded_id(i, 2001) / 1000.0f - 1.0f;
-    for (uint32_t i = 0; i < s->model->module->n_states; i++) {
-        elm_kv *kv = &session->states[i];
-        if (s->model->module->states[i].kind != ELM_STATE_KV) continue;
-        uint32_t widest = kv->k_dim > kv->v_dim ? kv->k_dim : kv->v_dim;
-        uint32_t from = depth > kv->capacity ? depth - kv->capacity : 0;
-        session->oldest[i] = from;
-        for (uint32_t p = from; p < depth && widest < ROWS; p++) {
-            for (uint32_t h = 0; h < kv->n_heads; h++) {
-                const float *row = rows + (uint32_t)seeded_id(p * kv->n_heads + h, ROWS - widest);
-                elm_kv_store(kv, false, h, p, row);
-                elm_kv_store(kv, true, h, p, row);
-            }
-        }
-    }
-    for (uint32_t p = 0; p < depth; p++) session->tokens[p] = seeded_id(p, s->info.n_real_tokens);
-    session->n_tokens = session->n_run = depth;
-    return ELM_OK;
-}
-
-/* Appends n seeded ids, as one prompt or one by one; checks that the logits are numbers. */
-static elm_status feed(subject *s, uint32_t n, bool one_by_one, double *seconds, elm_error *err) {
-    uint32_t at = (uint32_t)elm_session_length(s->session);
-    int32_t *ids = malloc((n + 1) * sizeof *ids);
-    if (!ids) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for ids");
-    for (uint32_t i = 0; i < n; i++) ids[i] = seeded_id(at + i, s->info.n_real_tokens);
-    elm_status status = ELM_OK;
-    double start = now();
-    if (!one_by_one) status = elm_session_append(s->session, ids, n, err);
-    for (uint32_t i = 0; one_by_one && i < n && status == ELM_OK; i++)
-        status = elm_session_append(s->session, ids + i, 1, err);
-    *seconds = now() - start;
-    free(ids);
-    ELM_TRY(status);
-    if (cli_interrupted) return elm_fail(err, ELM_CANCELLED, "interrupted");
-    const float *logits = elm_session_logits(s->session);
-    if (!logits || !isfinite(logits[0])) {
-        return elm_fail(err, ELM_INTERNAL,
-                        "the logits are not finite: the speed of this run means nothing");
-    }
-    return ELM_OK;
-}
-
 /* ---- the output check ---- */
 
-static elm_status seeded_run(subject *s, elm_error *err) {
+static elm_status seeded_run(bench_subject *s, elm_error *err) {
     double unused;
     ELM_TRY(elm_session_rewind(s->session, 0, err));
-    ELM_TRY(feed(s, CHECK_TOKENS, false, &unused, err));
-    return feed(s, 1, true, &unused, err);
+    ELM_TRY(bench_feed(s, CHECK_TOKENS, false, &unused, err));
+    return bench_feed(s, 1, true, &unused, err);
 }
 
 /* Computes the expected logits with the features of this run but the newest. */
 static elm_status expect(bench *b, uint32_t mask, elm_error *err) {
-    subject s = {0};
+    bench_subject s = {0};
     uint32_t used = elm_cpu_features(mask ? mask : UINT32_MAX), top = UINT32_C(1) << 31;
     while (top > used) top >>= 1;
     uint32_t smaller = used & ~top;
     /* A bit that names no feature leaves the portable kernels: 0 would mean all. */
-    elm_status status =
-        subject_open(b, &s, 1, smaller ? smaller : UINT32_C(1) << 31, CHECK_TOKENS + 1, err);
+    elm_status status = bench_subject_open(b->options, &s, 1, smaller ? smaller : UINT32_C(1) << 31,
+                                           CHECK_TOKENS + 1, err);
     bool same_backend = status == ELM_OK && s.model->plan.n_segments == 1 &&
                         strcmp(s.model->devices[0].backend->name, "cpu") == 0;
     if (same_backend && used) status = seeded_run(&s, err);
@@ -188,11 +73,11 @@ static elm_status expect(bench *b, uint32_t mask, elm_error *err) {
     } else {
         snprintf(b->report.check, sizeof b->report.check, "output not compared with other kernels");
     }
-    subject_close(&s);
+    bench_subject_close(&s);
     return status;
 }
 
-static elm_status check(const bench *b, subject *s, elm_error *err) {
+static elm_status check(const bench *b, bench_subject *s, elm_error *err) {
     if (!b->expected) return ELM_OK;
     ELM_TRY(seeded_run(s, err));
     const float *logits = elm_session_logits(s->session);
@@ -208,13 +93,13 @@ static elm_status check(const bench *b, subject *s, elm_error *err) {
 
 /* ---- measuring ---- */
 
-static double limit_now(const bench *b, const subject *s, bool decode) {
+static double limit_now(const bench *b, const bench_subject *s, bool decode) {
     uint32_t threads = s->machine->threads;
     return decode ? cli_limits_read(&b->limits, s->model->pool, threads)
-                  : cli_limits_peak(&b->limits, s->model->pool, threads, s->i4);
+                  : cli_limits_peak(&b->limits, s->model->pool, threads, s->costs.i4);
 }
 
-static bench_result *new_result(bench *b, const subject *s, const char *kind, uint32_t n,
+static bench_result *new_result(bench *b, const bench_subject *s, const char *kind, uint32_t n,
                                 uint32_t depth) {
     bench_report *report = &b->report;
     bench_result *out = &report->results[report->n_results++];
@@ -226,6 +111,7 @@ static bench_result *new_result(bench *b, const subject *s, const char *kind, ui
     out->first_token_ms = s->first_token_ms;
     cli_memory memory = cli_memory_now();
     out->file_bytes = memory.file_bytes;
+    out->file_huge_bytes = memory.file_huge_bytes;
     out->anonymous_bytes = memory.anonymous_bytes > b->limits.buffer_bytes
                                ? memory.anonymous_bytes - b->limits.buffer_bytes
                                : 0;
@@ -238,16 +124,17 @@ static void set_rates(bench_result *r, double *rates, uint32_t n) {
     r->max = rates[n - 1];
 }
 
-static elm_status measure(bench *b, subject *s, bool decode, uint32_t depth, elm_error *err) {
+static elm_status measure(bench *b, bench_subject *s, bool decode, uint32_t depth, elm_error *err) {
     uint32_t n = decode ? b->n_decode : b->n_prompt;
     double rates[BENCH_MAX_REPEAT], shares[BENCH_MAX_REPEAT];
-    uint64_t kv_bytes = decode ? cli_token_kv_bytes(s->session, depth + n / 2) : 0;
-    double cost = decode ? (double)(s->weight_bytes + kv_bytes) : (double)s->operations;
+    uint64_t bytes = s->costs.weight_bytes + cli_token_state_bytes(s->session, depth + n / 2);
+    double operations = (double)s->costs.operations + (double)s->costs.row_operations / n;
+    double cost = decode ? (double)bytes : operations;
     double before = limit_now(b, s, decode);
     for (uint32_t r = 0; r < b->repeat + 1; r++) { /* the first one warms up */
         double seconds = 0.0;
-        ELM_TRY(elm_session_rewind(s->session, depth, err));
-        ELM_TRY(feed(s, n, decode, &seconds, err));
+        ELM_TRY(bench_stand_at(s, depth, err));
+        ELM_TRY(bench_feed(s, n, decode, &seconds, err));
         double after = limit_now(b, s, decode), rate = (double)n / seconds;
         if (r > 0) rates[r - 1] = rate;
         if (r > 0) shares[r - 1] = rate * cost / ((before + after) / 2);
@@ -260,10 +147,32 @@ static elm_status measure(bench *b, subject *s, bool decode, uint32_t depth, elm
     return ELM_OK;
 }
 
+/* How long it takes to verify four draft tokens behind one that is certain, against one token. */
+static elm_status measure_verify(bench *b, bench_subject *s, uint32_t depth, elm_error *err) {
+    double rates[BENCH_MAX_REPEAT], ratios[BENCH_MAX_REPEAT], seconds;
+    ELM_TRY(bench_stand_at(s, depth, err));
+    for (uint32_t r = 0; r < b->repeat + 1; r++) { /* the first one warms up */
+        double one = 0.0, many = 0.0;
+        for (uint32_t step = 0; step < VERIFY_STEPS; step++) {
+            ELM_TRY(bench_verify(s, 1, &seconds, err));
+            one += seconds;
+            ELM_TRY(bench_verify(s, VERIFY_TOKENS, &seconds, err));
+            many += seconds;
+        }
+        if (r == 0) continue;
+        rates[r - 1] = VERIFY_STEPS * VERIFY_TOKENS / many;
+        ratios[r - 1] = many / one;
+    }
+    bench_result *out = new_result(b, s, "vf", VERIFY_TOKENS, depth);
+    set_rates(out, rates, b->repeat);
+    out->steps = median(ratios, b->repeat);
+    return ELM_OK;
+}
+
 /* Decodes for minutes; a line for the first and one for the last of them. */
-static elm_status sustain(bench *b, subject *s, elm_error *err) {
+static elm_status sustain(bench *b, bench_subject *s, elm_error *err) {
     enum { MAX_RUNS = 1 << 16 };
-    double *rates = malloc(MAX_RUNS * sizeof *rates), start = now(), elapsed = 0.0;
+    double *rates = malloc(MAX_RUNS * sizeof *rates), start = bench_now(), elapsed = 0.0;
     double window =
         b->sustained_seconds / 2 < WINDOW_SECONDS ? b->sustained_seconds / 2 : WINDOW_SECONDS;
     uint32_t n = 0, first = 0, last = 0;
@@ -272,9 +181,9 @@ static elm_status sustain(bench *b, subject *s, elm_error *err) {
     while (status == ELM_OK && elapsed < b->sustained_seconds && n < MAX_RUNS) {
         double seconds = 1.0;
         status = elm_session_rewind(s->session, 0, err);
-        if (status == ELM_OK) status = feed(s, b->n_decode, true, &seconds, err);
+        if (status == ELM_OK) status = bench_feed(s, b->n_decode, true, &seconds, err);
         rates[n++] = (double)b->n_decode / seconds;
-        elapsed = now() - start;
+        elapsed = bench_now() - start;
         if (elapsed <= window) first = n;
         if (elapsed <= b->sustained_seconds - window) last = n;
     }
@@ -289,47 +198,49 @@ static elm_status sustain(bench *b, subject *s, elm_error *err) {
 }
 
 /* What this machine does with this many threads, beside all the tests. */
-static void measure_machine(const bench *b, const subject *s) {
+static void measure_machine(const bench *b, const bench_subject *s) {
     enum { SAMPLES = 9 };
     double read[SAMPLES], peak[SAMPLES], scaling[SAMPLES];
     for (int i = 0; i < SAMPLES; i++) {
-        double one = cli_limits_peak(&b->limits, s->model->pool, 1, s->i4);
+        double one = cli_limits_peak(&b->limits, s->model->pool, 1, s->costs.i4);
         read[i] = limit_now(b, s, true);
         peak[i] = limit_now(b, s, false);
         scaling[i] = peak[i] / one;
     }
     s->machine->read = median(read, SAMPLES);
     s->machine->peak = median(peak, SAMPLES);
-    s->machine->scaling = median(scaling, SAMPLES);
+    s->machine->scaling = s->machine->threads > 1 ? median(scaling, SAMPLES) : 1.0;
 }
 
-static elm_status measure_all(bench *b, subject *s, elm_error *err) {
+static elm_status measure_all(bench *b, bench_subject *s, elm_error *err) {
     ELM_TRY(check(b, s, err));
     measure_machine(b, s);
     for (uint32_t d = 0; d < b->n_depths; d++) {
-        ELM_TRY(fill(s, b->depths[d], err));
+        bench_fill(s, b->depths[d]);
         if (b->n_prompt > 0) ELM_TRY(measure(b, s, false, b->depths[d], err));
-        if (b->n_decode > 0) ELM_TRY(measure(b, s, true, b->depths[d], err));
+        if (b->n_decode == 0) continue;
+        ELM_TRY(measure(b, s, true, b->depths[d], err));
+        ELM_TRY(measure_verify(b, s, b->depths[d], err));
     }
     return b->sustained_seconds > 0.0 ? sustain(b, s, err) : ELM_OK;
 }
 
 static elm_status run_threads(bench *b, uint32_t index, elm_error *err) {
-    subject s = {.machine = &b->report.machines[b->report.n_machines]};
+    bench_subject s = {.machine = &b->report.machines[b->report.n_machines]};
     uint32_t deepest = 0, longest = b->n_prompt > b->n_decode ? b->n_prompt : b->n_decode;
     for (uint32_t d = 0; d < b->n_depths; d++)
         deepest = b->depths[d] > deepest ? b->depths[d] : deepest;
     if (longest < CHECK_TOKENS + 1) longest = CHECK_TOKENS + 1;
-    elm_status status = open_timed(b, &s, b->threads[index], deepest + longest + 8, err);
+    elm_status status =
+        bench_subject_open_timed(b->options, &s, b->threads[index], deepest + longest + 8, err);
     if (status == ELM_OK) {
         b->report.n_machines++;
         s.machine->threads = s.info.n_threads;
-        s.weight_bytes = cli_token_weight_bytes(s.model);
-        s.operations = cli_token_operations(s.model, &s.i4);
+        s.costs = cli_token_costs(s.model);
         snprintf(b->report.backend, sizeof b->report.backend, "%s", s.info.backend);
         status = measure_all(b, &s, err);
     }
-    subject_close(&s);
+    bench_subject_close(&s);
     return status;
 }
 

@@ -90,7 +90,9 @@ int cli_chat_again(cli_conversation *c) {
 static int converse(cli_conversation *c) {
     int code = 0;
     bool stopped = false;
-    cli_lines lines = {.terminal = c->terminal, .history = c->terminal && !c->options.no_history};
+    cli_lines lines = {.terminal = c->terminal,
+                       .history = c->terminal && !c->options.no_history,
+                       .command = cli_chat_command_name};
     if (c->terminal) fprintf(stderr, "Type a message; /help lists commands, Ctrl-D leaves.\n");
     cli_lines_open(&lines);
     if (c->options.prompt) code = cli_chat_say(c, elm_span_str(c->options.prompt));
@@ -112,14 +114,32 @@ static int converse(cli_conversation *c) {
     return c->terminal ? 0 : code;
 }
 
+static elm_status take_turns(cli_conversation *c, elm_error *err) {
+    size_t n;
+    const char *turns = elm_session_conversation(c->opened.session, &n);
+    elm_buf_clear(&c->turns);
+    c->before_reply = 0;
+    elm_buf_append(&c->turns, turns, n);
+    return elm_buf_check(&c->turns, "the conversation", err);
+}
+
+int cli_chat_load(cli_conversation *c, const char *path) {
+    elm_session *session = NULL;
+    elm_error err;
+    if (elm_session_load(c->opened.model, path, &c->opened.options, &session, &err) != ELM_OK)
+        return cli_error(&err); /* the conversation goes on as it was */
+    elm_session_free(c->opened.session);
+    c->opened.session = session;
+    free(c->system); /* the system turn is the loaded one */
+    c->system = NULL;
+    return take_turns(c, &err) == ELM_OK ? 0 : cli_error(&err);
+}
+
 /* The turns to begin with: those of a loaded session, or the system turn. */
 static elm_status begin(cli_conversation *c, elm_error *err) {
-    size_t n;
     ELM_TRY(cli_open_models(&c->options, &c->opened, err));
     ELM_TRY(cli_open_session(&c->options, &c->opened, err));
-    const char *turns = elm_session_conversation(c->opened.session, &n);
-    elm_buf_append(&c->turns, turns, n);
-    ELM_TRY(elm_buf_check(&c->turns, "the conversation", err));
+    ELM_TRY(take_turns(c, err));
     if (!c->options.system) return ELM_OK;
     c->system = strdup(c->options.system);
     if (!c->system) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for the system turn");
@@ -133,7 +153,8 @@ static int run(const cli_options *o) {
     cli_buf(&c.turns);
     elm_status status = begin(&c, &err);
     int code = status == ELM_OK ? converse(&c) : cli_error(&err);
-    if (status == ELM_OK && cli_save_session(o, &c.opened, &c.turns, &err) != ELM_OK)
+    if (status == ELM_OK && o->save &&
+        cli_save_session(o->save, &c.opened, &c.turns, &err) != ELM_OK)
         code = cli_error(&err);
     cli_close(&c.opened);
     elm_buf_free(&c.turns);

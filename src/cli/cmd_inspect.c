@@ -114,6 +114,10 @@ static void print_summary(const elm_model *m, const totals *t) {
                (double)e[2].kv_bytes / 1e6, (double)e[1].snapshot_bytes / 1e6,
                (double)e[1].scratch_bytes / 1e6);
     }
+    elm_memory_estimate head;
+    elm_session_options mtp = {.struct_size = sizeof mtp, .draft = ELM_DRAFT_MTP};
+    if (elm_model_estimate_memory(m, &mtp, &head, NULL) == ELM_OK)
+        printf("\n--draft mtp takes %.1f MB more\n", (double)head.draft_bytes / 1e6);
     printf("\nchat template: %s\n", m->chat_template ? "yes" : "none");
 }
 

@@ -120,7 +120,8 @@ static elm_status answer(task *t, elm_error *err) {
     if (status == ELM_OK && o->stats) cli_print_stats(session);
     if (status != ELM_OK) return status;
     if (!o->raw) cli_add_message(&t->turns, elm_buf_span(&t->reply.message));
-    return cli_save_session(o, &t->opened, o->raw ? NULL : &t->turns, err);
+    if (!o->save) return ELM_OK;
+    return cli_save_session(o->save, &t->opened, o->raw ? NULL : &t->turns, err);
 }
 
 static elm_status run_model(task *t, elm_span prompt, elm_error *err) {

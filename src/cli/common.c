@@ -166,18 +166,25 @@ void cli_print_buf(const elm_buf *buf) {
     fwrite(buf->data, 1, buf->size, stdout);
 }
 
+/* The number behind `name` in a file of lines "name: 123 kB", in bytes; 0 when it is not there. */
+static uint64_t kilobytes_of(const char *path, const char *name) {
+    FILE *in = fopen(path, "r");
+    char line[128];
+    uint64_t bytes = 0;
+    while (in && fgets(line, sizeof line, in)) {
+        if (strncmp(line, name, strlen(name)) == 0)
+            bytes = strtoull(line + strlen(name), NULL, 10) * 1024;
+    }
+    if (in) fclose(in);
+    return bytes;
+}
+
 cli_memory cli_memory_now(void) {
     cli_memory memory = {0};
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage) == 0) memory.peak_bytes = (uint64_t)usage.ru_maxrss * 1024;
-    FILE *in = fopen("/proc/self/status", "r");
-    char line[128];
-    while (in && fgets(line, sizeof line, in)) {
-        if (strncmp(line, "RssFile:", 8) == 0)
-            memory.file_bytes = strtoull(line + 8, NULL, 10) * 1024;
-        if (strncmp(line, "RssAnon:", 8) == 0)
-            memory.anonymous_bytes = strtoull(line + 8, NULL, 10) * 1024;
-    }
-    if (in) fclose(in);
+    memory.file_bytes = kilobytes_of("/proc/self/status", "RssFile:");
+    memory.anonymous_bytes = kilobytes_of("/proc/self/status", "RssAnon:");
+    memory.file_huge_bytes = kilobytes_of("/proc/self/smaps_rollup", "FilePmdMapped:");
     return memory;
 }

@@ -49,6 +49,7 @@ static void on_part(void *context, elm_answer_part part, const char *text, size_
     if (!s->styled) return;
     set_dim(s, part == ELM_ANSWER_REASONING);
     if (part == ELM_ANSWER_CALL) fputs("\n[call] ", stdout);
+    if (part == ELM_ANSWER_CALL_BEGUN) fputs("\n[calling] ", stdout);
     fwrite(text, 1, n, stdout);
     fflush(stdout);
 }
@@ -186,8 +187,11 @@ void cli_print_stats(const elm_session *session) {
     if (s.drafted_tokens > 0)
         fprintf(stderr, ", %llu of %llu guesses right", (unsigned long long)s.accepted_tokens,
                 (unsigned long long)s.drafted_tokens);
-    fprintf(stderr, " | memory: peak %.0f MB, session %.1f MB]\n", (double)memory.peak_bytes / 1e6,
+    fprintf(stderr, " | memory: peak %.0f MB, session %.1f MB", (double)memory.peak_bytes / 1e6,
             (double)s.session_allocated_bytes / 1e6);
+    if (s.draft_bytes >= 50000)
+        fprintf(stderr, ", %.1f of it for guesses", (double)s.draft_bytes / 1e6);
+    fputs("]\n", stderr);
 }
 
 void cli_print_rate(const elm_session *session, const elm_generate_result *result) {

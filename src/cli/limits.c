@@ -2,6 +2,7 @@
 #include "cli/limits.h"
 
 #include "backend/cpu/features.h"
+#include "backend/kv.h"
 #include "base/platform.h"
 #include "runtime/session.h"
 
@@ -101,43 +102,58 @@ double cli_read_bandwidth(void) {
     return best;
 }
 
-uint64_t cli_token_weight_bytes(const elm_model *model) {
-    uint64_t total = 0;
-    for (uint32_t n = 0; n < model->graph->n_nodes; n++) {
-        const elm_node *node = &model->graph->nodes[n];
-        if (node->op != ELM_OP_LINEAR && node->op != ELM_OP_EMBEDDING) continue;
-        const elm_tensor *t = &model->tensors[model->graph->values[node->inputs[1]].index];
-        uint64_t bytes = t->codes_bytes + t->scales_bytes + t->zeros_bytes;
-        total += node->op == ELM_OP_EMBEDDING ? bytes / t->dims[0] : bytes;
-    }
-    return total;
+static uint64_t tensor_bytes(const elm_tensor *t) {
+    return t->codes_bytes + t->scales_bytes + t->zeros_bytes;
 }
 
-uint64_t cli_token_kv_bytes(const elm_session *session, uint32_t depth) {
+/* Adds the operations of `count` uses of a [rows][cols] matrix, the last two dimensions of t. */
+static void add_operations(const elm_tensor *t, uint64_t count, uint64_t *total, uint64_t *of_i4) {
+    uint64_t operations = 2 * count * t->dims[t->n_dims - 2] * t->dims[t->n_dims - 1];
+    *total += operations;
+    if (elm_dtype_get(t->dtype)->bits == 4) *of_i4 += operations;
+}
+
+cli_costs cli_token_costs(const elm_model *model) {
+    const elm_graph *g = model->graph;
+    cli_costs out = {0};
+    uint64_t of_i4 = 0;
+    for (uint32_t n = 0; n < g->n_nodes; n++) {
+        const elm_node *node = &g->nodes[n];
+        if (node->op == ELM_OP_EMBEDDING || node->op == ELM_OP_LINEAR) {
+            const elm_tensor *t = &model->tensors[g->values[node->inputs[1]].index];
+            bool all_rows = g->values[node->output].dims[0] == ELM_DIM_T;
+            out.weight_bytes +=
+                node->op == ELM_OP_LINEAR ? tensor_bytes(t) : tensor_bytes(t) / t->dims[0];
+            if (node->op == ELM_OP_LINEAR)
+                add_operations(t, 1, all_rows ? &out.operations : &out.row_operations, &of_i4);
+        } else if (node->op == ELM_OP_MOE) {
+            const uint64_t chosen = (uint64_t)node->attrs.top_k;
+            for (uint32_t i = 2; i <= 3; i++) { /* gate|up and down, [experts][rows][cols] */
+                const elm_tensor *t = &model->tensors[g->values[node->inputs[i]].index];
+                out.weight_bytes += tensor_bytes(t) / t->dims[0] * chosen;
+                add_operations(t, chosen, &out.operations, &of_i4);
+            }
+        }
+    }
+    out.i4 = 2 * of_i4 > out.operations + out.row_operations;
+    return out;
+}
+
+uint64_t cli_token_state_bytes(const elm_session *session, uint32_t depth) {
     uint64_t total = 0;
     for (uint32_t i = 0; i < session->model->module->n_states; i++) {
-        if (session->model->module->states[i].kind != ELM_STATE_KV) continue;
+        const elm_state *state = &session->model->module->states[i];
+        if (!(session->model->state_users[i] & ELM_USED_BY_TEXT)) continue;
+        if (state->kind != ELM_STATE_KV) {
+            total += elm_state_floats(state) * sizeof(float);
+            continue;
+        }
         const elm_kv *kv = &session->states[i];
-        uint32_t window = session->model->module->states[i].window;
-        uint64_t seen = window && window < depth ? window : depth;
-        uint64_t row = (uint64_t)(kv->k_dim + kv->v_dim) * elm_dtype_get(kv->dtype)->bits / 8;
+        uint64_t seen = state->window && state->window < depth ? state->window : depth;
+        uint64_t row =
+            (elm_kv_k_width(kv) + elm_kv_v_width(kv)) * elm_dtype_get(kv->dtype)->bits / 8;
         if (kv->dtype == ELM_I8) row += 2 * sizeof(float);
         total += seen * kv->n_heads * row;
     }
-    return total;
-}
-
-uint64_t cli_token_operations(const elm_model *model, bool *i4) {
-    uint64_t total = 0, of_i4 = 0;
-    const elm_graph *g = model->graph;
-    for (uint32_t n = 0; n < g->n_nodes; n++) {
-        const elm_node *node = &g->nodes[n];
-        if (node->op != ELM_OP_LINEAR || g->values[node->output].dims[0] != ELM_DIM_T) continue;
-        const elm_tensor *t = &model->tensors[g->values[node->inputs[1]].index];
-        uint64_t operations = 2 * (uint64_t)t->dims[0] * t->dims[1];
-        total += operations;
-        if (elm_dtype_get(t->dtype)->bits == 4) of_i4 += operations;
-    }
-    *i4 = 2 * of_i4 > total;
     return total;
 }

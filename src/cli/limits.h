@@ -27,13 +27,20 @@ double cli_limits_peak(const cli_limits *limits, elm_thread_pool *pool, uint32_t
 /* Read bandwidth of one thread, best of five, for a first look; 0 when it cannot be measured. */
 double cli_read_bandwidth(void);
 
-/* Bytes of weights that one decoded token reads: every linear's planes once, one row of the
- * embedding. */
-uint64_t cli_token_weight_bytes(const elm_model *model);
-/* Bytes of KV cache that one token reads at a depth. */
-uint64_t cli_token_kv_bytes(const elm_session *session, uint32_t depth);
-/* Operations of the linears that every token of a prompt passes (the head, of which a prompt needs
- * one row, and attention are left out). *i4: whether most of them have 4-bit weights. */
-uint64_t cli_token_operations(const elm_model *model, bool *i4);
+/* What a model's weights cost. Operations are those of products with weights, two for each weight
+ * used; attention is left out. */
+typedef struct cli_costs {
+    uint64_t weight_bytes;   /* read for one decoded token: the planes of every linear, one row of
+                              * an embedding, the experts that one token is sent to */
+    uint64_t operations;     /* of every token of a prompt */
+    uint64_t row_operations; /* of every row whose logits are wanted: the head */
+    bool i4;                 /* whether most operations are with 4-bit weights */
+} cli_costs;
+
+cli_costs cli_token_costs(const elm_model *model);
+
+/* Bytes of state that one token reads at a depth: rows of the KV cache, and all of the recurrent
+ * states. */
+uint64_t cli_token_state_bytes(const elm_session *session, uint32_t depth);
 
 #endif

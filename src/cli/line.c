@@ -18,6 +18,9 @@ int add_history(const char *line);
 int read_history(const char *path);
 int write_history(const char *path);
 void stifle_history(int max);
+typedef char **elm_completion(const char *word, int begin, int end);
+extern elm_completion *rl_attempted_completion_function;
+char **rl_completion_matches(const char *word, char *(*next)(const char *word, int state));
 #endif
 
 enum { MAX_HISTORY = 1000 };
@@ -41,6 +44,30 @@ static void on_interrupt(int number) {
 }
 
 #ifdef EDGE_LLM_HAVE_LIBEDIT
+/* ---- the tab key ---- */
+
+static const char *(*command_name)(size_t i); /* libedit hands no context to its callbacks */
+
+/* The next command that begins with the word; `state` is 0 at the first call for it. */
+static char *next_command(const char *word, int state) {
+    static size_t at;
+    const char *name;
+    if (state == 0) at = 0;
+    while ((name = command_name(at)) != NULL) {
+        at++;
+        if (strncmp(name, word, strlen(word)) == 0) return strdup(name);
+    }
+    return NULL;
+}
+
+/* Commands where a line begins with a slash; NULL elsewhere, where libedit completes paths. */
+static char **complete(const char *word, int begin, int end) {
+    (void)end;
+    return begin == 0 && word[0] == '/' ? rl_completion_matches(word, next_command) : NULL;
+}
+
+/* ---- history ---- */
+
 static bool history_path(char out[4096]) {
     const char *home = getenv("HOME");
     return home && *home && snprintf(out, 4096, "%s/.edge_llm_history", home) < 4096;
@@ -50,6 +77,8 @@ static bool history_path(char out[4096]) {
 void cli_lines_open(const cli_lines *l) {
 #ifdef EDGE_LLM_HAVE_LIBEDIT
     char path[4096];
+    command_name = l->command;
+    if (l->terminal && l->command) rl_attempted_completion_function = complete;
     if (!l->history || !history_path(path)) return;
     (void)read_history(path); /* the first time there is none */
     stifle_history(MAX_HISTORY);

@@ -3,10 +3,13 @@
 #define ELM_CLI_LINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef struct cli_lines {
     bool terminal; /* a prompt, line editing */
     bool history;  /* kept in ~/.edge_llm_history, for the person only to read */
+    const char *(*command)(
+        size_t i); /* what the tab key completes at the start of a line, by index up to NULL */
 } cli_lines;
 
 void cli_lines_open(const cli_lines *l);

@@ -41,14 +41,13 @@ elm_status cli_open_session(const cli_options *o, cli_opened *out, elm_error *er
     return elm_session_load(out->model, o->load, &out->options, &out->session, err);
 }
 
-elm_status cli_save_session(const cli_options *o, cli_opened *opened, const elm_buf *turns,
+elm_status cli_save_session(const char *path, cli_opened *opened, const elm_buf *turns,
                             elm_error *err) {
-    if (!o->save) return ELM_OK;
     if (turns) {
         ELM_TRY(elm_session_set_conversation(opened->session, (const char *)turns->data,
                                              turns->size, err));
     }
-    return elm_session_save(opened->session, o->save, err);
+    return elm_session_save(opened->session, path, err);
 }
 
 void cli_close(cli_opened *opened) {

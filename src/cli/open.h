@@ -17,8 +17,8 @@ typedef struct cli_opened {
 elm_status cli_open_models(const cli_options *o, cli_opened *out, elm_error *err) ELM_MUST_CHECK;
 /* Makes the session, or loads it with --load. */
 elm_status cli_open_session(const cli_options *o, cli_opened *out, elm_error *err) ELM_MUST_CHECK;
-/* --save: keeps the session, with these turns (JSON objects, comma separated) unless NULL. */
-elm_status cli_save_session(const cli_options *o, cli_opened *opened, const elm_buf *turns,
+/* Keeps the session in a file, with these turns (JSON objects, comma separated) unless NULL. */
+elm_status cli_save_session(const char *path, cli_opened *opened, const elm_buf *turns,
                             elm_error *err) ELM_MUST_CHECK;
 void cli_close(cli_opened *opened);
 

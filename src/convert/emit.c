@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-    WEIGHT_CHUNK = ELM_MAX_CHUNK_BYTES,
+    TABLE_CHUNK = 16 << 10,
     RECORD_TEXT_BYTES = 160, /* of a tensor in QUANT, without its name; an estimate */
 };
 
@@ -21,6 +21,14 @@ static void add_section(uint64_t bytes, uint32_t chunk_bytes, uint64_t *at, uint
 
 static void add_plane(uint64_t bytes, uint64_t align, uint64_t *at) {
     if (bytes > 0) *at = (*at + align - 1) / align * align + bytes;
+}
+
+/* Weights that are read whole are checked in large pieces. Where a step reads single rows of a table,
+ * a chunk is about what it must read for one of them. */
+static uint32_t weight_chunk(const elm_conversion *c) {
+    for (uint32_t i = 0; i < c->mb.n_weights; i++)
+        if (c->mb.weights[i].role == ELM_ROLE_TABLE) return TABLE_CHUNK;
+    return ELM_MAX_CHUNK_BYTES;
 }
 
 /* The sections before WEIGHTS. */
@@ -47,7 +55,7 @@ static elm_status file_bytes(const elm_conversion *c, uint64_t *out, elm_error *
         quant += RECORD_TEXT_BYTES + strlen(t.name);
     }
     add_head(c, &at, &toc);
-    add_section(weights, WEIGHT_CHUNK, &at, &toc);
+    add_section(weights, weight_chunk(c), &at, &toc);
     add_section(tensors, ELM_MIN_CHUNK_BYTES, &at, &toc);
     add_section(quant, ELM_MIN_CHUNK_BYTES, &at, &toc);
     add_section(toc, ELM_MIN_CHUNK_BYTES, &at, &(uint64_t){0});
@@ -77,9 +85,11 @@ static void identify_weight(const elm_planned_weight *w, elm_sha256 *h) {
     for (uint32_t p = 0; p < w->n_parts; p++) {
         const elm_weight_part *part = &w->parts[p];
         const elm_source_tensor *t = part->tensor;
-        uint64_t place[] = {t->shard,  t->offset,    t->bytes,     (uint64_t)t->type, part->first,
-                            part->run, part->stride, part->n_runs, t->permuted_heads};
+        uint64_t place[] = {t->shard,    t->offset, t->bytes,     (uint64_t)t->type,
+                            part->first, part->run, part->stride, part->n_runs};
+        elm_source_swap swaps[] = {t->rows, t->cols};
         elm_sha256_update(h, place, sizeof place);
+        elm_sha256_update(h, swaps, sizeof swaps);
     }
 }
 
@@ -210,7 +220,7 @@ static elm_status write_head(elm_conversion *c, elm_error *err) {
         ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_TEMPLATE,
                                    elm_span_str(c->source.chat_template), err));
     }
-    ELM_TRY(elm_writer_begin(c->writer, ELM_SECTION_WEIGHTS, WEIGHT_CHUNK, NULL, err));
+    ELM_TRY(elm_writer_begin(c->writer, ELM_SECTION_WEIGHTS, weight_chunk(c), NULL, err));
     (void)elm_writer_take_crc(c->writer);
     return ELM_OK;
 }
@@ -225,7 +235,7 @@ static elm_status open_journal(elm_conversion *c, bool resuming, elm_journal_rec
     identify(c, identity);
     if (!resuming) return elm_journal_create(&c->journal, identity, err);
     add_head(c, &weights_at, &toc);
-    add_section(0, WEIGHT_CHUNK, &weights_at, &toc);
+    add_section(0, weight_chunk(c), &weights_at, &toc);
     ELM_TRY(elm_journal_resume(&c->journal, identity, weights_at, c->mb.n_weights, &c->arena, done,
                                n_done, err));
     elm_conversion_note(c, "going on after %u of %u weights", *n_done, c->mb.n_weights);

@@ -139,10 +139,14 @@ static int32_t read_attr_I(elm_reader *r) {
     return elm_read_i32(r);
 }
 
-static elm_status read_attr(source *s, elm_node *node, uint32_t mask) {
+/* Numbers ascend: an attribute that stands twice would have two values. `below`: where they go on.
+ */
+static elm_status read_attr(source *s, elm_node *node, uint32_t mask, uint32_t *below) {
     uint32_t number = elm_read_u32(&s->r);
     if (number >= 32 || !(mask >> number & 1))
         return damaged(s, "an attribute that the operation does not have");
+    if (number < *below) return damaged(s, "an attribute out of order");
+    *below = number + 1;
     switch (number) {
 #define X(name, number, kind, def, text)            \
     case number:                                    \
@@ -173,7 +177,8 @@ static elm_status read_node(source *s, elm_node *node) {
     node->attrs = elm_attrs_default();
     for (uint32_t i = 0; i < n_inputs; i++) node->inputs[i] = elm_read_u32(&s->r);
     node->output = elm_read_u32(&s->r);
-    for (uint32_t i = 0; i < n_attrs; i++) ELM_TRY(read_attr(s, node, info->attr_mask));
+    for (uint32_t i = 0, below = 0; i < n_attrs; i++)
+        ELM_TRY(read_attr(s, node, info->attr_mask, &below));
     return s->r.failed ? damaged(s, "a cut node") : ELM_OK;
 }
 

@@ -2,10 +2,13 @@
 #include "models/family.h"
 
 #define FAMILIES                                         \
+    X(gemma2)  /* Gemma 1 and 2 */                       \
     X(gemma3)  /* Gemma 3 text */                        \
     X(gemma4)  /* Gemma 4 text */                        \
     X(granite) /* Granite 3 and 4, dense */              \
     X(llama)   /* Llama, SmolLM2, Mistral, Qwen2 */      \
+    X(phi3)    /* Phi-3, Phi-4 */                        \
+    X(smollm3) /* SmolLM3 */                             \
     X(qwen3)   /* Qwen3, dense and mixture of experts */ \
     X(qwen3_5) /* Qwen3.5 text, dense and mixture of experts, MTP */
 

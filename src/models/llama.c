@@ -8,10 +8,18 @@
 #include "models/family.h"
 
 #include <math.h>
+#include <string.h>
+
+/* Qwen2, and the text models of Qwen2-VL, Qwen2.5-VL and Qwen2.5-Omni. */
+static bool is_qwen2(const elm_model_builder *mb) {
+    const elm_json *type = elm_json_find(mb->config, "model_type");
+    return type && type->type == ELM_JSON_STRING && type->as.string.size >= 5 &&
+           memcmp(type->as.string.data, "qwen2", 5) == 0;
+}
 
 static elm_status read_biases(const elm_model_builder *mb, elm_decoder_layer *d, elm_error *err) {
     elm_attention *a = &d->attention;
-    if (elm_json_is(elm_json_find(mb->config, "model_type"), "qwen2")) {
+    if (is_qwen2(mb)) {
         a->bias = true; /* q, k and v always, o never; the config has no flag */
         return ELM_OK;
     }
@@ -23,7 +31,7 @@ static elm_status read_biases(const elm_model_builder *mb, elm_decoder_layer *d,
 static elm_status read_windows(const elm_model_builder *mb, uint32_t n_layers, uint32_t *windows,
                                elm_error *err) {
     uint32_t window = 0;
-    bool use = !elm_json_is(elm_json_find(mb->config, "model_type"), "qwen2");
+    bool use = !is_qwen2(mb);
     ELM_TRY(elm_mb_optional_bool(mb, "use_sliding_window", &use, err));
     if (use) ELM_TRY(elm_mb_optional_int(mb, "sliding_window", ELM_MAX_DIM, &window, err));
     return elm_mb_layer_windows(mb, n_layers, window, 0, windows, err);
@@ -56,6 +64,7 @@ static elm_status build(elm_model_builder *mb, elm_error *err) {
     return elm_model_builder_finish(mb, err);
 }
 
-static const char *const model_types[] = {"llama", "mistral", "qwen2", NULL};
+static const char *const model_types[] = {
+    "llama", "mistral", "qwen2", "qwen2_vl_text", "qwen2_5_vl_text", "qwen2_5_omni_text", NULL};
 
 const elm_family elm_family_llama = {"llama", model_types, build};

@@ -1,7 +1,8 @@
 /* qwen3.c - Qwen3, dense and mixture of experts: the Llama block with an RMS norm on every head of
  * q and k before RoPE.
  *
- * Config: transformers Qwen3Config, Qwen3MoeConfig. head_dim is always explicit and often not
+ * Config: transformers Qwen3Config, Qwen3MoeConfig, and the text_config of Qwen3-VL and Qwen3-Omni,
+ * whose rotation of text is the plain one. head_dim is always explicit and often not
  * hidden / heads. */
 #include "models/common/decoder.h"
 #include "models/common/layers.h"
@@ -57,7 +58,8 @@ static elm_status build(elm_model_builder *mb, elm_error *err) {
     a->output_bias = a->bias;
     ELM_TRY(elm_mb_activation(mb, "hidden_act", "silu", &d.activation, err));
     ELM_TRY(read_windows(mb, windows, err));
-    if (elm_json_is(elm_json_find(mb->config, "model_type"), "qwen3_moe")) {
+    const elm_json *type = elm_json_find(mb->config, "model_type");
+    if (elm_json_is(type, "qwen3_moe") || elm_json_is(type, "qwen3_omni_moe_text")) {
         ELM_TRY(elm_mb_moe_config(mb, &moe, err));
         ELM_TRY(elm_mb_optional_bool(mb, "norm_topk_prob", &moe.renormalise, err));
         ELM_TRY(read_sparse(mb, sparse, err));
@@ -79,6 +81,7 @@ static elm_status build(elm_model_builder *mb, elm_error *err) {
     return elm_model_builder_finish(mb, err);
 }
 
-static const char *const model_types[] = {"qwen3", "qwen3_moe", NULL};
+static const char *const model_types[] = {"qwen3", "qwen3_moe", "qwen3_vl_text",
+                                          "qwen3_omni_moe_text", NULL};
 
 const elm_family elm_family_qwen3 = {"qwen3", model_types, build};

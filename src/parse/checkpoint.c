@@ -129,30 +129,65 @@ static uint64_t rows_of(const elm_source_tensor *t) {
     return n;
 }
 
-/* Where output row `row` lies in a file whose heads were permuted from [2][dim/2] to [dim/2][2]. */
-static uint64_t stored_row(const elm_source_tensor *t, uint64_t row) {
-    if (t->permuted_heads == 0) return row;
-    uint64_t dim = rows_of(t) / t->permuted_heads, head = row / dim, i = row % dim;
-    return head * dim + (i % (dim / 2)) * 2 + i / (dim / 2);
+/* ---- swapped rows and columns ---- */
+
+static uint64_t stored_at(const elm_source_swap *s, uint64_t at) {
+    if (s->outer == 0 || at < s->first) return at;
+    uint64_t inside = (at - s->first) % ((uint64_t)s->outer * s->inner * s->size);
+    uint64_t i = inside / s->size / s->inner, j = inside / s->size % s->inner;
+    return at - inside + (j * s->outer + i) * s->size + inside % s->size;
+}
+
+/* How many of the n from `at` on also lie one after the other in the file. */
+static uint64_t together(const elm_source_swap *s, uint64_t at, uint64_t n) {
+    if (s->outer == 0) return n;
+    uint64_t run = at < s->first ? s->first - at : s->size - (at - s->first) % s->size;
+    return run < n ? run : n;
+}
+
+static void swap_bytes(uint8_t *a, uint8_t *b, size_t n) {
+    uint8_t piece[256];
+    for (size_t at = 0; at < n; at += sizeof piece) {
+        size_t some = n - at < sizeof piece ? n - at : sizeof piece;
+        memcpy(piece, a + at, some);
+        memcpy(a + at, b + at, some);
+        memcpy(b + at, piece, some);
+    }
+}
+
+/* Puts the groups of a row, `bytes` each, into the checkpoint's own order, in place: what group i needs lies at stored_at(i), or,
+ * if an earlier swap took that place, where the place's old content went. */
+static void unswap_columns(const elm_source_swap *s, uint8_t *row, size_t bytes) {
+    elm_source_swap groups = {0, s->outer, s->inner, 1};
+    for (uint64_t i = 0; i < (uint64_t)s->outer * s->inner; i++) {
+        uint64_t from = stored_at(&groups, i);
+        while (from < i) from = stored_at(&groups, from);
+        if (from != i) swap_bytes(row + i * bytes, row + from * bytes, bytes);
+    }
+}
+
+bool elm_source_has_raw_rows(const elm_source_tensor *t) {
+    return t->cols.outer == 0 || t->cols.size % types[t->type].block_elements == 0;
 }
 
 elm_status elm_checkpoint_read_raw_rows(const elm_checkpoint *ck, const elm_source_tensor *t,
                                         uint64_t first_row, uint64_t n_rows, void *out,
                                         elm_error *err) {
+    const elm_source_type_info *info = &types[t->type];
     uint64_t row_bytes = t->bytes / rows_of(t);
-    if (!elm_range_inside(first_row, n_rows, rows_of(t))) {
+    if (!elm_range_inside(first_row, n_rows, rows_of(t)) || !elm_source_has_raw_rows(t)) {
         return elm_fail(err, ELM_INTERNAL, "rows %llu.. of '%s' do not exist",
                         (unsigned long long)first_row, t->name);
     }
-    const elm_file *file = &ck->shards[t->shard];
-    if (t->permuted_heads == 0) {
-        return elm_file_read_at(file, t->offset + first_row * row_bytes, out,
-                                (size_t)(n_rows * row_bytes), err);
+    for (uint64_t r = 0, n; r < n_rows; r += n) {
+        n = together(&t->rows, first_row + r, n_rows - r);
+        uint64_t offset = t->offset + stored_at(&t->rows, first_row + r) * row_bytes;
+        ELM_TRY(elm_file_read_at(&ck->shards[t->shard], offset, (uint8_t *)out + r * row_bytes,
+                                 (size_t)(n * row_bytes), err));
     }
-    for (uint64_t r = 0; r < n_rows; r++) {
-        ELM_TRY(elm_file_read_at(file, t->offset + stored_row(t, first_row + r) * row_bytes,
-                                 (uint8_t *)out + r * row_bytes, (size_t)row_bytes, err));
-    }
+    size_t group_bytes = (size_t)t->cols.size / info->block_elements * info->block_bytes;
+    for (uint64_t r = 0; t->cols.outer && r < n_rows; r++)
+        unswap_columns(&t->cols, (uint8_t *)out + r * row_bytes, group_bytes);
     return ELM_OK;
 }
 
@@ -181,13 +216,12 @@ elm_status elm_checkpoint_read_rows(const elm_checkpoint *ck, const elm_source_t
         return elm_fail(err, ELM_INTERNAL, "rows %llu.. of '%s' do not exist",
                         (unsigned long long)first_row, t->name);
     }
-    if (t->permuted_heads == 0) {
-        return convert_range(ck, t, t->offset + first_row * row_bytes, n_rows * row_bytes, out,
-                             err);
+    for (uint64_t r = 0, n; r < n_rows; r += n) {
+        n = together(&t->rows, first_row + r, n_rows - r);
+        uint64_t offset = t->offset + stored_at(&t->rows, first_row + r) * row_bytes;
+        ELM_TRY(convert_range(ck, t, offset, n * row_bytes, out + r * elements, err));
     }
-    for (uint64_t r = 0; r < n_rows; r++) {
-        uint64_t offset = t->offset + stored_row(t, first_row + r) * row_bytes;
-        ELM_TRY(convert_range(ck, t, offset, row_bytes, out + r * elements, err));
-    }
+    for (uint64_t r = 0; t->cols.outer && r < n_rows; r++)
+        unswap_columns(&t->cols, (uint8_t *)(out + r * elements), t->cols.size * sizeof *out);
     return ELM_OK;
 }

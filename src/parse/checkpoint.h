@@ -25,16 +25,22 @@ const elm_source_type_info *elm_source_type_get(elm_source_type type);
 
 enum { ELM_SOURCE_MAX_DIMS = 4, ELM_MAX_SHARDS = 1024, ELM_MAX_SOURCE_TENSORS = 1 << 20 };
 
+/* Rows or columns that llama.cpp's converter put in another order. From `first` on they come in blocks of outer * inner groups of
+ * `size`: group (i, j) of the checkpoint's own order lies where (j, i) would. outer 0: as they were. */
+typedef struct elm_source_swap {
+    uint32_t first, outer, inner, size;
+} elm_source_swap;
+
 typedef struct elm_source_tensor {
     const char *name;
     elm_source_type type;
     uint32_t n_dims;
     uint64_t dims[ELM_SOURCE_MAX_DIMS];
     uint32_t shard;
-    uint64_t offset, bytes;    /* in that shard's file */
-    uint32_t permuted_heads;   /* not 0: rows were permuted for interleaved RoPE, by head; reading
-                                  undoes it */
-    bool norm_plus_one_folded; /* a GGUF norm that already holds w + 1 */
+    uint64_t offset, bytes;     /* in that shard's file */
+    elm_source_swap rows, cols; /* undone by reading */
+    bool form_folded;           /* a GGUF vector that already is what the family makes of it: w + 1,
+                                   -exp(w) */
 } elm_source_tensor;
 
 typedef struct elm_checkpoint {
@@ -63,7 +69,9 @@ elm_status elm_checkpoint_read_rows(const elm_checkpoint *ck, const elm_source_t
                                     uint64_t first_row, uint64_t n_rows, float *out,
                                     elm_error *err) ELM_MUST_CHECK;
 
-/* The same rows in the source's own blocks: out[n_rows][bytes of a row]. */
+/* Whether rows can be had in the source's own blocks: swapped columns must not cut through them. */
+bool elm_source_has_raw_rows(const elm_source_tensor *t);
+/* Those: out[n_rows][bytes of a row]. */
 elm_status elm_checkpoint_read_raw_rows(const elm_checkpoint *ck, const elm_source_tensor *t,
                                         uint64_t first_row, uint64_t n_rows, void *out,
                                         elm_error *err) ELM_MUST_CHECK;

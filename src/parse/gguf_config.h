@@ -5,10 +5,12 @@
 #include "base/json.h"
 #include "parse/gguf_names.h"
 
-/* Builds the config in `arena`. Tensors still have GGUF's names. Whatever the metadata says that
- * the config cannot express (experts, scales of other models, partial RoPE) is refused by its key,
- * never dropped. */
-elm_status elm_gguf_config(const elm_gguf *g, const elm_gguf_architecture *a, elm_arena *arena,
-                           const elm_json **out, elm_error *err) ELM_MUST_CHECK;
+/* Builds the config in `arena`. Tensors still have GGUF's names, but rope_freqs.weight is in
+ * `factors` [n_factors]; a config with rope_parameters says what they say. Whatever the metadata
+ * says that the config cannot express (scales and experts of other models, partial RoPE) is refused
+ * by its key, never dropped. */
+elm_status elm_gguf_config(const elm_gguf *g, const elm_gguf_architecture *a, const float *factors,
+                           uint32_t n_factors, elm_arena *arena, const elm_json **out,
+                           elm_error *err) ELM_MUST_CHECK;
 
 #endif

@@ -193,6 +193,9 @@ static elm_status read_text_files(elm_source *s, const char *folder, elm_error *
 static const struct {
     const char *prefix, *instead;
 } text_prefixes[] = {
+    {"thinker.model.language_model.", "model."},
+    {"thinker.model.", "model."},
+    {"thinker.lm_head.", "lm_head."},
     {"model.language_model.", "model."},
     {"language_model.model.", "model."},
     {"language_model.lm_head.", "lm_head."},
@@ -200,7 +203,8 @@ static const struct {
 
 static const char *const tower_prefixes[] = {
     "vision_tower.",    "visual.",       "multi_modal_projector.", "audio_tower.",
-    "vision_embedder.", "embed_vision.", "embed_audio.",
+    "vision_embedder.", "embed_vision.", "embed_audio.",           "talker.",
+    "token2wav.",       "code2wav.",
 };
 
 static bool begins_with(const char *text, const char *prefix) {
@@ -208,6 +212,7 @@ static bool begins_with(const char *text, const char *prefix) {
 }
 
 static bool of_a_tower(const char *name) {
+    if (begins_with(name, "thinker.")) name += strlen("thinker.");
     if (begins_with(name, "model."))
         name += strlen("model."); /* newer checkpoints have it in front, older not */
     for (size_t i = 0; i < sizeof tower_prefixes / sizeof tower_prefixes[0]; i++) {
@@ -242,6 +247,7 @@ elm_status elm_source_read_folder(elm_source *s, const char *folder, bool with_w
     const elm_json *root = NULL;
     s->where = "config.json";
     ELM_TRY(read_json(s, folder, "config.json", MAX_CONFIG_BYTES, with_weights, &root, err));
+    if (elm_json_find(root, "thinker_config")) root = elm_json_find(root, "thinker_config");
     const elm_json *text = elm_json_find(root, "text_config");
     s->root = root;
     s->config = text && text->type == ELM_JSON_OBJECT ? text : root;
@@ -249,5 +255,5 @@ elm_status elm_source_read_folder(elm_source *s, const char *folder, bool with_w
     ELM_TRY(read_text_files(s, folder, err));
     if (!with_weights) return ELM_OK;
     ELM_TRY(elm_checkpoint_open_folder(s->platform, folder, &s->checkpoint, err));
-    return s->config != root ? keep_text_model(s, err) : ELM_OK;
+    return keep_text_model(s, err);
 }

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_ROPE_FACTORS = 4096, MAX_HEADS = 65536, MAX_TEMPLATE_BYTES = 1 << 20 };
+enum { MAX_ROPE_FACTORS = 4096, MAX_TEMPLATE_BYTES = 1 << 20 };
 
 /* rope_freqs.weight holds the divisors that stand for llama3 scaling; it is taken out of the
  * tensors. */
@@ -33,8 +33,7 @@ static elm_status take_rope_factors(elm_source *s, elm_error *err) {
     uint32_t at = (uint32_t)(t - ck->tensors);
     memmove(&ck->tensors[at], &ck->tensors[at + 1], (ck->n_tensors - at - 1) * sizeof *ck->tensors);
     ck->n_tensors--;
-    ck->by_name = NULL; /* until the renaming indexes anew */
-    return ELM_OK;
+    return elm_checkpoint_index(ck, err);
 }
 
 /* ---- tokenizer ---- */
@@ -97,9 +96,10 @@ static void default_flags(elm_gguf_vocab *v) {
 /* Files carry one end token or two, chat models need every one that ends a turn: llama.cpp finds
  * them by their spelling, and so do we. */
 static void add_spelled_ends(elm_source *s) {
-    static const char *const ends[] = {"<|eot_id|>",    "<|im_end|>",    "<|end|>",
-                                       "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
-                                       "<|eom_id|>",    "<EOT>",         "<end_of_utterance>"};
+    static const char *const ends[] = {"<|eot_id|>",    "<|im_end|>",      "<|end|>",
+                                       "<end_of_turn>", "<|endoftext|>",   "<|end_of_text|>",
+                                       "<|eom_id|>",    "<EOT>",           "<end_of_utterance>",
+                                       "<turn|>",       "<|tool_response>"};
     for (uint32_t t = 0; t < s->vocab.n_tokens; t++) {
         const elm_span text = s->vocab.tokens[t];
         if (text.size < 5 || text.data[0] != '<') continue;
@@ -159,16 +159,6 @@ static elm_status special_tokens(elm_source *s, elm_error *err) {
     return ELM_OK;
 }
 
-static elm_status read_heads(const elm_source *s, const elm_gguf_architecture *a, const char *key,
-                             int64_t *out, elm_error *err) {
-    char full[96];
-    snprintf(full, sizeof full, "%s.attention.%s", a->gguf, key);
-    (void)elm_gguf_int(&s->gguf, full,
-                       out); /* absent: *out stays; of another type: the config refused it */
-    if (*out >= 1 && *out <= MAX_HEADS) return ELM_OK;
-    return elm_fail(err, ELM_MALFORMED, "'%s': '%s' is missing or impossible", s->where, full);
-}
-
 /* The metadata's texts that stand on their own. */
 static elm_status read_texts(elm_source *s, elm_error *err) {
     elm_span text;
@@ -188,7 +178,6 @@ static elm_status read_texts(elm_source *s, elm_error *err) {
 
 elm_status elm_source_read_gguf(elm_source *s, const char *path, elm_error *err) {
     elm_span name;
-    int64_t heads = 0, kv_heads;
     s->is_gguf = true;
     s->where = elm_arena_string(&s->arena, elm_span_str(path));
     if (!s->where) return elm_fail_oom(err, strlen(path), "a path");
@@ -202,14 +191,13 @@ elm_status elm_source_read_gguf(elm_source *s, const char *path, elm_error *err)
                         "'%s': architecture '%.*s' is not supported in GGUF files", path,
                         (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
     }
-    ELM_TRY(elm_gguf_config(&s->gguf, a, &s->arena, &s->config, err));
-    s->root = s->config;
     ELM_TRY(take_rope_factors(s, err));
-    ELM_TRY(read_heads(s, a, "head_count", &heads, err));
-    kv_heads = heads;
-    ELM_TRY(read_heads(s, a, "head_count_kv", &kv_heads, err));
-    ELM_TRY(
-        elm_gguf_rename_tensors(&s->gguf, a, (uint32_t)heads, (uint32_t)kv_heads, &s->arena, err));
+    ELM_TRY(elm_gguf_config(&s->gguf, a, s->rope_factors, s->n_rope_factors, &s->arena, &s->config,
+                            err));
+    s->root = s->config;
+    if (elm_json_find(s->config, "rope_parameters")) s->n_rope_factors = 0; /* they are in there */
+    if (s->n_rope_factors == 0) s->rope_factors = NULL;
+    ELM_TRY(elm_gguf_rename_tensors(&s->gguf, a, s->config, &s->arena, err));
     ELM_TRY(read_vocab(s, err));
     ELM_TRY(special_tokens(s, err));
     return read_texts(s, err);

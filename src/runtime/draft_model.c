@@ -43,6 +43,8 @@ elm_status elm_draft_model_create(elm_session *target, const elm_session_options
     elm_session_options own = options_of(o, target->n_context);
     ELM_TRY(elm_session_create(o->draft_model, &own, out, err));
     (*out)->cancel = target->cancel; /* one flag stops both */
+    /* Two pools would wait for work at the same time, each on all cores. */
+    if (target->model->n_threads <= o->draft_model->n_threads) (*out)->pool = target->pool;
     return ELM_OK;
 }
 

@@ -105,7 +105,7 @@ static elm_status run(elm_mtp *mtp, elm_session *s, uint32_t first, uint32_t n, 
         .workspace = mtp->workspace,
         .states = s->states,
         .recurrent = s->recurrent,
-        .pool = s->model->pool,
+        .pool = s->pool,
     };
     ELM_TRY(elm_plan_run(mtp->plan, &step, err));
     if (!logits) return ELM_OK;

@@ -145,6 +145,7 @@ static elm_status step(generation *g, elm_error *err) {
     elm_work work = elm_session_work(s);
     elm_logits rows;
     uint32_t n_guessed = 0, n_right = 0, n_pending = s->n_tokens - s->n_run;
+    uint64_t start = s->draft ? elm_now_us(&s->model->platform) : 0;
     if (s->draft) ELM_TRY(elm_draft_propose(s, room_for_guesses(g), &n_guessed, err));
     ELM_TRY(elm_session_step(s, &work, n_pending + n_guessed, n_guessed + 1, n_guessed > 0, &rows,
                              err));
@@ -155,9 +156,9 @@ static elm_status step(generation *g, elm_error *err) {
         if (g->result->reason != ELM_STOP_NONE || !right) break;
         n_right++;
     }
-    if (n_guessed == 0) return ELM_OK;
-    elm_session_accept(s, n_pending + n_right);
-    elm_draft_verified(s, n_guessed, n_right);
+    if (n_guessed > 0) elm_session_accept(s, n_pending + n_right);
+    if (s->draft)
+        elm_draft_verified(s, n_guessed, n_right, elm_now_us(&s->model->platform) - start);
     return ELM_OK;
 }
 

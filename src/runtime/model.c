@@ -5,11 +5,11 @@
  * (elm_model_check_weights). */
 #include "runtime/model.h"
 
+#include "base/cores.h"
 #include "runtime/prefix_cache.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MAX_DEFAULT_THREADS = 8 };
 
@@ -19,12 +19,6 @@ void elm_options_copy(void *out, size_t own_bytes, const void *options) {
     if (!options) return;
     memcpy(&given, options, sizeof given); /* struct_size comes first in every option struct */
     memcpy(out, options, given < own_bytes ? given : own_bytes);
-}
-
-static uint32_t default_threads(void) {
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    if (n < 1) return 1;
-    return n > MAX_DEFAULT_THREADS ? MAX_DEFAULT_THREADS : (uint32_t)n;
 }
 
 static elm_status read_text_sections(elm_model *m, elm_error *err) {
@@ -131,7 +125,10 @@ static elm_status open_all(elm_model *m, const char *path, const elm_model_optio
     ELM_TRY(elm_container_open(&m->platform, path, &m->container, err));
     ELM_TRY(read_graph(m, err));
     ELM_TRY(read_text_sections(m, err));
-    m->n_threads = o->n_threads ? o->n_threads : default_threads();
+    elm_cores cores;
+    elm_cores_of_process(&cores);
+    m->n_threads = o->n_threads ? o->n_threads : cores.n_threads;
+    if (o->n_threads == 0 && m->n_threads > MAX_DEFAULT_THREADS) m->n_threads = MAX_DEFAULT_THREADS;
     if (m->n_threads > ELM_MAX_THREADS) {
         return elm_fail(err, ELM_INVALID_ARGUMENT, "%u threads; at most %d", m->n_threads,
                         ELM_MAX_THREADS);
@@ -142,6 +139,7 @@ static elm_status open_all(elm_model *m, const char *path, const elm_model_optio
                         m->max_batch_tokens, ELM_MAX_BATCH_TOKENS);
     }
     ELM_TRY(elm_thread_pool_create(m->platform.alloc, m->n_threads, &m->pool, err));
+    if (m->n_threads <= elm_cpu_set_count(&cores.big)) elm_cores_bind(&cores, m->pool);
     ELM_TRY(elm_model_open_devices(m, o->backends, o->cpu_mask, err));
     ELM_TRY(elm_model_make_plan(m, m->graph, m->max_batch_tokens, ELM_DECODE_ROWS, hooks, &m->plan,
                                 err));

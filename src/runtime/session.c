@@ -102,6 +102,7 @@ static elm_status create(elm_model *model, const elm_session_options *o, elm_ses
     ELM_TRY(elm_alloc(model->platform.alloc, sizeof *s, "a session", &s, err));
     s->model = model;
     s->alloc = model->platform.alloc;
+    s->pool = model->pool;
     s->config = config;
     s->n_context = config.n_context;
     s->sizes = sizes;
@@ -199,6 +200,7 @@ elm_status elm_session_set_sampling(elm_session *s, const elm_sampling *sampling
 void elm_session_get_stats(const elm_session *s, elm_stats *out) {
     *out = s->stats;
     out->model_allocated_bytes = atomic_load(&s->model->capped.live_bytes);
+    out->draft_bytes = s->sizes.draft;
     out->session_allocated_bytes = s->sizes.state + s->sizes.snapshots + s->sizes.scratch +
                                    s->sizes.workspace + s->sizes.draft + s->sizes.rest;
 }

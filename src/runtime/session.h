@@ -20,6 +20,7 @@ typedef struct elm_session_sizes {
 struct elm_session {
     elm_model *model;
     const elm_allocator *alloc;
+    elm_thread_pool *pool; /* the model's, or that of the session that it drafts for */
     const char *system;
     elm_state_config config;
     uint32_t n_context; /* = config.n_context */

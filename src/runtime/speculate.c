@@ -3,6 +3,7 @@
 
 #include "runtime/draft_model.h"
 #include "runtime/draft_mtp.h"
+#include "runtime/pace.h"
 #include "runtime/session.h"
 
 #include <string.h>
@@ -11,6 +12,8 @@ struct elm_draft {
     const elm_allocator *alloc;
     elm_draft_kind kind;
     uint32_t most, now; /* guesses a step: at most, and as recent steps suggest */
+    bool always;        /* the caller said how many: no rests */
+    elm_pace pace;
     elm_session *model; /* ELM_DRAFT_MODEL: the draft model's own session */
     elm_mtp *mtp;       /* ELM_DRAFT_MTP */
 };
@@ -60,6 +63,7 @@ elm_status elm_draft_create(elm_session *s, const elm_session_options *o, elm_dr
     ELM_TRY(elm_alloc(s->alloc, sizeof *d, "a draft", &d, err));
     d->alloc = s->alloc;
     d->kind = o->draft;
+    d->always = o->n_draft != 0;
     d->most = d->now = o->n_draft ? o->n_draft : default_of(o->draft);
     elm_status status = ELM_OK;
     if (d->kind == ELM_DRAFT_MODEL) status = elm_draft_model_create(s, o, &d->model, err);
@@ -112,15 +116,17 @@ elm_status elm_draft_propose(elm_session *s, uint32_t most, uint32_t *n, elm_err
     int32_t *out = s->tokens + s->n_tokens;
     *n = 0;
     if (most > d->now) most = d->now;
-    if (most == 0) return ELM_OK;
+    if (most == 0 || (!d->always && !elm_pace_wants_guesses(&d->pace))) return ELM_OK;
     if (d->model) return elm_draft_model_propose(d->model, s, most, out, n, err);
     if (d->mtp) return elm_mtp_propose(d->mtp, s, most, out, n, err);
     *n = elm_lookup_propose(s->tokens, s->n_tokens, most, out);
     return ELM_OK;
 }
 
-void elm_draft_verified(elm_session *s, uint32_t n_proposed, uint32_t n_accepted) {
+void elm_draft_verified(elm_session *s, uint32_t n_proposed, uint32_t n_accepted, uint64_t us) {
     elm_draft *d = s->draft;
+    elm_pace_saw(&d->pace, n_proposed > 0, n_accepted + 1, us);
+    if (n_proposed == 0) return;
     d->now = n_accepted == n_proposed ? d->now + 2 : n_accepted + 1;
     if (d->now > d->most) d->now = d->most;
     s->stats.drafted_tokens += n_proposed;

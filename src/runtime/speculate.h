@@ -42,8 +42,9 @@ bool elm_draft_wants_last(const elm_session *s, uint32_t n);
 /* Puts at most `most` guesses behind the timeline, into s->tokens[n_tokens ...]; *n is how many. */
 elm_status elm_draft_propose(elm_session *s, uint32_t most, uint32_t *n,
                              elm_error *err) ELM_MUST_CHECK;
-/* How many of them were right: more are made while all are. */
-void elm_draft_verified(elm_session *s, uint32_t n_proposed, uint32_t n_accepted);
+/* How many of them were right, and what proposing and checking took. More are made while all are
+ * right, and none for a while when they do not pay. */
+void elm_draft_verified(elm_session *s, uint32_t n_proposed, uint32_t n_accepted, uint64_t us);
 
 /* The first of the largest of logits[n]. */
 int32_t elm_likeliest(const float *logits, uint32_t n);

@@ -38,7 +38,7 @@ elm_status elm_session_step(elm_session *s, const elm_work *work, uint32_t n, ui
         .recurrent = s->recurrent,
         .hold = hold && elm_states_are_recurrent(&s->config),
         .n_commit = s->n_commit,
-        .pool = s->model->pool,
+        .pool = s->pool,
     };
     s->logits = NULL;
     elm_status status = elm_plan_run(work->plan, &step, err);

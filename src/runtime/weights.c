@@ -77,17 +77,37 @@ static uint64_t offset_of(const elm_model *m, const elm_section *section, const 
     return (uint64_t)((const uint8_t *)data - m->container.map.data) - section->offset;
 }
 
-/* Whether [at, at + n) of the weights holds nothing but one plane of such a table. */
-static bool inside_table(const check_job *job, uint64_t at, uint64_t n) {
-    for (uint32_t i = 0; i < job->tables.n; i++) {
-        plane planes[3];
-        uint32_t n_planes = planes_of(job->tables.tables[i], planes);
-        for (uint32_t p = 0; p < n_planes; p++) {
-            uint64_t begin = offset_of(job->model, job->section, planes[p].data);
-            if (at >= begin && at + n <= begin + planes[p].bytes) return true;
+/* Moves *at, below `end`, out of the planes of such tables; returns where the next one begins, `end`
+ * when that is behind it. */
+static uint64_t outside_tables(const check_job *job, uint64_t *at, uint64_t end) {
+    uint64_t next = end;
+    bool moved = true;
+    while (moved) {
+        moved = false;
+        next = end;
+        for (uint32_t i = 0; i < job->tables.n; i++) {
+            plane planes[3];
+            uint32_t n_planes = planes_of(job->tables.tables[i], planes);
+            for (uint32_t p = 0; p < n_planes; p++) {
+                uint64_t begin = offset_of(job->model, job->section, planes[p].data);
+                if (*at >= begin && *at < begin + planes[p].bytes)
+                    *at = begin + planes[p].bytes, moved = true;
+                else if (begin > *at && begin < next)
+                    next = begin;
+            }
         }
     }
-    return false;
+    return next;
+}
+
+static elm_status check_piece(const check_job *job, uint64_t at, uint64_t end, elm_error *err) {
+    while (at < end) {
+        uint64_t next = outside_tables(job, &at, end);
+        if (at >= end) break;
+        ELM_TRY(elm_container_check(&job->model->container, job->section, at, next - at, err));
+        at = next;
+    }
+    return ELM_OK;
 }
 
 static void check_step(void *context, uint32_t thread, uint32_t n_threads) {
@@ -97,10 +117,9 @@ static void check_step(void *context, uint32_t thread, uint32_t n_threads) {
     while (atomic_load(&job->status) == ELM_OK) {
         uint64_t at = atomic_fetch_add(&job->next, CHECK_BYTES);
         if (at >= job->section->size) return;
-        uint64_t left = job->section->size - at, n = left < CHECK_BYTES ? left : CHECK_BYTES;
-        if (inside_table(job, at, n)) continue;
-        elm_status status =
-            elm_container_check(&job->model->container, job->section, at, n, &message);
+        uint64_t left = job->section->size - at;
+        elm_status status = check_piece(
+            job, at, left < CHECK_BYTES ? job->section->size : at + CHECK_BYTES, &message);
         if (status == ELM_OK) continue;
         pthread_mutex_lock(&job->lock);
         if (atomic_load(&job->status) == ELM_OK && job->err) *job->err = message;

@@ -1,7 +1,9 @@
 /* answer.c - the streaming parser of answers; text.
  *
  * What is held back: the beginning of a marker, line feeds that a marker may follow, and a call
- * until it is whole. */
+ * until it is whole. Its name is told before; its arguments are not handed on piece by piece, as only
+ * the end of a call shows that it is one, and pieces of text that looked like arguments could not be
+ * taken back. */
 #include "text/answer.h"
 
 void elm_answer_parser_init(elm_answer_parser *p, const elm_allocator *alloc,
@@ -119,8 +121,20 @@ static bool in_text(elm_answer_parser *p, bool last) {
     p->state =
         at == think ? ELM_IN_THOUGHT : ELM_IN_CALL; /* a call keeps its marker, as it may be none */
     p->at_start = true;
+    p->named = false;
     p->searched = p->n_ends = 0;
     return true;
+}
+
+/* Tells the name of a call that is still being written. */
+static void give_name(elm_answer_parser *p, size_t begin) {
+    size_t n = p->held.size > begin ? p->held.size - begin : 0;
+    elm_span name, head;
+    if (p->named) return;
+    head = elm_span_of(p->held.data + begin, n < ELM_MAX_CALL_HEAD ? n : ELM_MAX_CALL_HEAD);
+    bool found = n > 0 && elm_answer_call_name(p->format->calls, head, &name);
+    if (found) p->on_part(p->context, ELM_ANSWER_CALL_NAME, name);
+    p->named = found || n >= ELM_MAX_CALL_HEAD;
 }
 
 /* Hands on the calls in held[begin, end). False: there are none. */
@@ -147,6 +161,7 @@ static bool in_call(elm_answer_parser *p, bool last) {
     const elm_answer_format *f = p->format;
     elm_span text = elm_buf_span(&p->held);
     size_t begin = strlen(f->call_begin), n_end = strlen(f->call_end), end = SIZE_MAX;
+    give_name(p, begin);
     /* The end marker may stand in a string of the call: then the text before it is no call. */
     while (n_end > 0 &&
            (end = find(text, f->call_end, p->searched > begin ? p->searched : begin)) != SIZE_MAX) {

@@ -21,6 +21,7 @@ enum {
     ELM_MAX_ARGUMENT_DEPTH = 32,
     ELM_MAX_CALL_ENDS = 64, /* end markers that are tried for one call */
     ELM_MAX_HELD_FEEDS = 64,
+    ELM_MAX_CALL_HEAD = 256, /* bytes of a call in which its name is looked for while it streams */
 };
 
 typedef enum elm_call_form {
@@ -57,6 +58,8 @@ typedef enum elm_answer_kind {
     ELM_ANSWER_TEXT,
     ELM_ANSWER_THOUGHT,
     ELM_ANSWER_TOOL_CALL, /* whole: {"name": ..., "arguments": {...}} */
+    ELM_ANSWER_CALL_NAME, /* a call has begun, of this name: TOOL_CALL follows, or TEXT when it was none */
+    ELM_N_ANSWER_KINDS
 } elm_answer_kind;
 
 /* `text` is valid UTF-8, never empty, borrowed for the call. */
@@ -74,6 +77,7 @@ typedef struct elm_answer_parser {
     bool at_start; /* line feeds are dropped before what comes */
     bool any_text; /* some text has come out: a bare call is no longer possible */
     uint32_t n_calls;
+    bool named;      /* the name of the call has been told, or is not looked for any more */
     size_t searched; /* of held, for the end of a call */
     uint32_t n_ends; /* that were tried for it */
     elm_status status;
@@ -92,5 +96,9 @@ elm_status elm_answer_finish(elm_answer_parser *p, elm_error *err) ELM_MUST_CHEC
  * "arguments": ...} objects to `out`, each followed by a zero byte. False when it is no call. */
 bool elm_answer_read_calls(elm_call_form form, elm_span text, const elm_json *tools,
                            const elm_allocator *alloc, elm_buf *out);
+/* The name of the first call in text that may go on: known from as few bytes as tell it, and the
+ * same whatever follows. Names are of letters, digits and _.-; a bare call's is not told, as nothing
+ * but its end makes it a call. */
+bool elm_answer_call_name(elm_call_form form, elm_span text, elm_span *name);
 
 #endif

@@ -254,13 +254,16 @@ static const elm_json *next_json(reading *r) {
     return NULL;
 }
 
+/* n[ARGS]a, n[CALL_ID]i[ARGS]a, or na */
 static bool named_call(reading *r) {
-    elm_span name;
+    elm_span id;
     size_t begin = r->at;
-    if (!until(r, "[ARGS]", &name)) {
-        r->at = begin;
-        while (r->at < r->text.size && r->text.data[r->at] != '{') r->at++;
-        name = elm_span_of(r->text.data + begin, r->at - begin);
+    while (r->at < r->text.size && !strchr("[{", r->text.data[r->at])) r->at++;
+    elm_span name = elm_span_of(r->text.data + begin, r->at - begin);
+    if (take(r, "[CALL_ID]")) {
+        if (!until(r, "[ARGS]", &id)) return false;
+    } else {
+        (void)take(r, "[ARGS]");
     }
     const elm_json *arguments = next_json(r);
     if (name.size == 0 || !arguments || arguments->type != ELM_JSON_OBJECT || has_zero(arguments))
@@ -298,6 +301,49 @@ static bool bare_calls(reading *r) {
         if (r->at == r->text.size) return true;
         if (!take(r, ";")) return false;
     }
+}
+
+/* ---- the name, before the call is whole ---- */
+
+static bool json_head(reading *r) {
+    static const char *const words[] = {"{", "\"name\"", ":", "\""};
+    for (int i = 0; i < 4; i++) {
+        skip_space(r);
+        if (!take(r, words[i])) return false;
+    }
+    return true;
+}
+
+static bool is_name_letter(uint8_t c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '-';
+}
+
+bool elm_answer_call_name(elm_call_form form, elm_span text, elm_span *name) {
+    reading r = {.text = text};
+    const char *ends = "\"";
+    if (form == ELM_CALLS_JSON) {
+        if (!json_head(&r)) return false;
+    } else if (form == ELM_CALLS_XML) {
+        skip_space(&r);
+        if (!take(&r, "<function=")) return false;
+        ends = ">";
+    } else if (form == ELM_CALLS_KEYED) {
+        if (!take(&r, "call:")) return false;
+        ends = "{";
+    } else if (form == ELM_CALLS_LIST) {
+        skip_space(&r);
+        if (!take(&r, "["))
+            ends = "[{";
+        else if (!json_head(&r))
+            return false;
+    } else {
+        return false;
+    }
+    size_t begin = r.at;
+    while (r.at < text.size && is_name_letter(text.data[r.at])) r.at++;
+    *name = elm_span_of(text.data + begin, r.at - begin);
+    return name->size > 0 && r.at < text.size && text.data[r.at] && strchr(ends, text.data[r.at]);
 }
 
 bool elm_answer_read_calls(elm_call_form form, elm_span text, const elm_json *tools,

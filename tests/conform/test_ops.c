@@ -163,13 +163,14 @@ static void make_kv_write(rig *g, uint32_t round, instance *out) {
 }
 
 /* Scores are off by e = ((d + 2) sum |q k| |scale| + 4 softcap + 8) u at most, weights by that
- * relative, outputs by (2 e + (keys + 16) u) max |v|: docs/numerics.md, attention. */
+ * relative, outputs by (2 e + (keys + 16) u + 64 / 32512 of an int8 cache) max |v|:
+ * docs/numerics.md, attention. */
 static double attention_bound(uint32_t k_dim, const float *q, double largest_k, double largest_v,
-                              uint32_t keys, const elm_attrs *a) {
+                              uint32_t keys, const elm_attrs *a, bool int8) {
     double sum = 0;
     for (uint32_t i = 0; i < k_dim; i++) sum += fabs((double)q[i]) * largest_k;
     double e = ((k_dim + 2.0) * sum * (double)a->scale + 4 * (double)a->softcap + 8) * RIG_U;
-    return (2 * e + (keys + 16.0) * RIG_U) * largest_v;
+    return (2 * e + (keys + 16.0) * RIG_U + (int8 ? 64 / 32512.0 : 0)) * largest_v;
 }
 
 static double largest(const float *x, size_t n) {
@@ -200,8 +201,8 @@ static void make_attention(rig *g, uint32_t round, instance *out) {
     uint32_t keys = g->n_past + RIG_TOKENS;
     for (size_t i = 0; i < (size_t)RIG_TOKENS * heads; i++)
         for (uint32_t d = 0; d < v_dim; d++)
-            out->bound[i * v_dim + d] =
-                attention_bound(k_dim, q + i * k_dim, most_k, most_v, keys, &attrs);
+            out->bound[i * v_dim + d] = attention_bound(k_dim, q + i * k_dim, most_k, most_v, keys,
+                                                        &attrs, g->kv[0].dtype == ELM_I8);
     snprintf(out->what, sizeof out->what,
              "%s, %u/%u heads of %u and %u, past %u, window %u, cap %g",
              elm_dtype_get(g->kv[0].dtype)->text, heads, kv_heads, k_dim, v_dim, g->n_past, window,

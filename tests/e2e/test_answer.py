@@ -86,8 +86,11 @@ def test_round_trip(name, case):
     thinking = prompt.rstrip().endswith("<think>")
     thought = turn.get("reasoning_content", "")
     jobs = [(source, pieces, thinking, [TOOL]) for pieces in pieces_of(text, case)]
-    for got_thought, got_text, got_calls in text_tool.answer(jobs):
+    for got_thought, got_text, got_calls, names in text_tool.answer(jobs):
         assert got_calls == calls, text
+        # A block tells the name of its first call: so of all, where each call has a block of its own.
+        assert set(names) <= {"get_weather"} and len(names) <= len(calls), text
+        assert names or name == BARE, text
         assert got_text == turn["content"], text
         assert got_thought.removeprefix("\n") == thought or (not thought and not got_thought.strip()), text
     # And back again: the turn that was read renders as the turn that was written.
@@ -180,6 +183,7 @@ TWICE = (
         (LIST, '[TOOL_CALLS] [{"name": "f", "arguments": {"a": 1}, "id": "abcdefghi"}]', False, ("", "", [F])),
         (LIST, '[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]f[ARGS]{"a": 1}', False, ("", "", [F, F])),
         (LIST, '[TOOL_CALLS]f{"a": 1}', False, ("", "", [F])),
+        (LIST, '[TOOL_CALLS]f{"a": 1}[TOOL_CALLS]f[CALL_ID]abcdefghi[ARGS]{"a": 1}', False, ("", "", [F, F])),
         (LIST, "[TOOL_CALLS]", False, ("", "[TOOL_CALLS]", [])),
         (LIST, "[TOOL", False, ("", "[TOOL", [])),
         ("google-gemma-2-2b-it", "<think> {CALL}\n\n", False, ("", "<think> {CALL}\n\n", [])),
@@ -188,16 +192,38 @@ TWICE = (
 def test_cases(name, text, thinking, expected):
     source = source_of(name)
     for got in text_tool.answer([(source, pieces, thinking, [TOOL]) for pieces in pieces_of(text, 1)]):
-        assert got == expected
+        assert got[:3] == expected
+        assert not expected[2] or name == BARE or got[3][0] == expected[2][0]["name"]
+
+
+@pytest.mark.parametrize(
+    "name,text,told",
+    [
+        (JSON, 'x<tool_call>\n{"name": "f"', ["f"]),
+        (JSON, '<tool_call>{"name": "f', []),
+        (JSON, '<tool_call>{"arguments": {}, "name": "f"', []),
+        (JSON, '<tool_call>' + ' ' * 300 + '{"name": "f"}</tool_call>', []),
+        (XML, "<tool_call>\n<function=f-1.b>\n<parameter", ["f-1.b"]),
+        (XML, "<tool_call>\n<function=f x>", []),
+        (BARE, '{"name": "f", "parameters": {', []),
+        (LIST, '[TOOL_CALLS][{"name": "f", ', ["f"]),
+        (LIST, "[TOOL_CALLS]f[", ["f"]),
+        ("google-gemma-4-31B-it", "<|tool_call>call:f{a:1,b:", ["f"]),
+    ],
+)
+def test_the_name_of_a_call_comes_before_its_end(name, text, told):
+    # The text is no call, and comes out whole: the name was told while that was not known.
+    for got in text_tool.answer([(source_of(name), pieces, False, []) for pieces in pieces_of(text, 1)]):
+        assert got == ("", text, [], told)
 
 
 def test_many_end_markers_take_no_time():
     text = '<tool_call>{"name": "f", "arguments": {"a": "' + "</tool_call>" * 50000
-    ((_, got, calls),) = text_tool.answer([(source_of(JSON), [text], False, [])])
+    ((_, got, calls, _),) = text_tool.answer([(source_of(JSON), [text], False, [])])
     assert got == text and calls == []
 
 
 def test_long_answers_stream_in_linear_time():
     source, text = source_of(JSON), "\n" * 50000 + "<tool_call> " * 2000
-    ((_, got, _),) = text_tool.answer([(source, list(text), False, [])])
+    ((_, got, _, _),) = text_tool.answer([(source, list(text), False, [])])
     assert got == text.lstrip("\n")

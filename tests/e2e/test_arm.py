@@ -1,5 +1,5 @@
-"""The static aarch64 program under qemu computes the same bits as this machine: NEON with dotprod (-cpu max) and
-without (cortex-a57), INT4, INT8 and floats, every KV type."""
+"""The static aarch64 program under qemu computes the same bits as this machine: NEON with i8mm (-cpu max), with dotprod
+(neoverse-n1) and without (cortex-a57), INT4, INT8 and floats, every KV type."""
 import shutil
 import subprocess
 
@@ -16,7 +16,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("cpu", ["max", "cortex-a57"])
+@pytest.mark.parametrize("cpu", ["max", "neoverse-n1", "cortex-a57"])
 @pytest.mark.parametrize("name,options,kv", [
     ("qwen3", ("--quant", "int4"), "int8"),
     ("llama_odd", ("--quant", "int4", "--zero-point"), "f16"),

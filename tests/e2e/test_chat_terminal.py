@@ -98,6 +98,36 @@ def test_a_conversation(tiny, tmp_path):
     assert t.leave() == 0
 
 
+def test_save_load_and_the_tab_key(tiny, tmp_path):
+    t = Terminal(tmp_path, "chat", tiny("qwen3"), "--temp", "0", "-n", "4", "--system", "Be brief.")
+    t.until("> ")
+    t.send("hello\r")
+    t.until(r"positions\]")
+    t.send("/sav\t")  # only /save begins so
+    t.until("/sav.*e ")
+    t.send(f"{tmp_path / 'kept'}\r/regen\r")
+    of_regen = t.until(r"\d+ of \d+ positions\]").rsplit(", ", 1)[1]
+    assert (tmp_path / "kept").exists()
+    t.send("/set system Other.\r")
+    t.send(f"/load {tmp_path / 'none'}\r")
+    t.until("cannot open .*none")
+    t.send(f"/load {tmp_path / 'kept'}\r/set temp 0\ragain\r")
+    assert int(t.until(r"\d+ of \d+ positions\]").rsplit(", ", 1)[1].split()[0]) > int(of_regen.split()[0])
+    t.send("/save\r")
+    t.until("/save takes a file")
+    assert t.leave() == 0
+
+
+def test_save_and_load_over_a_pipe(tiny, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for text in (f"one\n/save {first}\n", f"/load {first}\ntwo\n/save {second}\n"):
+        result = run("chat", tiny("qwen3"), "--temp", "0", "-n", "4", stdin=text.encode())
+        assert result.message == "" and len(result.text.splitlines()) == 1
+    kept = second.read_bytes()
+    assert -1 < kept.find(b'"content": "one"') < kept.find(b'"content": "two"')
+    assert b'"two"' not in first.read_bytes()
+
+
 def test_control_c_stops_the_answer_and_keeps_the_conversation(tiny, tmp_path):
     t = Terminal(tmp_path, "chat", tiny("qwen3"), "--temp", "0", "-n", "100000",
                  "--ctx", "60000")

@@ -1,4 +1,5 @@
 """The command line as a user meets it: the forms, the streams, the exit codes, what bad input gets."""
+import csv
 import json
 import os
 import pty
@@ -384,9 +385,22 @@ def test_help_version_doctor():
 def test_bench_json(tiny):
     args = ("-p", "16", "-n", "4", "-r", "2", "--threads", "1,2", "-o", "json")
     rows = json.loads(run("bench", tiny("qwen3"), *args).text)
-    assert [r["test"] for r in rows] == ["pp16", "tg4", "pp16", "tg4"]
+    assert [r["test"] for r in rows] == ["pp16", "tg4", "vf5"] * 2
     assert all(r["tok_s"]["min"] <= r["tok_s"]["median"] <= r["tok_s"]["max"] for r in rows)
     assert all(0 < r["bandwidth_share"] for r in rows if r["test"] == "tg4")
+    assert all(1 < r["verify_steps"] * 5 for r in rows if r["test"] == "vf5")
+    assert all(0 < r["peak_share"] and r["verify_steps"] is None for r in rows if r["test"] == "pp16")
+
+
+def test_bench_formats_name_the_same_figures(tiny):
+    args = ("-p", "16", "-n", "4", "-r", "1", "--threads", "1", "-d", "0,64", "--sustained", "0.002")
+    tests = ["pp16", "tg4", "vf5"] * 2 + ["first-minute-tg4", "last-minute-tg4"]
+    text = run("bench", tiny("qwen3"), *args).text
+    table = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
+    assert [row[0].strip() for row in table[2:]] == tests and len({len(row) for row in table}) == 1
+    lines = list(csv.DictReader(run("bench", tiny("qwen3"), *args, "-o", "csv").text.splitlines()))
+    assert [line["test"] for line in lines] == tests and all(None not in line.values() for line in lines)
+    assert [line["depth"] for line in lines] == ["0"] * 3 + ["64"] * 3 + ["0"] * 2
 
 
 def test_eval_perplexity_by_hand(tiny, tmp_path):

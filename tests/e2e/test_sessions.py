@@ -1,5 +1,6 @@
 """Sessions from the command line: kept in files, rewound, drafted for; the text is always that of plain decoding."""
 import json
+import re
 
 import pytest
 from conftest import run, tiny_models
@@ -79,6 +80,17 @@ def test_a_draft_head_changes_no_token(with_head, tmp_path, quant, kv):
         first = run("run", model, *args, "-p", PROMPT, "-n", "30", "--save", file).text.split()
         rest = run("run", model, *args, "-p", "", "-n", "50", "--load", file).text.split()
         assert [int(x) for x in first + rest] == plain["ids"]
+
+
+def test_what_guesses_take_is_shown(with_head, tiny):
+    """Before, by inspect, and after, by --stats."""
+    model = with_head("f32")
+    before = re.search(r"--draft mtp takes ([0-9.]+) MB more", run("inspect", model).text)
+    said = run("run", model, "--raw", "-p", "x", "-n", "4", "--draft", "mtp", "--stats").message
+    after = re.search(r", ([0-9.]+) of it for guesses", said)
+    assert before and after and abs(float(before[1]) - float(after[1])) < 0.06 and float(after[1]) > 0
+    assert "for guesses" not in run("run", model, "--raw", "-p", "x", "-n", "4", "--stats").message
+    assert "--draft mtp" not in run("inspect", tiny("qwen3", "--quant", "f32")).text
 
 
 def test_what_cannot_draft_is_refused(tiny, tmp_path):

@@ -82,7 +82,7 @@ def time(path, texts, runs=3):
 
 
 def answer(jobs):
-    """[(thoughts, text, calls)] of (template source, pieces of the answer, thinking, tools)."""
+    """[(thoughts, text, calls, names told before)] of (template source, pieces of the answer, thinking, tools)."""
     data = []
     for source, pieces, thinking, tools in jobs:
         a, b = source.encode(), json.dumps(tools).encode()
@@ -95,10 +95,10 @@ def answer(jobs):
     for _ in jobs:
         status, n = r.take("iI")
         assert status == 0
-        parts = {0: [], 1: [], 2: []}
+        parts = {0: [], 1: [], 2: [], 3: []}
         for _ in range(n):
             parts[r.take("B")[0]].append(r.bytes().decode())
-        out.append(("".join(parts[1]), "".join(parts[0]), [json.loads(c) for c in parts[2]]))
+        out.append(("".join(parts[1]), "".join(parts[0]), [json.loads(c) for c in parts[2]], parts[3]))
     return out
 
 

@@ -9,7 +9,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 typedef struct parts {
-    elm_buf of[3];
+    elm_buf of[ELM_N_ANSWER_KINDS];
 } parts;
 
 static void take(void *context, elm_answer_kind kind, elm_span text) {
@@ -35,7 +35,8 @@ static void read_answer(const elm_answer_format *f, bool thinking, elm_span text
                         parts *out) {
     elm_answer_parser p;
     elm_error err = {0};
-    for (int i = 0; i < 3; i++) elm_buf_init(&out->of[i], elm_allocator_default(), 64 << 20);
+    for (int i = 0; i < ELM_N_ANSWER_KINDS; i++)
+        elm_buf_init(&out->of[i], elm_allocator_default(), 64 << 20);
     elm_answer_parser_init(&p, elm_allocator_default(), f, thinking, NULL, take, out);
     for (size_t at = 0, end; at < text.size; at = end) {
         end = at + step < text.size ? at + step : text.size;
@@ -61,7 +62,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     text.size = elm_utf8_valid_prefix(text);
     read_answer(&f, data[1] & 1, text, text.size + 1, &whole);
     read_answer(&f, data[1] & 1, text, 1u + (data[1] >> 1) % 7, &pieces);
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < ELM_N_ANSWER_KINDS; i++) {
         if (!elm_span_equal(elm_buf_span(&whole.of[i]), elm_buf_span(&pieces.of[i]))) abort();
         elm_buf_free(&whole.of[i]);
         elm_buf_free(&pieces.of[i]);

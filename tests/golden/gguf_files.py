@@ -1,19 +1,43 @@
-"""GGUF files of tiny models, as llama.cpp's converter writes them: names, metadata, permuted q and k, and blocks of
-Q4_0, Q4_1 and Q8_0."""
+"""GGUF files of tiny models, as llama.cpp's converter writes them: names, metadata, permuted q and k, tiled
+value heads of a delta net, and blocks of Q4_0, Q4_1 and Q8_0."""
 import struct
 
 import numpy as np
 
 import tiny_models
+from tiny_shapes import gemma4_layer_shape, layer_types
 
 TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 8, "BF16": 30}
-_U32, _F32, _STRING, _ARRAY, _I32 = 4, 6, 8, 9, 5
+_U32, _F32, _STRING, _ARRAY, _I32, _BOOL = 4, 6, 8, 9, 5, 7
+ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "qwen3_moe": "qwen3moe", "qwen3_5_text": "qwen35",
+                 "qwen3_5_moe_text": "qwen35moe", "gemma4_text": "gemma4", "gemma4_unified_text": "gemma4"}
 NAMES = {
-    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
-    "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
+    "input_layernorm.": "attn_norm.", "self_attn.q_proj.": "attn_q.", "self_attn.k_proj.": "attn_k.",
+    "self_attn.v_proj.": "attn_v.", "self_attn.o_proj.": "attn_output.", "self_attn.q_norm.": "attn_q_norm.",
+    "self_attn.k_norm.": "attn_k_norm.", "mlp.gate_proj.": "ffn_gate.", "mlp.up_proj.": "ffn_up.",
+    "mlp.down_proj.": "ffn_down.", "post_attention_layernorm.": "ffn_norm.",
+    "mlp.gate.": "ffn_gate_inp.", "mlp.experts.gate_up_proj": "ffn_gate_up_exps.weight",
+    "mlp.experts.down_proj": "ffn_down_exps.weight", "mlp.shared_expert_gate.": "ffn_gate_inp_shexp.",
+    "mlp.shared_expert.gate_proj.": "ffn_gate_shexp.", "mlp.shared_expert.up_proj.": "ffn_up_shexp.",
+    "mlp.shared_expert.down_proj.": "ffn_down_shexp.",
+    "linear_attn.in_proj_qkv.": "attn_qkv.", "linear_attn.in_proj_z.": "attn_gate.",
+    "linear_attn.in_proj_a.": "ssm_alpha.", "linear_attn.in_proj_b.": "ssm_beta.",
+    "linear_attn.conv1d.": "ssm_conv1d.", "linear_attn.dt_bias": "ssm_dt.bias", "linear_attn.A_log": "ssm_a",
+    "linear_attn.norm.": "ssm_norm.", "linear_attn.out_proj.": "ssm_out.",
+    "post_feedforward_layernorm_1.": "post_ffw_norm_1.", "post_feedforward_layernorm_2.": "post_ffw_norm_2.",
+    "pre_feedforward_layernorm_2.": "pre_ffw_norm_2.", "pre_feedforward_layernorm.": "ffn_norm.",
+    "post_feedforward_layernorm.": "post_ffw_norm.", "router.proj.": "ffn_gate_inp.",
+    "router.scale": "ffn_gate_inp.scale", "router.per_expert_scale": "ffn_down_exps.scale",
+    "experts.gate_up_proj": "ffn_gate_up_exps.weight", "experts.down_proj": "ffn_down_exps.weight",
+    "layer_scalar": "layer_output_scale.weight", "per_layer_input_gate.": "inp_gate.",
+    "per_layer_projection.": "proj.", "post_per_layer_input_norm.": "post_norm.",
 }
+MODEL_NAMES = {"model.embed_tokens.": "token_embd.", "model.norm.": "output_norm.", "lm_head.": "output.",
+               "model.embed_tokens_per_layer.": "per_layer_token_embd.",
+               "model.per_layer_model_projection.": "per_layer_model_proj.",
+               "model.per_layer_projection_norm.": "per_layer_proj_norm."}
+DRAFT_NAMES = {"mtp.fc.": "nextn.eh_proj.", "mtp.pre_fc_norm_embedding.": "nextn.enorm.",
+               "mtp.pre_fc_norm_hidden.": "nextn.hnorm.", "mtp.norm.": "nextn.shared_head_norm."}
 
 
 def encode(values, kind):
@@ -61,62 +85,181 @@ def _value(key, value):
         return _text(key) + struct.pack("<If", _F32, value)
     if isinstance(value, int):
         return _text(key) + struct.pack("<II", _U32, value)
+    if isinstance(value[0], bool):
+        return _text(key) + struct.pack("<IIQ", _ARRAY, _BOOL, len(value)) + bytes(value)
     kind = _STRING if isinstance(value[0], str) else _I32
     items = b"".join(_text(v) if kind == _STRING else struct.pack("<i", v) for v in value)
     return _text(key) + struct.pack("<IIQ", _ARRAY, kind, len(value)) + items
 
 
-def _gguf_name(name, architecture):
+def _renamed(name, names):
+    return next((gguf + name[len(hf):] for hf, gguf in names.items() if name.startswith(hf)), None)
+
+
+def gguf_name(name, architecture, n_layers):
+    if name.startswith("mtp.layers."):
+        name = name.replace("mtp.layers.0", f"model.layers.{n_layers}")
+    if name.startswith("mtp."):
+        return f"blk.{n_layers}." + _renamed(name, DRAFT_NAMES)
     if not name.startswith("model.layers."):
-        return {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
-                "lm_head.weight": "output.weight"}[name]
+        return _renamed(name, MODEL_NAMES)
     _, _, layer, rest = name.split(".", 3)
-    middle, kind = rest.rsplit(".", 1)
-    names = dict(NAMES)
-    if architecture == "gemma3":
-        names.update({"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
-                      "post_feedforward_layernorm": "post_ffw_norm"})
-    else:
-        names["post_attention_layernorm"] = "ffn_norm"
-    return f"blk.{layer}.{names[middle]}.{kind}"
+    own = {"post_attention_layernorm.": "post_attention_norm."} if architecture[:6] in (
+        "gemma2", "gemma3", "gemma4", "qwen35") else {}
+    return f"blk.{layer}." + _renamed(rest, NAMES | own)
 
 
-def write(path, name, kind_of):
-    """Writes model `name`; kind_of(hf tensor name) chooses the type of a matrix. Returns {hf name: the float32 values
-    that the file holds}, in Hugging Face's own order of rows."""
-    config = tiny_models.CONFIGS[name]
-    architecture = {"gemma3_text": "gemma3", "mistral": "llama"}.get(config["model_type"], config["model_type"])
-    heads, kv, dim = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
-    a = architecture + "."
-    alphabet = tiny_models.byte_alphabet()
-    metadata = {
+def _tiled(values, axis, first, key_heads, size, back):
+    """Value heads from grouped by key head to tiled, behind `first`, or back."""
+    x = np.moveaxis(values, axis, 0)
+    head, tail = x[:first], x[first:]
+    per_key = len(tail) // size // key_heads
+    shape = (per_key, key_heads) if back else (key_heads, per_key)
+    tail = tail.reshape(*shape, size, *tail.shape[1:]).swapaxes(0, 1).reshape(tail.shape)
+    return np.moveaxis(np.concatenate([head, tail]), 0, axis)
+
+
+def changed(name, values, config, back=False):
+    """A tensor as the converter stores it; `back` undoes that, but for the sizes of dimensions."""
+    kind, inner = config["model_type"], name.rsplit("self_attn.", 1)[-1]
+    if kind in ("llama", "mistral", "granite", "smollm3") and inner.startswith(("q_proj", "k_proj")):
+        n = config["num_attention_heads" if inner[0] == "q" else "num_key_value_heads"]
+        halves = (n, -1, 2) if back else (n, 2, values.shape[0] // n // 2)  # rows for rotating pairs
+        return values.reshape(*halves, *values.shape[1:]).swapaxes(1, 2).reshape(values.shape)
+    plus_one = kind.startswith(("gemma3", "qwen3_5")) or kind in ("gemma", "gemma2")
+    plus_one = plus_one and "norm" in name and "linear_attn.norm" not in name
+    if plus_one and not back:
+        return values + np.float32(1)
+    if plus_one:
+        return values - np.float32(1)
+    if "linear_attn." not in name or "linear_attn.norm" in name:
+        return values
+    keys, dim = config["linear_num_key_heads"], config["linear_value_head_dim"]
+    if name.endswith("conv1d.weight") and not back:
+        values = values[:, 0]
+    single = name.endswith(("A_log", "dt_bias", "in_proj_a.weight", "in_proj_b.weight"))
+    first = 2 * keys * config["linear_key_head_dim"] if "qkv" in name or "conv1d" in name else 0
+    if name.endswith("A_log"):
+        values = np.log(-values) if back else -np.exp(values)
+    return _tiled(values, 1 if "out_proj" in name else 0, first, keys, 1 if single else dim, back)
+
+
+def _rope_metadata(config, a):
+    rope = config["rope_parameters"]
+    full = rope.get("full_attention", rope)
+    out = {a + "rope.freq_base": float(full["rope_theta"])}
+    if "sliding_attention" in rope:
+        out[a + "rope.freq_base_swa"] = float(rope["sliding_attention"]["rope_theta"])
+    if full["rope_type"] == "linear":
+        out |= {a + "rope.scaling.type": "linear", a + "rope.scaling.factor": float(full["factor"])}
+    return out
+
+
+def _gemma4_metadata(config, a):
+    n, types = config["num_hidden_layers"], layer_types(config)
+    shared, wide = config.get("num_kv_shared_layers", 0), config.get("use_double_wide_mlp")
+    out = {a + "attention.key_length": config["global_head_dim"],
+           a + "attention.value_length": config["global_head_dim"],
+           a + "attention.key_length_swa": config["head_dim"], a + "attention.value_length_swa": config["head_dim"],
+           a + "rope.dimension_count": config["global_head_dim"], a + "rope.dimension_count_swa": config["head_dim"],
+           a + "attention.shared_kv_layers": shared,
+           a + "embedding_length_per_layer_input": config["hidden_size_per_layer_input"],
+           a + "attention.sliding_window_pattern": [t == "sliding_attention" for t in types],
+           a + "attention.head_count_kv": [gemma4_layer_shape(config, i)[1] for i in range(n)]}
+    if wide:
+        ff = config["intermediate_size"]
+        out[a + "feed_forward_length"] = [ff if i < n - shared else 2 * ff for i in range(n)]
+    if config.get("final_logit_softcapping"):
+        out[a + "final_logit_softcapping"] = config["final_logit_softcapping"]
+    return out
+
+
+def _qwen35_metadata(config, a):
+    return {a + "ssm.conv_kernel": config["linear_conv_kernel_dim"],
+            a + "ssm.state_size": config["linear_key_head_dim"], a + "ssm.group_count": config["linear_num_key_heads"],
+            a + "ssm.time_step_rank": config["linear_num_value_heads"],
+            a + "ssm.inner_size": config["linear_value_head_dim"] * config["linear_num_value_heads"],
+            a + "attention.recurrent_layers": [t != "full_attention" for t in layer_types(config)],
+            a + "rope.dimension_count": int(config["head_dim"] * config["rope_parameters"]["partial_rotary_factor"])}
+
+
+def _metadata(config, architecture):
+    a, dim = architecture + ".", config["head_dim"]
+    out = {
         "general.architecture": architecture, a + "block_count": config["num_hidden_layers"],
         a + "context_length": config["max_position_embeddings"], a + "embedding_length": config["hidden_size"],
-        a + "feed_forward_length": config["intermediate_size"], a + "attention.head_count": heads,
-        a + "attention.head_count_kv": kv, a + "attention.key_length": dim, a + "attention.value_length": dim,
-        a + "attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
-        a + "rope.dimension_count": dim, a + "rope.freq_base": float(config["rope_parameters"]["rope_theta"]),
-        a + "vocab_size": config["vocab_size"],
-        "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm",
-        "tokenizer.ggml.tokens": [alphabet[b] for b in range(256)], "tokenizer.ggml.token_type": [1] * 256,
-        "tokenizer.ggml.merges": ["a b"], "tokenizer.ggml.eos_token_id": 0,
-    }
-    metadata["tokenizer.ggml.tokens"][255] = "ab"  # so that the one merge has a result
-    tensors, kept, offset, infos, blobs = tiny_models.weights(name), {}, 0, [], []
+        a + "attention.head_count": config["num_attention_heads"],
+        a + "attention.head_count_kv": config["num_key_value_heads"], a + "attention.key_length": dim,
+        a + "attention.value_length": dim, a + "attention.layer_norm_rms_epsilon": config["rms_norm_eps"],
+        a + "rope.dimension_count": dim, a + "vocab_size": config["vocab_size"],
+    } | _rope_metadata(config, a)
+    names = {"intermediate_size": "feed_forward_length", "num_experts": "expert_count",
+             "num_experts_per_tok": "expert_used_count", "top_k_experts": "expert_used_count",
+             "moe_intermediate_size": "expert_feed_forward_length",
+             "shared_expert_intermediate_size": "expert_shared_feed_forward_length",
+             "attention_multiplier": "attention.scale", "embedding_multiplier": "embedding_scale",
+             "residual_multiplier": "residual_scale", "logits_scaling": "logit_scale"}
+    out |= {a + gguf: config[hf] for hf, gguf in names.items() if hf in config}
+    if "sliding_window" in config and architecture.startswith("gemma"):
+        out[a + "attention.sliding_window"] = config["sliding_window"]
+    if "query_pre_attn_scalar" in config:
+        out[a + "attention.scale"] = config["query_pre_attn_scalar"] ** -0.5
+    if architecture == "gemma2":
+        out |= {a + key: config[key] for key in ("attn_logit_softcapping", "final_logit_softcapping")}
+    if architecture == "gemma3":
+        out[a + "attention.sliding_window_pattern"] = [t == "sliding_attention" for t in config["layer_types"]]
+    if architecture == "gemma4":
+        out |= _gemma4_metadata(config, a)
+    return out | _qwen35_metadata(config, a) if architecture.startswith("qwen35") else out
+
+
+def _tokenizer(vocab_size):
+    alphabet = tiny_models.byte_alphabet()
+    tokens = [alphabet[b] if b < 256 else f"<extra{b}>" for b in range(vocab_size)]
+    tokens[255] = "ab"  # so that the one merge has a result
+    return {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tokenizer.ggml.tokens": tokens,
+            "tokenizer.ggml.token_type": [1] * 256 + [4] * (vocab_size - 256), "tokenizer.ggml.merges": ["a b"],
+            "tokenizer.ggml.eos_token_id": 0}
+
+
+def write(path, name, kind_of, draft=False, split_experts=False, extra=None):
+    """Writes model `name`; kind_of(hf tensor name) chooses the type of a matrix. Returns {hf name: the float32 values
+    that the file holds}, in Hugging Face's own order. `draft` adds the MTP head, `extra` metadata."""
+    config = tiny_models.CONFIGS[name]
+    architecture = ARCHITECTURES.get(config["model_type"], config["model_type"])
+    n_layers = config["num_hidden_layers"]
+    metadata = _metadata(config, architecture) | _tokenizer(config["vocab_size"]) | (extra or {})
+    tensors, kept, stored = tiny_models.weights(name), {}, {}
+    if draft:
+        tensors |= tiny_models.mtp_weights(name)
+        metadata |= {architecture + ".block_count": n_layers + 1, architecture + ".nextn_predict_layers": 1}
     for hf, values in tensors.items():
-        kind = "F32" if values.ndim == 1 else kind_of(hf)
-        stored = values
-        permuted = architecture == "llama" and ("q_proj" in hf or "k_proj" in hf)
-        n = heads if "q_proj" in hf else kv
-        if permuted:  # [heads][2][dim / 2] -> [heads][dim / 2][2]
-            stored = values.reshape(n, 2, dim // 2, -1).swapaxes(1, 2).reshape(values.shape)
-        data, back = encode(stored, kind)
-        if permuted:
-            back = back.reshape(n, dim // 2, 2, -1).swapaxes(1, 2).reshape(values.shape)
-        kept[hf] = back
-        shape = values.shape[::-1]
-        infos.append(_text(_gguf_name(hf, architecture)) + struct.pack("<I", len(shape)) +
-                     struct.pack(f"<{len(shape)}Q", *shape) + struct.pack("<IQ", TYPES[kind], offset))
+        after = changed(hf, values, config)
+        kind = "F32" if after.ndim == 1 or "conv1d" in hf else kind_of(hf)
+        data, back = encode(after, kind)
+        kept[hf] = changed(hf, back, config, back=True).reshape(values.shape)
+        gguf = gguf_name(hf, architecture, n_layers)
+        if "gate_up_exps" in gguf and split_experts:
+            half = after.shape[1] // 2
+            for part, x in (("gate", after[:, :half]), ("up", after[:, half:])):
+                stored[gguf.replace("gate_up", part)] = (x.shape, kind, encode(x, kind)[0])
+        else:
+            stored[gguf] = (after.shape, kind, data)
+    if architecture == "gemma4":
+        half = config["global_head_dim"] // 2
+        share = config["rope_parameters"]["full_attention"]["partial_rotary_factor"]
+        factors = np.array([1.0] * int(share * half) + [1e30] * (half - int(share * half)), np.float32)
+        stored["rope_freqs.weight"] = (factors.shape, "F32", factors.tobytes())
+    write_file(path, metadata, stored)
+    return kept
+
+
+def write_file(path, metadata, tensors):
+    """tensors: name -> (shape, type, bytes)."""
+    infos, blobs, offset = [], [], 0
+    for name, (shape, kind, data) in tensors.items():
+        infos.append(_text(name) + struct.pack("<I", len(shape)) + struct.pack(f"<{len(shape)}Q", *shape[::-1]) +
+                     struct.pack("<IQ", TYPES[kind], offset))
         data += bytes(-len(data) % 32)
         blobs.append(data)
         offset += len(data)
@@ -124,4 +267,3 @@ def write(path, name, kind_of):
     head += b"".join(_value(k, v) for k, v in metadata.items()) + b"".join(infos)
     with open(path, "wb") as out:
         out.write(head + bytes(-len(head) % 32) + b"".join(blobs))
-    return kept

@@ -108,3 +108,34 @@ CONFIGS["granite"] = dict(
     tie_word_embeddings=True, attention_bias=True, mlp_bias=False, embedding_multiplier=6.0,
     attention_multiplier=0.35, residual_multiplier=0.22, logits_scaling=3.0,
     rope_parameters=dict(rope_type="default", rope_theta=1e4))
+
+# What only these have: biases on q, k and v alone; a rotation of a part, from fused tensors; layers without RoPE; soft caps.
+CONFIGS["qwen2"] = dict(
+    model_type="qwen2", vocab_size=257, hidden_size=70, intermediate_size=90, num_hidden_layers=3,
+    num_attention_heads=5, num_key_value_heads=1, head_dim=14, rms_norm_eps=1e-6, max_position_embeddings=512,
+    tie_word_embeddings=True, use_sliding_window=True, sliding_window=17, max_window_layers=1,
+    layer_types=["full_attention", "sliding_attention", "sliding_attention"],
+    rope_parameters=dict(rope_type="default", rope_theta=1e6))
+CONFIGS["phi3"] = dict(
+    model_type="phi3", vocab_size=259, hidden_size=96, intermediate_size=90, num_hidden_layers=2,
+    num_attention_heads=6, num_key_value_heads=3, head_dim=16, rms_norm_eps=1e-5, max_position_embeddings=1024,
+    original_max_position_embeddings=256, tie_word_embeddings=False, sliding_window=33, pad_token_id=0,
+    rope_parameters=dict(rope_type="longrope", rope_theta=1e4, partial_rotary_factor=0.75,
+                         original_max_position_embeddings=256, short_factor=[1.0, 1.1, 1.3, 1.7, 2.0, 2.5],
+                         long_factor=[1.0, 2.0, 3.0, 5.0, 9.0, 14.0]))
+CONFIGS["smollm3"] = dict(
+    model_type="smollm3", vocab_size=261, hidden_size=66, intermediate_size=101, num_hidden_layers=4,
+    num_attention_heads=6, num_key_value_heads=2, head_dim=18, rms_norm_eps=1e-6, max_position_embeddings=512,
+    tie_word_embeddings=True, pad_token_id=0, no_rope_layer_interval=2,
+    rope_parameters=dict(rope_type="default", rope_theta=5e6))
+CONFIGS["gemma2"] = dict(
+    model_type="gemma2", vocab_size=261, hidden_size=78, intermediate_size=90, num_hidden_layers=3,
+    num_attention_heads=6, num_key_value_heads=3, head_dim=22, rms_norm_eps=1e-6, max_position_embeddings=512,
+    tie_word_embeddings=True, sliding_window=19, query_pre_attn_scalar=40, attn_logit_softcapping=3.0,
+    final_logit_softcapping=5.0, hidden_activation="gelu_pytorch_tanh",
+    rope_parameters=dict(rope_type="default", rope_theta=1e4))
+CONFIGS["gemma1"] = dict(
+    model_type="gemma", vocab_size=256, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+    num_attention_heads=4, num_key_value_heads=1, head_dim=24, rms_norm_eps=1e-6, max_position_embeddings=512,
+    tie_word_embeddings=True, hidden_act="gelu_pytorch_tanh",
+    rope_parameters=dict(rope_type="default", rope_theta=1e4))

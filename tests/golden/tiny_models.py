@@ -42,7 +42,7 @@ def uniform(name, count):
 def weight(model, name, shape):
     """float32 values of one tensor, by what its name says it is."""
     u = uniform(f"{model}/{name}", int(np.prod(shape))).reshape(shape)
-    plus_one = model.startswith(("gemma3", "qwen35")) and "linear_attn.norm" not in name
+    plus_one = model.startswith(("gemma1", "gemma2", "gemma3", "qwen35")) and "linear_attn.norm" not in name
     if name.endswith("norm.weight") or "layernorm" in name or ".pre_fc_norm" in name:
         u = 0.5 * u if plus_one else 1.0 + 0.5 * u
     elif name.endswith("A_log"):

@@ -32,16 +32,27 @@ def _under(prefix, tensors):
     return {prefix + name: shape for name, shape in tensors.items()}
 
 
+def _phi3_layer(config, layer):
+    hidden, dim, ff = config["hidden_size"], config["head_dim"], config["intermediate_size"]
+    heads, kv = config["num_attention_heads"], config["num_key_value_heads"]
+    return {"input_layernorm.weight": (hidden,), "post_attention_layernorm.weight": (hidden,),
+            "self_attn.qkv_proj.weight": ((heads + 2 * kv) * dim, hidden),
+            "self_attn.o_proj.weight": (hidden, heads * dim), "mlp.gate_up_proj.weight": (2 * ff, hidden),
+            "mlp.down_proj.weight": (hidden, ff)}
+
+
 def _plain_layer(config, layer):
-    """Llama, Mistral, Qwen2, Qwen3 (MoE), Gemma 3."""
+    """Llama, Mistral, Qwen2, SmolLM3, Granite, Qwen3 (MoE), Gemma 1 to 3."""
     hidden, dim, kind = config["hidden_size"], config["head_dim"], config["model_type"]
     out = {"input_layernorm.weight": (hidden,), "post_attention_layernorm.weight": (hidden,)}
-    if kind == "gemma3_text":
+    if kind in ("gemma2", "gemma3_text"):
         out["pre_feedforward_layernorm.weight"] = out["post_feedforward_layernorm.weight"] = (hidden,)
-    if kind not in ("llama", "mistral", "granite"):
+    if kind.startswith("qwen3") or kind == "gemma3_text":
         out["self_attn.q_norm.weight"] = out["self_attn.k_norm.weight"] = (dim,)
     out |= _under("self_attn.", _attention(config, dim, config["num_key_value_heads"],
-                                           biases=config.get("attention_bias")))
+                                           biases=config.get("attention_bias") or kind == "qwen2"))
+    if kind == "qwen2":
+        del out["self_attn.o_proj.bias"]
     sparse = (kind == "qwen3_moe" and layer not in config["mlp_only_layers"]
               and (layer + 1) % config["decoder_sparse_step"] == 0)
     if sparse:
@@ -133,8 +144,8 @@ def _gemma4_layer(config, layer):
 def shapes(config):
     """Name -> shape of every tensor that transformers has."""
     hidden, kind, n = config["hidden_size"], config["model_type"], config["num_hidden_layers"]
-    layer_of = (_gemma4_layer if kind.startswith("gemma4") else _qwen35_layer if kind.startswith("qwen3_5")
-                else _plain_layer)
+    own = {"gemma4": _gemma4_layer, "qwen3_5": _qwen35_layer, "phi3": _phi3_layer}
+    layer_of = next((f for prefix, f in own.items() if kind.startswith(prefix)), _plain_layer)
     out = {"model.embed_tokens.weight": (config["vocab_size"], hidden)}
     for layer in range(n):
         out |= _under(f"model.layers.{layer}.", layer_of(config, layer))

@@ -18,7 +18,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { MAX_CHUNK = 4096, READ_AHEAD = 12 << 20 };
+/* READ_AHEAD: what the system may read of a table when its neighbours are read from one end to the other. */
+enum { MAX_CHUNK = 4096, READ_AHEAD = 20 << 20 };
 
 typedef struct job {
     elm_model *model;
@@ -172,7 +173,7 @@ static size_t resident(const void *data, size_t bytes) {
 static void say_pages(const elm_model *m, const char *when) {
     for (uint32_t i = 0; i < m->n_tensors; i++) {
         const elm_tensor *t = &m->tensors[i];
-        if (t->layout != ELM_LAYOUT_ROWS || t->codes_bytes < 3 * READ_AHEAD) continue;
+        if (t->layout != ELM_LAYOUT_ROWS || t->codes_bytes <= 2 * READ_AHEAD) continue;
         size_t n =
             resident((const uint8_t *)t->codes + READ_AHEAD, t->codes_bytes - 2 * READ_AHEAD);
         fprintf(stderr, "%s: %s: %zu pages of %zu bytes\n", when, t->name, n,
@@ -200,6 +201,7 @@ int main(int argc, char **argv) {
     make_states(&j);
     out = zeros((size_t)j.n * j.width * sizeof *out);
     if (pages) say_pages(j.model, "before");
+    if (pages && elm_model_check_weights(j.model, j.tokens, j.n, &err) != ELM_OK) die(err.message);
     run(&j, chunk, hold, out);
     if (pages) say_pages(j.model, "after");
     fwrite(&j.width, sizeof j.width, 1, stdout);

@@ -9,7 +9,8 @@
  * What a query computes depends on its position alone, so the bits are the same for any chunking of
  * the prompt and any division of work: over (KV head, tile of tokens), for few tokens over KV
  * heads, or for one token over (KV head, chunk). All query heads that share a KV head run together.
- * Keys and values are read as they lie (backend/kv.h); over an int8 cache queries are int8 too. */
+ * Keys and values are read as they lie (backend/kv.h). Over an int8 cache queries are int8 and the
+ * weights of a block integers, so that both products are integer ones. */
 #include <math.h>
 #include <string.h>
 
@@ -55,6 +56,8 @@ typedef struct tile {
     elm_cpu_acts codes; /* the same as int8, of an int8 cache */
     float *s;           /* [n_q][64] scores, then weights */
     float *c, *ones;    /* [n_q] */
+    uint8_t *w;         /* [n_q][ELM_CPU_WEIGHT_CODES] weights as integers, of an int8 cache */
+    float *unit;        /* [n_q] what 1 weighs */
     sums chunk, total;
 } tile;
 
@@ -63,12 +66,12 @@ static size_t query_blocks(size_t k_dim) {
     return (k_dim + ELM_ACT_GROUP - 1) / ELM_ACT_GROUP;
 }
 
-/* Floats for n queries: q, its codes (32 bytes and three words a block), s, c, ones and two sums,
- * in this order. */
+/* Floats for n queries: q, its codes (32 bytes and three words a block), s, w, c, ones, unit and two
+ * sums, in this order. */
 static size_t tile_floats(size_t n_q, size_t k_dim, size_t v_pad) {
     size_t n = elm_round_up(n_q, 16), blocks = query_blocks(k_dim);
-    return n * k_dim + n * blocks * (ELM_ACT_GROUP / 4 + 3) + n * BLOCK + 2 * n +
-           2 * (2 * n + n * v_pad);
+    return n * k_dim + n * blocks * (ELM_ACT_GROUP / 4 + 3) + n * BLOCK +
+           n * ELM_CPU_WEIGHT_CODES / 4 + 3 * n + 2 * (2 * n + n * v_pad);
 }
 
 static float *take(float **at, size_t n) {
@@ -87,6 +90,8 @@ static void tile_layout(tile *t, float *memory, size_t max_q) {
     t->codes.q_stride = blocks * ELM_ACT_GROUP;
     t->codes.block_stride = blocks;
     t->s = take(&memory, n * BLOCK);
+    t->w = (uint8_t *)take(&memory, n * ELM_CPU_WEIGHT_CODES / 4);
+    t->unit = take(&memory, n);
     t->c = take(&memory, n);
     t->ones = take(&memory, n);
     t->chunk.m = take(&memory, n);
@@ -166,14 +171,15 @@ static void block_scores(const tile *t, size_t q0, size_t n_q, size_t base) {
         codes.q += q0 * codes.q_stride;
         codes.d += q0 * codes.block_stride;
         codes.sum += q0 * codes.block_stride;
-        t->kernels->scores_i8(&codes, n_q, k, t->k_dim, ahead, s);
+        t->kernels->scores_i8(&codes, n_q, k, t->k_dim, s);
     } else {
         t->kernels->scores[kv->dtype == ELM_F32 ? 0 : 1](t->q + q0 * t->k_dim, t->k_dim, n_q, k,
                                                          t->k_dim, ahead, s);
     }
 }
 
-/* Scores of one query to weights; what it does not see gets 0. Sets its factor c. */
+/* Scores of one query to weights; what it does not see gets 0. Sets its factor c, and of an int8
+ * cache its weights as integers. */
 static void block_softmax(const tile *t, size_t q, size_t base, size_t lo, size_t hi) {
     float *s = t->s + q * BLOCK, cap = t->attrs->softcap;
     const elm_kv *kv = t->kv;
@@ -186,7 +192,8 @@ static void block_softmax(const tile *t, size_t q, size_t base, size_t lo, size_
     for (size_t j = 0; j < begin; j++) s[j] = -INFINITY;
     for (size_t j = end; j < BLOCK; j++) s[j] = -INFINITY;
     t->c[q] = t->kernels->softmax(s, &t->chunk.m[q], &t->chunk.l[q]);
-    if (int8) t->kernels->scale_scores(s, kv->v_scales + row, 1.0f);
+    if (int8)
+        t->unit[q] = t->kernels->weigh_i8(s, kv->v_scales + row, t->w + q * ELM_CPU_WEIGHT_CODES);
 }
 
 /* o = o * c, then the weighted values of [from, to), for queries [q0, q0 + n_q). */
@@ -194,13 +201,23 @@ static void add_values(const tile *t, size_t q0, size_t n_q, const float *c, siz
                        size_t from, size_t to) {
     const elm_kv *kv = t->kv;
     const void *v = at_element(kv, kv->v, elm_kv_v_row(kv, t->kv_head, elm_kv_slot(kv, from)));
-    int index = kv->dtype == ELM_F32 ? 0 : kv->dtype == ELM_F16 ? 1 : 2;
-    t->kernels->values[index](t->s + q0 * BLOCK + (from - base), c, n_q, v, to - from, t->v_pad,
-                              next_block(t, t->v_pad), t->chunk.o + q0 * t->v_pad, t->v_pad);
+    t->kernels->values[kv->dtype == ELM_F32 ? 0 : 1](t->s + q0 * BLOCK + (from - base), c, n_q, v,
+                                                     to - from, t->v_pad, next_block(t, t->v_pad),
+                                                     t->chunk.o + q0 * t->v_pad, t->v_pad);
 }
 
-/* The values of a block for tokens [i0, i1), each over exactly the positions that it sees: what all
- * see runs together, the rest of each token before and after. */
+/* The values of a block for tokens [i0, i1): all 64, for what a token does not see weighs 0. */
+static void block_values_i8(const tile *t, size_t i0, size_t i1, size_t base) {
+    const elm_kv *kv = t->kv;
+    const size_t q0 = i0 * t->group;
+    const int8_t *v = kv->v;
+    v += elm_kv_v_row(kv, t->kv_head, elm_kv_slot(kv, base));
+    t->kernels->values_i8(t->w + q0 * ELM_CPU_WEIGHT_CODES, t->unit + q0, t->c + q0,
+                          (i1 - i0) * t->group, v, t->v_pad, t->chunk.o + q0 * t->v_pad, t->v_pad);
+}
+
+/* The same of floats, each token over exactly the positions that it sees: what all see runs
+ * together, the rest of each token before and after. */
 static void block_values(const tile *t, size_t i0, size_t i1, size_t base, size_t from, size_t to) {
     size_t lo, hi, unused;
     visible(t, i1 - 1, base, &lo,
@@ -245,7 +262,10 @@ static void attend_block(const tile *t, size_t base) {
         visible(t, i, base, &lo, &hi);
         for (size_t g = 0; g < t->group; g++) block_softmax(t, i * t->group + g, base, lo, hi);
     }
-    block_values(t, i0, i1, base, from, to);
+    if (t->kv->dtype == ELM_I8)
+        block_values_i8(t, i0, i1, base);
+    else
+        block_values(t, i0, i1, base, from, to);
 }
 
 /* Sums of the tile over one chunk, into t->chunk. */
@@ -358,6 +378,8 @@ static tile head_of(const tile *all, size_t head, size_t i) {
     t.codes.start += q0 * blocks;
     t.codes.sum += q0 * blocks;
     t.s += q0 * BLOCK;
+    t.w += q0 * ELM_CPU_WEIGHT_CODES;
+    t.unit += q0;
     t.c += q0;
     sums *all_sums[2] = {&t.chunk, &t.total};
     for (int k = 0; k < 2; k++) {

@@ -8,6 +8,7 @@
  *                     chain; isum = exact sum of (u - zero) * a; then y * 2^scale_exp, + bias
  *   float weights     y = fma(w, x, y), k ascending, one chain; then the same end
  *   dots and sums     16 lanes (lane = index % 16), then a tree: i and i+8, i+4, i+2, i+1
+ *   int8 values       o = fma((float)isum, unit, o * c), once per block of 64 positions; isum exact
  *   elementwise       one formula for every element; the tail runs through the same vector code
  *
  * Float code is written once (kernels_float.h) over a type of 16 floats that each set defines. */
@@ -18,8 +19,10 @@
 #include "ir/p16.h"
 
 enum {
-    ELM_CPU_KV_BLOCK = 64,     /* positions of one step of the online softmax, absolute */
-    ELM_CPU_TOKEN_BLOCK = 512, /* tokens whose sums a linear kernel keeps in its scratch */
+    ELM_CPU_KV_BLOCK = 64,      /* positions of one step of the online softmax, absolute */
+    ELM_CPU_WEIGHT_ONE = 32512, /* the largest weight of int8 values: 127 * 256 */
+    ELM_CPU_WEIGHT_CODES = 128, /* bytes of 64 such weights */
+    ELM_CPU_TOKEN_BLOCK = 512,  /* tokens whose sums a linear kernel keeps in its scratch */
     ELM_CPU_LINEAR_SCRATCH =
         144 * 1024, /* bytes a thread hands to a linear kernel, 64-byte aligned */
 };
@@ -107,13 +110,21 @@ typedef struct elm_cpu_kernels {
                  size_t m, size_t n_k, size_t n, float *c, size_t c_stride);
     /* x[i] -= sum over j < i of a[i][j] x[j], rows in turn; a rows are 64 floats, n % 16 == 0. */
     void (*solve)(const float *a, size_t n_rows, size_t n, float *x, size_t stride);
-    /* Indexed by elm_kv dtype: 0 f32, 1 f16, 2 int8 (codes only; the caller applies scales). */
+    /* Indexed by elm_kv dtype: 0 f32, 1 f16. */
     elm_cpu_scores_fn scores[2];
-    elm_cpu_values_fn values[3];
+    elm_cpu_values_fn values[2];
     /* As scores, over int8 keys with int8 queries: s = fma((float)isum, d, s), once per 32
      * dimensions, ascending. */
-    void (*scores_i8)(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, size_t ahead,
-                      float *s);
+    void (*scores_i8)(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s);
+    /* The weights of a block of 64 int8 values as integers: code = round to even of p * scale *
+     * (ELM_CPU_WEIGHT_ONE / largest p * scale), 0 where p is 0 whatever the scale. Returns what a
+     * code of 1 weighs. `codes`: ELM_CPU_WEIGHT_CODES bytes, in a form of the set's own, for its
+     * values_i8. */
+    float (*weigh_i8)(const float *p, const float *scales, void *codes);
+    /* o_i = fma((float)isum, unit_i, o_i * c_i), isum = the exact sum over 64 positions of code *
+     * value; values stored as backend/kv.h says, width % 16 == 0. codes: [n_q]. */
+    void (*values_i8)(const void *codes, const float *unit, const float *c, size_t n_q,
+                      const int8_t *v, size_t width, float *o, size_t o_stride);
     /* s = s * by * scale for a row of 64; by may be NULL. */
     void (*scale_scores)(float *s, const float *by, float scale);
     /* One step of the online softmax over 64 scores, -inf where masked, in place: s to weights, *m

@@ -17,8 +17,7 @@ enum {
 
 ELM_INLINE v16 v_load_kv(const void *base, size_t index, const int dtype) {
     if (dtype == 0) return v_load((const float *)base + index);
-    if (dtype == 1) return v_load_f16((const uint16_t *)base + index);
-    return v_load_i8((const int8_t *)base + index);
+    return v_load_f16((const uint16_t *)base + index);
 }
 
 /* ---- scores ---- */
@@ -85,7 +84,7 @@ ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t
                 v_mul(v_load(o + (size_t)i * o_stride + d + 16 * (size_t)e), v_splat(c[i]));
     /* Few queries run at the speed of memory, over columns that no hardware prefetcher follows: ask
      * for the same columns of the next block. */
-    const size_t bytes = dtype == 0 ? 4 : dtype == 1 ? 2 : 1;
+    const size_t bytes = dtype == 0 ? 4 : 2;
     const char *next = (const char *)v + ahead + d * bytes;
     for (size_t j = 0; j < n_v; j++, next += width * bytes) {
         if (n_q <= 2) {
@@ -151,8 +150,32 @@ static void k_scores_f16(const float *q, size_t q_stride, size_t n_q, const void
     }
 VALUES(f32, 0)
 VALUES(f16, 1)
-VALUES(i8, 2)
 #undef VALUES
+
+/* ---- int8 values ---- */
+
+/* The weights of a block as floats that hold integers once rounded; what 1 weighs. Weights are 0 or
+ * e^-80 at least. A block that weighs less than 1e-30 in all weighs nothing. */
+ELM_INLINE float weigh(const float *p, const float *scales, v16 w[4]) {
+    v16 most = v_splat(0.0f);
+    for (size_t i = 0; i < 4; i++) {
+        v16 x = v_load(p + 16 * i);
+        w[i] = v_keep(x, v_splat(1e-36f), v_mul(x, v_load(scales + 16 * i)));
+        most = v_max(most, w[i]);
+    }
+    const float largest = v_max_of(most), one = ELM_CPU_WEIGHT_ONE;
+    const float inverse = largest >= 1e-30f ? one / largest : 0.0f;
+    for (size_t i = 0; i < 4; i++) w[i] = v_mul(w[i], v_splat(inverse));
+    return largest / one;
+}
+
+/* The codes of sets that multiply int16. */
+ELM_INLINE float weigh_i16(const float *p, const float *scales, void *codes) {
+    v16 w[4];
+    float unit = weigh(p, scales, w);
+    for (size_t i = 0; i < 4; i++) v_store_i16((int16_t *)codes + 16 * i, w[i]);
+    return unit;
+}
 
 /* ---- softmax ---- */
 
@@ -200,13 +223,12 @@ static void k_join(float *o, float a, const float *p, float b, size_t n) {
     }
 }
 
-/* All slots of attention but scores_i8. */
+/* All slots of attention but those of int8 keys and values. */
 static inline void fill_attention_kernels(elm_cpu_kernels *k) {
     k->scores[0] = k_scores_f32;
     k->scores[1] = k_scores_f16;
     k->values[0] = k_values_f32;
     k->values[1] = k_values_f16;
-    k->values[2] = k_values_i8;
     k->scale_scores = k_scale_scores;
     k->softmax = k_softmax;
     k->join = k_join;

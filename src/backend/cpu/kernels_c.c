@@ -60,9 +60,7 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
     linear_int(job, begin, end, false);
 }
 
-static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, size_t ahead,
-                      float *s) {
-    (void)ahead;
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
     size_t cells = (dim + 3) / 4;
     for (size_t i = 0; i < n_q; i++)
         for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j++) {
@@ -77,6 +75,24 @@ static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t
             }
             s[i * ELM_CPU_KV_BLOCK + j] = y;
         }
+}
+
+static float weigh_i8(const float *p, const float *scales, void *codes) {
+    return weigh_i16(p, scales, codes);
+}
+
+static void values_i8(const void *codes, const float *unit, const float *c, size_t n_q,
+                      const int8_t *v, size_t width, float *o, size_t o_stride) {
+    for (size_t i = 0; i < n_q; i++) {
+        const int16_t *w = (const int16_t *)codes + i * ELM_CPU_KV_BLOCK;
+        for (size_t d = 0; d < width; d++) {
+            int32_t isum = 0;
+            for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j++)
+                isum += w[j] * v[d / 16 * 1024 + j / 4 * 64 + d % 16 * 4 + j % 4];
+            float *y = o + i * o_stride + d, kept = *y * c[i];
+            *y = __builtin_fmaf((float)isum, unit[i], kept);
+        }
+    }
 }
 
 static uint64_t peak(size_t rounds) {
@@ -97,6 +113,8 @@ void elm_cpu_kernels_c(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     fill_attention_kernels(k);
     k->scores_i8 = scores_i8;
+    k->weigh_i8 = weigh_i8;
+    k->values_i8 = values_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
     k->peak_i4 = k->peak_i8 = peak;

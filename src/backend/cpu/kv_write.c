@@ -5,16 +5,19 @@
 #include "backend/cpu/program.h"
 #include "backend/kv.h"
 
-/* A row of V lies together. */
-static void store_v(const elm_cpu_kernels *k, elm_kv *kv, size_t head, size_t slot,
-                    const float *x) {
+/* A row of V lies together, but as int8 byte by byte between others; `row` takes its codes first. */
+static void store_v(const elm_cpu_kernels *k, elm_kv *kv, size_t head, size_t slot, const float *x,
+                    int8_t *row) {
     size_t at = elm_kv_v_row(kv, head, slot), dim = kv->v_dim;
-    if (kv->dtype == ELM_F32)
+    if (kv->dtype == ELM_F32) {
         memcpy((float *)kv->v + at, x, dim * sizeof *x);
-    else if (kv->dtype == ELM_F16)
+    } else if (kv->dtype == ELM_F16) {
         k->to_f16(x, dim, (uint16_t *)kv->v + at);
-    else
-        kv->v_scales[elm_kv_row(kv, head, slot)] = k->to_i8(x, dim, (int8_t *)kv->v + at);
+    } else {
+        int8_t *to = (int8_t *)kv->v + at;
+        kv->v_scales[elm_kv_row(kv, head, slot)] = k->to_i8(x, dim, row);
+        for (size_t i = 0; i < dim; i++) to[elm_kv_v_element(kv, slot, i)] = row[i];
+    }
 }
 
 /* A row of K is one of the 16 of its panel; `row` takes its stored form first. */
@@ -49,7 +52,7 @@ void elm_cpu_run_kv_write(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t 
         size_t slot = elm_kv_slot(kv, r->step->n_past + t);
         for (size_t h = 0; h < kv->n_heads; h++) {
             store_k(r->kernels, kv, h, slot, k + h * kv->k_dim, elm_cpu_scratch(r, thread));
-            store_v(r->kernels, kv, h, slot, v + h * kv->v_dim);
+            store_v(r->kernels, kv, h, slot, v + h * kv->v_dim, elm_cpu_scratch(r, thread));
         }
     }
 }

@@ -199,7 +199,8 @@ static void add_attention(builder *b, elm_cpu_step *s, uint32_t state_input) {
     s->state = value_of(b, s->node->inputs[state_input])->index;
     const elm_state *state = &b->info->module->states[s->state];
     if (s->node->op == ELM_OP_KV_WRITE) { /* a row as it is stored */
-        size_t row = ((size_t)state->k_dim + 4) * sizeof(uint16_t);
+        size_t dim = state->k_dim > state->v_dim ? state->k_dim : state->v_dim;
+        size_t row = (dim + 4) * sizeof(uint16_t);
         if (row > b->attention_scratch) b->attention_scratch = row;
         return;
     }

@@ -77,6 +77,11 @@ static inline void v_store_i8(int8_t *p, v16 a) {
     for (int i = 0; i < 16; i++) p[i] = (int8_t)(int)(a.f[i] + 12582912.0f - 12582912.0f);
 }
 
+/* The same of values in [0, 32767]. */
+static inline void v_store_i16(int16_t *p, v16 a) {
+    for (int i = 0; i < 16; i++) p[i] = (int16_t)(int)(a.f[i] + 12582912.0f - 12582912.0f);
+}
+
 static inline float v_sum(v16 a) {
     float t[8];
     for (int i = 0; i < 8; i++) t[i] = a.f[i] + a.f[i + 8];

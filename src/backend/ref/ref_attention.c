@@ -40,6 +40,27 @@ static const float *query(const elm_ref_call *c, const elm_kv *kv, const float *
     return codes;
 }
 
+/* Weights of positions [from, to) of one block of 64. An int8 cache has them as integers beside the
+ * scales of its values: the largest product of both is WEIGHT_ONE. */
+static void weights(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint32_t from,
+                    uint32_t to, const float *q, double top, double total, double *p) {
+    enum { WEIGHT_ONE = 32512 };
+    const float *scales = kv->v_scales;
+    double largest = 0.0;
+    for (uint32_t j = from; j < to; j++) p[j - from] = exp(score(c, kv, head, j, q) - top) / total;
+    if (kv->dtype != ELM_I8) return;
+    for (uint32_t j = from; j < to; j++) {
+        double w = p[j - from] * (double)scales[elm_kv_row(kv, head, elm_kv_slot(kv, j))];
+        if (w > largest) largest = w;
+    }
+    for (uint32_t j = from; j < to && largest > 0.0; j++) {
+        double scale = (double)scales[elm_kv_row(kv, head, elm_kv_slot(kv, j))];
+        if (!(scale > 0.0)) continue; /* its values are 0 */
+        p[j - from] = rint(p[j - from] * scale * (WEIGHT_ONE / largest)) / WEIGHT_ONE * largest;
+        p[j - from] /= scale;
+    }
+}
+
 /* Two passes over the keys: the largest score first, then the weighted sum. Scores are computed
  * again rather than kept: the oracle needs no memory that grows with the context. */
 static void attend(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint32_t position,
@@ -60,10 +81,15 @@ static void attend(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint3
     for (uint32_t begin = 0; begin < kv->v_dim; begin += BLOCK) {
         double sums[BLOCK] = {0};
         uint32_t n = kv->v_dim - begin < BLOCK ? kv->v_dim - begin : BLOCK;
-        for (uint32_t j = first; j <= position; j++) {
-            double p = exp(score(c, kv, head, j, q) - top) / total;
-            elm_kv_load(kv, true, head, j, v);
-            for (uint32_t i = 0; i < n; i++) sums[i] += p * (double)v[begin + i];
+        for (uint32_t from = first, to; from <= position; from = to) {
+            double p[ELM_KV_BLOCK];
+            to = from / ELM_KV_BLOCK * ELM_KV_BLOCK + ELM_KV_BLOCK;
+            if (to > position + 1) to = position + 1;
+            weights(c, kv, head, from, to, q, top, total, p);
+            for (uint32_t j = from; j < to; j++) {
+                elm_kv_load(kv, true, head, j, v);
+                for (uint32_t i = 0; i < n; i++) sums[i] += p[j - from] * (double)v[begin + i];
+            }
         }
         for (uint32_t i = 0; i < n; i++) out[begin + i] = (float)sums[i];
     }

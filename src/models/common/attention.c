@@ -27,6 +27,16 @@ static projections project(elm_model_builder *mb, const elm_attention *a, elm_va
             parts[n++] =
                 (elm_linear_part){.source = elm_mb_name(mb, "self_attn.v_proj"), .rows = kv_rows};
     }
+    for (uint32_t i = 0, first = 0; a->fused_qkv && i < n; i++) {
+        uint32_t rows = parts[i].rows;
+        parts[i] = (elm_linear_part){.source = elm_mb_name(mb, "self_attn.qkv_proj"),
+                                     .rows = rows,
+                                     .of = q_rows + 2 * kv_rows,
+                                     .first = first,
+                                     .run = rows,
+                                     .stride = rows};
+        first += rows;
+    }
     elm_mb_linears(mb, ELM_ROLE_LINEAR, own_kv ? "self_attn.qkv" : "self_attn.q_proj", x,
                    mb->hidden_size, n, parts, a->bias, out);
     projections p = {out[0], a->gated ? out[1] : ELM_NO_VALUE, ELM_NO_VALUE, ELM_NO_VALUE};
@@ -79,7 +89,7 @@ elm_value_id elm_mb_attention(elm_model_builder *mb, uint32_t layer, const elm_a
     elm_value_id q = split_heads(mb, a, "self_attn.q", p.q, a->n_heads);
     q = turn(mb, a, "self_attn.q_norm", "self_attn.q_rope", q);
     if (own_kv) *state = write_kv(mb, layer, a, &p);
-    elm_value_id out = elm_build_attention(g, q, *state, a->scale, (int32_t)a->window, 0.0f);
+    elm_value_id out = elm_build_attention(g, q, *state, a->scale, (int32_t)a->window, a->softcap);
     elm_dim flat[2] = {elm_builder_is_r(g, x) ? ELM_DIM_R : ELM_DIM_T, (elm_dim)width};
     out = elm_build_reshape(g, "self_attn.flat", out, 2, flat);
     if (a->gated) out = elm_build_glu(g, p.gate, out, ELM_SIGMOID);

@@ -9,6 +9,8 @@ typedef struct elm_attention {
     uint32_t n_heads, n_kv_heads, head_dim;
     uint32_t window; /* 0 = full attention */
     float scale, eps;
+    float softcap;    /* of the scores; 0 = none */
+    bool fused_qkv;   /* rows of q, k and v are one tensor, self_attn.qkv_proj */
     bool bias;        /* on q, k and v */
     bool output_bias; /* on o */
     bool qk_norm;     /* RMS norm of every head of q and k before rope */

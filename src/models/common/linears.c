@@ -141,8 +141,32 @@ static bool bind_expert(elm_model_builder *mb, const char *experts, uint32_t exp
     return t != NULL;
 }
 
-/* A stack [n_experts][rows][cols]: `fused` in one tensor, or `names` (one or two) of each expert.
- */
+/* Expert e's rows of stack p: all stacks [n_experts][rows][cols] of one type, as a GGUF has them. */
+static bool bind_stacks(elm_model_builder *mb, const char *experts, uint32_t n_names,
+                        const char *const *names, const uint32_t dims[3], elm_weight_part *parts) {
+    uint32_t each[3] = {dims[0], dims[1] / n_names, dims[2]};
+    for (uint32_t p = 0; p < n_names; p++) {
+        const char *name = elm_arena_printf(mb->arena, "%s.%s", experts, names[p]);
+        const elm_source_tensor *t = elm_mb_bind(mb, name ? name : "", 3, each);
+        if (!t) return false;
+        for (uint32_t e = 0; e < dims[0]; e++)
+            parts[e * n_names + p] = (elm_weight_part){t, e * each[1], each[1], each[1], 1};
+    }
+    return true;
+}
+
+static bool bind_each(elm_model_builder *mb, const char *experts, uint32_t n_names,
+                      const char *const *names, const uint32_t dims[3], elm_weight_part *parts) {
+    for (uint32_t i = 0; i < dims[0] * n_names; i++) {
+        if (!bind_expert(mb, experts, i / n_names, names[i % n_names], dims[1] / n_names, dims[2],
+                         &parts[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A stack [n_experts][rows][cols]: `fused` in one tensor, or `names` (one or two) of all experts or of each. */
 static elm_value_id stack(elm_model_builder *mb, const char *experts, const char *fused,
                           uint32_t n_names, const char *const *names, const uint32_t dims[3]) {
     elm_vector_form as_is = {0};
@@ -158,11 +182,10 @@ static elm_value_id stack(elm_model_builder *mb, const char *experts, const char
         parts[0] = elm_mb_whole(t);
         return elm_mb_weight(mb, ELM_ROLE_LINEAR, fused_name, 1, parts, 3, dims, as_is);
     }
+    bool stacked = elm_mb_has(mb, "%s.%s", experts, names[0]);
+    if (!(stacked ? bind_stacks : bind_each)(mb, experts, n_names, names, dims, parts))
+        return ELM_NO_VALUE;
     for (uint32_t i = 0; i < dims[0] * n_names; i++) {
-        if (!bind_expert(mb, experts, i / n_names, names[i % n_names], dims[1] / n_names, dims[2],
-                         &parts[i])) {
-            return ELM_NO_VALUE;
-        }
         if (parts[i].tensor->type == parts[0].tensor->type) continue;
         elm_mb_fail(mb, elm_fail(&mb->graph.error, ELM_UNSUPPORTED,
                                  "'%s' and '%s' are experts of one layer and differ in type",

@@ -92,7 +92,7 @@ static elm_scheme exact_scheme(const elm_model_builder *mb, const elm_source_ten
     return wide ? (elm_scheme){ELM_F32, 0} : kept;
 }
 
-elm_scheme elm_mb_scheme_of(const elm_model_builder *mb, elm_weight_role role,
+static elm_scheme scheme_of(const elm_model_builder *mb, elm_weight_role role,
                             const elm_source_tensor *t, uint32_t cols, bool *carried) {
     elm_scheme_choice choice = mb->choice[role];
     if (role == ELM_ROLE_EXACT) return exact_scheme(mb, t, carried);
@@ -107,6 +107,13 @@ elm_scheme elm_mb_scheme_of(const elm_model_builder *mb, elm_weight_role role,
                (t->type == ELM_SOURCE_BF16 && scheme.dtype == ELM_BF16) ||
                (t->type == ELM_SOURCE_Q4_0 && scheme.dtype == ELM_I4 && scheme.group == 32) ||
                (t->type == ELM_SOURCE_Q8_0 && scheme.dtype == ELM_I8 && scheme.group == 32);
+    return scheme;
+}
+
+elm_scheme elm_mb_scheme_of(const elm_model_builder *mb, elm_weight_role role,
+                            const elm_source_tensor *t, uint32_t cols, bool *carried) {
+    elm_scheme scheme = scheme_of(mb, role, t, cols, carried);
+    *carried = *carried && elm_source_has_raw_rows(t);
     return scheme;
 }
 
@@ -213,7 +220,7 @@ elm_value_id elm_mb_vector_as(elm_model_builder *mb, const char *source, uint32_
                               elm_vector_form form) {
     const elm_source_tensor *t = elm_mb_bind(mb, source, 1, &n);
     if (!t) return ELM_NO_VALUE;
-    if (t->norm_plus_one_folded) form.add = 0.0f; /* a GGUF holds w + 1 already */
+    if (t->form_folded) form.add = 0.0f, form.negative_exp = false; /* a GGUF's is formed already */
     elm_weight_part part = elm_mb_whole(t);
     return elm_mb_weight(mb, ELM_ROLE_VECTOR, source, 1, &part, 1, &n, form);
 }
@@ -277,6 +284,8 @@ elm_value_id elm_mb_taps(elm_model_builder *mb, const char *source, uint32_t cha
     *flat = *t; /* as a vector, of which tap j of every channel is a run of one */
     flat->n_dims = 1;
     flat->dims[0] = (uint64_t)channels * n_taps;
+    flat->rows.first *= n_taps;
+    flat->rows.size *= n_taps;
     for (uint32_t j = 0; j < n_taps; j++) part[j] = (elm_weight_part){flat, j, 1, n_taps, channels};
     return elm_mb_weight(mb, ELM_ROLE_VECTOR, source, n_taps, part, 2, dims, (elm_vector_form){0});
 }

@@ -117,22 +117,61 @@ static elm_status scale_yarn(const elm_model_builder *mb, const rope_config *c, 
     return ELM_OK;
 }
 
-static elm_status apply_scaling(const elm_model_builder *mb, const rope_config *c, float *freq,
+/* LongRoPE (arXiv 2402.13753) as far as the original context: there the short factors hold, behind it
+ * the long ones would hold for all positions at once. So the context ends there. */
+static elm_status scale_longrope(elm_model_builder *mb, const rope_config *c, float *freq,
+                                 uint32_t n, float *attention, elm_error *err) {
+    const elm_json *list = elm_json_find(c->params, "short_factor");
+    double longest = mb->context_length, original = longest, factor = 1.0, scale;
+    ELM_TRY(
+        elm_json_double(mb->config, "original_max_position_embeddings", mb->where, &original, err));
+    ELM_TRY(
+        elm_json_double(c->params, "original_max_position_embeddings", mb->where, &original, err));
+    ELM_TRY(elm_json_double(c->params, "factor", mb->where, &factor, err));
+    if (!list || list->type != ELM_JSON_ARRAY || list->count != n || !(original > 1.0)) {
+        return elm_fail(err, ELM_MALFORMED,
+                        "%s: longrope needs a short_factor for each of %u frequencies and "
+                        "original_max_position_embeddings",
+                        mb->where, n);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const elm_json *v = &list->as.items[i];
+        double divisor = v->type == ELM_JSON_INT ? (double)v->as.integer : v->as.number;
+        bool number = v->type == ELM_JSON_INT || v->type == ELM_JSON_DOUBLE;
+        if (!number || !(divisor > 0.0))
+            return elm_fail(err, ELM_MALFORMED, "%s: a short_factor is no number above 0",
+                            mb->where);
+        freq[i] /= (float)divisor;
+    }
+    if (original != longest) factor = longest / original;
+    scale = factor <= 1.0 ? 1.0 : sqrt(1.0 + log(factor) / log(original));
+    ELM_TRY(elm_json_double(c->params, "attention_factor", mb->where, &scale, err));
+    *attention = (float)scale;
+    if (original < longest) mb->context_length = (uint32_t)original;
+    return ELM_OK;
+}
+
+static bool is_type(const rope_config *c, const char *name) {
+    return elm_span_equal(c->type, elm_span_str(name));
+}
+
+static elm_status apply_scaling(elm_model_builder *mb, const rope_config *c, float *freq,
                                 uint32_t n, float *attention, elm_error *err) {
-    if (elm_span_equal(c->type, elm_span_str("default"))) return ELM_OK;
-    if (elm_span_equal(c->type, elm_span_str("linear"))) {
+    /* The axes of "mrope" are one and the same for text. */
+    if (is_type(c, "default") || is_type(c, "mrope")) return ELM_OK;
+    if (is_type(c, "linear")) {
         double factor;
         ELM_TRY(number(mb, c, "factor", &factor, err));
         for (uint32_t i = 0; i < n; i++) freq[i] /= (float)factor;
         return ELM_OK;
     }
-    if (elm_span_equal(c->type, elm_span_str("llama3"))) return scale_llama3(mb, c, freq, n, err);
-    if (elm_span_equal(c->type, elm_span_str("yarn"))) {
-        return scale_yarn(mb, c, freq, n, attention, err);
-    }
+    if (is_type(c, "llama3")) return scale_llama3(mb, c, freq, n, err);
+    if (is_type(c, "yarn")) return scale_yarn(mb, c, freq, n, attention, err);
+    if (is_type(c, "longrope") || is_type(c, "su"))
+        return scale_longrope(mb, c, freq, n, attention, err);
     return elm_fail(
         err, ELM_UNSUPPORTED,
-        "%s: rope type '%.*s' is not known (default, linear, llama3, yarn, proportional)",
+        "%s: rope type '%.*s' is not known (default, linear, llama3, yarn, longrope, proportional)",
         mb->where, (int)(c->type.size < 64 ? c->type.size : 64), (const char *)c->type.data);
 }
 
@@ -195,7 +234,7 @@ elm_status elm_mb_rope(elm_model_builder *mb, const char *layer_type, const char
                             mb->n_rope_factors, n);
         }
         for (uint32_t i = 0; i < n; i++) freq[i] /= mb->rope_factors[i];
-    } else if (elm_span_equal(c.type, elm_span_str("proportional"))) {
+    } else if (is_type(&c, "proportional")) {
         ELM_TRY(proportional(mb, layer_type, &c, freq, &n, err));
     } else {
         ELM_TRY(apply_scaling(mb, &c, freq, n, &out->scale, err));

@@ -82,6 +82,29 @@ static void a_failed_turn_never_happened(void **state) {
     session_model_close(&o);
 }
 
+/* A template that opens the thoughts, and a model that never ends them: the next prompt must not say
+ * that it had answered so. */
+static void answers_are_remembered_in_their_parts(void **state) {
+    open_model o;
+    elm_buf text;
+    elm_error err;
+    size_t n;
+    (void)state;
+    session_model_open(&o, "F");
+    elm_answer_format *format = &((elm_model *)(uintptr_t)o.model)->meta.answer;
+    *format = (elm_answer_format){.think_begin = "<assistant>", .think_end = "</think>"};
+    elm_session *s = session_of(&o, 300, NULL);
+    elm_buf_init(&text, elm_allocator_default(), 1000);
+    assert_int_equal(elm_session_chat(s, "hello", one_piece, &text, &err), ELM_OK);
+    const char *turns = elm_session_conversation(s, &n);
+    char copy[1000];
+    snprintf(copy, sizeof copy, "%.*s", (int)n, turns);
+    assert_non_null(strstr(copy, "\"assistant\", \"content\": \"\", \"reasoning_content\": \""));
+    elm_buf_free(&text);
+    elm_session_free(s);
+    session_model_close(&o);
+}
+
 static void conversations_are_checked(void **state) {
     open_model o;
     elm_error err;
@@ -107,6 +130,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(turns_are_remembered_and_not_run_again),
         cmocka_unit_test(a_failed_turn_never_happened),
+        cmocka_unit_test(answers_are_remembered_in_their_parts),
         cmocka_unit_test(conversations_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

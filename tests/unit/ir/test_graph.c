@@ -280,6 +280,30 @@ static void test_cut_and_changed_sections(void **state) {
     elm_buf_free(&section);
 }
 
+/* An attribute that stands twice has no one value. */
+static void test_attribute_twice(void **state) {
+    net *n = *state;
+    uint32_t mask = elm_op_get(ELM_OP_ATTENTION)->attr_mask;
+    const uint32_t first = (uint32_t)__builtin_ctz(mask),
+                   second = (uint32_t)__builtin_ctz(mask & (mask - 1));
+    elm_buf section;
+    elm_arena arena;
+    elm_module *m;
+    bool found = false;
+    write(n->b.module, &section);
+    elm_arena_init(&arena, elm_allocator_default(), 1 << 20);
+    for (size_t i = 0; i + 12 <= section.size && !found; i++) {
+        found = memcmp(section.data + i, &first, 4) == 0 &&
+                memcmp(section.data + i + 8, &second, 4) == 0;
+        if (found) memcpy(section.data + i + 8, &first, 4);
+    }
+    assert_true(found);
+    assert_int_equal(read_back(section.data, section.size, &arena, &m, &n->err), ELM_MALFORMED);
+    assert_non_null(strstr(n->err.message, "an attribute out of order"));
+    elm_arena_free(&arena);
+    elm_buf_free(&section);
+}
+
 /* A count that the section cannot hold costs no memory. */
 static void test_impossible_counts(void **state) {
     net *n = *state;
@@ -335,6 +359,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_what_is_written_is_read, make, unmake),
         cmocka_unit_test_setup_teardown(test_cut_and_changed_sections, make, unmake),
         cmocka_unit_test_setup_teardown(test_impossible_counts, make, unmake),
+        cmocka_unit_test_setup_teardown(test_attribute_twice, make, unmake),
         cmocka_unit_test_setup_teardown(test_dump, make, unmake),
         cmocka_unit_test_setup_teardown(test_builder_keeps_its_first_failure, make, unmake),
     };

@@ -120,8 +120,8 @@ static void names_and_permutations(void **state) {
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const elm_source_tensor *t = elm_checkpoint_find(ck, names[i]);
         if (!t) fail_msg("%s is missing", names[i]);
-        assert_int_equal(t->permuted_heads, 0);
-        assert_false(t->norm_plus_one_folded);
+        assert_int_equal(t->rows.outer, 0);
+        assert_false(t->form_folded);
     }
     const elm_source_tensor *t = elm_checkpoint_find(ck, "model.layers.1.self_attn.q_proj.weight");
     assert_non_null(t);
@@ -133,7 +133,7 @@ static void names_and_permutations(void **state) {
     assert_true(out[0] == q[1] && out[8] == q[2]);
     t = elm_checkpoint_find(ck, "model.layers.0.self_attn.k_proj.weight");
     assert_non_null(t);
-    assert_int_equal(t->permuted_heads, 1);
+    assert_int_equal(t->rows.outer, 2);
     assert_int_equal(elm_checkpoint_read_rows(ck, t, 0, 4, out, NULL), ELM_OK);
     for (int r = 0; r < 4; r++) assert_true(out[8 * r] == q[r]);
     elm_source_close(&s);
@@ -151,7 +151,7 @@ static void others_are_not_permuted(void **state) {
     gguf_u32(&m, "qwen3.attention.key_length", 4);
     open_made(&s);
     const elm_checkpoint *ck = elm_source_checkpoint(&s);
-    for (uint32_t i = 0; i < ck->n_tensors; i++) assert_int_equal(ck->tensors[i].permuted_heads, 0);
+    for (uint32_t i = 0; i < ck->n_tensors; i++) assert_int_equal(ck->tensors[i].rows.outer, 0);
     assert_non_null(elm_checkpoint_find(ck, "lm_head.weight"));
     assert_non_null(elm_checkpoint_find(ck, "model.layers.0.self_attn.q_norm.weight"));
     assert_non_null(elm_checkpoint_find(ck, "model.layers.0.self_attn.q_proj.bias"));
@@ -162,6 +162,58 @@ static void others_are_not_permuted(void **state) {
     assert_true(elm_json_find(s.config, "attention_bias")->as.boolean);
     assert_int_equal(int_of(s.config, "head_dim"), 4);
     elm_source_close(&s);
+}
+
+/* Two key heads and four value heads of one dimension: grouped 0 1 | 2 3 is tiled 0 2 1 3. */
+static void delta_net(elm_status expected, uint32_t inner) {
+    gguf_tiny(&m, "qwen35");
+    gguf_u32(&m, "qwen35.rope.dimension_count", 2);
+    gguf_u32(&m, "qwen35.ssm.conv_kernel", 2);
+    gguf_u32(&m, "qwen35.ssm.state_size", 2);
+    gguf_u32(&m, "qwen35.ssm.group_count", 2);
+    gguf_u32(&m, "qwen35.ssm.time_step_rank", 4);
+    gguf_u32(&m, "qwen35.ssm.inner_size", inner);
+    if (expected == ELM_OK) gguf_u32(&m, "qwen35.full_attention_interval", 2);
+}
+
+static void tiled_heads_are_grouped_again(void **state) {
+    (void)state;
+    static const float a[4] = {-1, -2, -3, -4};
+    static const float out_rows[2][4] = {{10, 12, 11, 13}, {20, 22, 21, 23}};
+    static const float taps[12][2] = {{0, 1},   {2, 3},   {4, 5},   {6, 7},   {8, 9},   {10, 11},
+                                      {12, 13}, {14, 15}, {30, 31}, {50, 51}, {40, 41}, {60, 61}};
+    elm_source s;
+    float out[8];
+    delta_net(ELM_OK, 4);
+    gguf_tensor(&m, "blk.0.ssm_a", ELM_SOURCE_F32, 0, 4, a);
+    gguf_tensor(&m, "blk.0.ssm_out.weight", ELM_SOURCE_F32, 2, 4, &out_rows[0][0]);
+    gguf_tensor(&m, "blk.0.ssm_conv1d.weight", ELM_SOURCE_F32, 12, 2, &taps[0][0]);
+    open_made(&s);
+    const elm_checkpoint *ck = elm_source_checkpoint(&s);
+    const elm_source_tensor *t = elm_checkpoint_find(ck, "model.layers.0.linear_attn.A_log");
+    assert_true(t && t->form_folded);
+    assert_int_equal(elm_checkpoint_read_rows(ck, t, 0, 4, out, NULL), ELM_OK);
+    assert_true(out[0] == -1 && out[1] == -3 && out[2] == -2 && out[3] == -4);
+    t = elm_checkpoint_find(ck, "model.layers.0.linear_attn.out_proj.weight");
+    assert_non_null(t);
+    assert_int_equal(elm_checkpoint_read_rows(ck, t, 0, 2, out, NULL), ELM_OK);
+    for (int i = 0; i < 4; i++) assert_true(out[i] == 10 + (float)i && out[4 + i] == 20 + (float)i);
+    memset(out, 0, sizeof out);
+    assert_int_equal(elm_checkpoint_read_raw_rows(ck, t, 1, 1, out, NULL), ELM_OK);
+    for (int i = 0; i < 4; i++) assert_true(out[i] == 20 + (float)i);
+    t = elm_checkpoint_find(ck, "model.layers.0.linear_attn.conv1d.weight");
+    assert_true(t && t->n_dims == 3 && t->dims[1] == 1 && t->dims[2] == 2);
+    assert_int_equal(elm_checkpoint_read_rows(ck, t, 7, 4, out, NULL), ELM_OK);
+    assert_true(out[0] == 14 && out[2] == 30 && out[4] == 40 && out[6] == 50);
+    assert_true(
+        elm_json_is(&elm_json_find(s.config, "layer_types")->as.items[0], "linear_attention"));
+    elm_source_close(&s);
+
+    delta_net(ELM_MALFORMED, 4);
+    gguf_tensor(&m, "blk.0.ssm_a", ELM_SOURCE_F32, 0, 5, NULL);
+    assert_refused(ELM_MALFORMED, "'blk.0.ssm_a' has 5 rows, which its heads do not share evenly");
+    delta_net(ELM_MALFORMED, 6);
+    assert_refused(ELM_MALFORMED, "not shared evenly by ssm.time_step_rank heads");
 }
 
 static void layer_types_are(const elm_source *s, const char *expected) {
@@ -187,11 +239,11 @@ static void gemma3(void **state) {
     layer_types_are(&s, "ss");
     const elm_source_tensor *t =
         elm_checkpoint_find(ck, "model.layers.0.pre_feedforward_layernorm.weight");
-    assert_true(t && t->norm_plus_one_folded);
+    assert_true(t && t->form_folded);
     t = elm_checkpoint_find(ck, "model.norm.weight");
-    assert_true(t && t->norm_plus_one_folded);
+    assert_true(t && t->form_folded);
     t = elm_checkpoint_find(ck, "model.layers.0.self_attn.q_proj.weight");
-    assert_true(t && !t->norm_plus_one_folded && t->permuted_heads == 0);
+    assert_true(t && !t->form_folded && t->rows.outer == 0);
     elm_source_close(&s);
 
     gguf_tiny(&m, "gemma3"); /* no window: nothing slides */
@@ -311,6 +363,20 @@ static void what_the_config_cannot_say_is_refused(void **state) {
         {"mamba", "x.y", U32, 1, ELM_UNSUPPORTED, "architecture 'mamba' is not supported"},
         {"llama", "llama.expert_count", U32, 8, ELM_UNSUPPORTED, "'llama.expert_count'"},
         {"llama", "llama.logit_scale", F32, 0.5, ELM_UNSUPPORTED, "'llama.logit_scale'"},
+        {"qwen3", "qwen3.nextn_predict_layers", U32, 1, ELM_UNSUPPORTED, "nextn_predict_layers"},
+        {"qwen3moe", "qwen3moe.expert_gating_func", U32, 2, ELM_UNSUPPORTED, "is not the softmax"},
+        {"qwen3moe", "qwen3moe.expert_weights_norm", BOOL, 0, ELM_UNSUPPORTED,
+         "'qwen3moe.expert_weights_norm' is false"},
+        {"qwen3moe", "qwen3moe.expert_shared_count", U32, 1, ELM_UNSUPPORTED,
+         "expert_shared_count"},
+        {"qwen35", "qwen35.rope.dimension_count", U32, 6, ELM_MALFORMED, "is impossible"},
+        {"qwen35", "qwen35.rope.dimension_count", U32, 2, ELM_MALFORMED, "ssm.inner_size"},
+        {"granite", "granite.rope.scaling.finetuned", BOOL, 0, ELM_UNSUPPORTED, "no RoPE at all"},
+        {"gemma4", "gemma4.attention.shared_kv_layers", U32, 2, ELM_MALFORMED, "is impossible"},
+        {"gemma4", "gemma4.attention.value_length", U32, 8, ELM_UNSUPPORTED,
+         "differs from the length of keys"},
+        {"gemma4", "gemma4.attention.sliding_window_pattern", U32, 6, ELM_MALFORMED,
+         "does not say for each layer whether it slides"},
         {"gemma3", "gemma3.final_logit_softcapping", F32, 30, ELM_UNSUPPORTED,
          "'gemma3.final_logit_softcapping'"},
         {"mistral3", "mistral3.attention.temperature_scale", F32, 0.1, ELM_UNSUPPORTED,
@@ -401,9 +467,15 @@ static void missing_pieces(void **state) {
     gguf_begin(&m);
     gguf_string(&m, "general.architecture", "llama");
     gguf_tensor(&m, "token_embd.weight", ELM_SOURCE_F32, 6, 8, NULL);
+    assert_refused(ELM_MALFORMED, "'llama.block_count' is missing");
+    gguf_begin(&m);
+    gguf_string(&m, "general.architecture", "llama");
+    gguf_u32(&m, "llama.block_count", 1);
+    gguf_tensor(&m, "token_embd.weight", ELM_SOURCE_F32, 6, 8, NULL);
     assert_refused(ELM_MALFORMED, "'llama.attention.head_count' is missing");
     gguf_begin(&m);
     gguf_string(&m, "general.architecture", "llama");
+    gguf_u32(&m, "llama.block_count", 1);
     gguf_u32(&m, "llama.attention.head_count", 2);
     gguf_tensor(&m, "token_embd.weight", ELM_SOURCE_F32, 6, 8, NULL);
     assert_refused(ELM_MALFORMED, "has no tokenizer.ggml.model");
@@ -421,7 +493,7 @@ static void missing_pieces(void **state) {
     gguf_tiny(&m, "llama");
     gguf_tensor(&m, "blk.2.attn_q.weight", ELM_SOURCE_F32, 6, 8, NULL);
     assert_refused(ELM_MALFORMED,
-                   "'blk.2.attn_q.weight' has 6 rows, which 2 heads do not share evenly");
+                   "'blk.2.attn_q.weight' has 6 rows, which its heads do not share evenly");
     gguf_tiny(&m, "llama");
     gguf_string(&m, "tokenizer.chat_template", "x");
     m.values.data[m.values.size - 1] = 0;
@@ -434,6 +506,7 @@ int main(void) {
         T(llama),
         T(names_and_permutations),
         T(others_are_not_permuted),
+        T(tiled_heads_are_grouped_again),
         T(gemma3),
         T(gemma3_27b_scales_by_hidden_over_heads),
         T(rope_scaling),

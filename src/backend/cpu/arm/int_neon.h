@@ -4,7 +4,7 @@
  * The including file defines, before, how 16 codes (4 rows x 4 k) meet the 4 activations of each
  * token: i4_block(cells, a, isum), i8_block(cells, a, isum): exact sums of u * a (int4) or (u -
  * 128) * a (int8) of one block of 32 k, for the 16 rows of a panel, into int32x4_t isum[4];
- * key_cell for int8 keys. */
+ * key_cell for int8 keys; value_sums for 16 columns of int8 values and 64 weights. */
 #ifndef ELM_BACKEND_CPU_INT_NEON_H
 #define ELM_BACKEND_CPU_INT_NEON_H
 
@@ -78,9 +78,7 @@ static void linear_i8_few(const elm_cpu_linear *job, size_t begin, size_t end) {
         int_panels(job, begin, end, false, false);
 }
 
-static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, size_t ahead,
-                      float *s) {
-    (void)ahead;
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
     const size_t cells = (dim + 3) / 4;
     for (size_t p = 0; p < KEY_PANELS; p++, k += 64 * cells)
         for (size_t i = 0; i < n_q; i++) {
@@ -95,6 +93,21 @@ static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t
                         vfmaq_n_f32(y.q[e], vcvtq_f32_s32(acc[e]), q->d[i * q->block_stride + b]);
             }
             v_store(s + i * ELM_CPU_KV_BLOCK + 16 * p, y);
+        }
+}
+
+static void values_i8(const void *codes, const float *unit, const float *c, size_t n_q,
+                      const int8_t *v, size_t width, float *o, size_t o_stride) {
+    for (size_t d = 0; d < width; d += 16)
+        for (size_t i = 0; i < n_q; i++) {
+            int32x4_t isum[4];
+            float *y = o + i * o_stride + d;
+            value_sums((const int8_t *)codes + i * ELM_CPU_WEIGHT_CODES, v + d * ELM_CPU_KV_BLOCK,
+                       isum);
+            for (int e = 0; e < 4; e++) {
+                float32x4_t kept = vmulq_n_f32(vld1q_f32(y + 4 * e), c[i]);
+                vst1q_f32(y + 4 * e, vfmaq_n_f32(kept, vcvtq_f32_s32(isum[e]), unit[i]));
+            }
         }
 }
 

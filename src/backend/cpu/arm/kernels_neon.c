@@ -50,6 +50,8 @@ ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4
             hi = vmlal_high_s8(hi, w1, x1);
             acc[2 * i] = vpadalq_s16(acc[2 * i], lo);
             acc[2 * i + 1] = vpadalq_s16(acc[2 * i + 1], hi);
+            /* Nothing of the next quarter before this one: products of all would not fit. */
+            __asm__ volatile("" : "+w"(acc[2 * i]), "+w"(acc[2 * i + 1]));
         }
     }
     for (int i = 0; i < 4; i++) isum[i] = vpaddq_s32(acc[2 * i], acc[2 * i + 1]);
@@ -63,6 +65,32 @@ ELM_INLINE void key_cell(const int8_t *cell, const int8_t *x, int32x4_t acc[4]) 
         int16x8_t lo = vmull_s8(vget_low_s8(w), vget_low_s8(xv)), hi = vmull_high_s8(w, xv);
         acc[i] = vaddq_s32(acc[i], rows4(lo, hi));
     }
+}
+
+static float weigh_i8(const float *p, const float *scales, void *codes) {
+    return weigh_i16(p, scales, codes);
+}
+
+/* 16 columns of 64 int8 values, four positions side by side, against their weights. */
+ELM_INLINE void value_sums(const int8_t *codes, const int8_t *v, int32x4_t isum[4]) {
+    const int16_t *w = (const int16_t *)(const void *)codes;
+    int32x4_t acc[16];
+    for (int i = 0; i < 16; i++) acc[i] = vdupq_n_s32(0);
+    for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 4, v += 64) {
+        int16x4_t x = vld1_s16(w + j);
+        int16x8_t twice = vcombine_s16(x, x);
+        for (int e = 0; e < 4; e++) {
+            int8x16_t y = vld1q_s8(v + 16 * e);
+            int16x8_t lo = vmovl_s8(vget_low_s8(y)), hi = vmovl_high_s8(y);
+            acc[4 * e] = vmlal_s16(acc[4 * e], vget_low_s16(lo), x);
+            acc[4 * e + 1] = vmlal_high_s16(acc[4 * e + 1], lo, twice);
+            acc[4 * e + 2] = vmlal_s16(acc[4 * e + 2], vget_low_s16(hi), x);
+            acc[4 * e + 3] = vmlal_high_s16(acc[4 * e + 3], hi, twice);
+        }
+    }
+    for (int e = 0; e < 4; e++)
+        isum[e] = vpaddq_s32(vpaddq_s32(acc[4 * e], acc[4 * e + 1]),
+                             vpaddq_s32(acc[4 * e + 2], acc[4 * e + 3]));
 }
 
 #include "backend/cpu/arm/int_neon.h"
@@ -107,6 +135,8 @@ void elm_cpu_kernels_neon(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     fill_attention_kernels(k);
     k->scores_i8 = scores_i8;
+    k->weigh_i8 = weigh_i8;
+    k->values_i8 = values_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
     k->peak_i4 = peak_i4;

@@ -77,11 +77,15 @@ static inline void v_store(float *p, v16 a) {
 static inline void v_store_f16(uint16_t *p, v16 a) {
     for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.q[i])));
 }
+static inline int16x8_t v_to_i16(float32x4_t a, float32x4_t b) {
+    return vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a)), vmovn_s32(vcvtnq_s32_f32(b)));
+}
+static inline void v_store_i16(int16_t *p, v16 a) {
+    vst1q_s16(p, v_to_i16(a.q[0], a.q[1]));
+    vst1q_s16(p + 8, v_to_i16(a.q[2], a.q[3]));
+}
 static inline void v_store_i8(int8_t *p, v16 a) {
-    int16x8_t lo =
-        vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a.q[0])), vmovn_s32(vcvtnq_s32_f32(a.q[1])));
-    int16x8_t hi =
-        vcombine_s16(vmovn_s32(vcvtnq_s32_f32(a.q[2])), vmovn_s32(vcvtnq_s32_f32(a.q[3])));
+    int16x8_t lo = v_to_i16(a.q[0], a.q[1]), hi = v_to_i16(a.q[2], a.q[3]);
     vst1q_s8(p, vcombine_s8(vmovn_s16(lo), vmovn_s16(hi)));
 }
 

@@ -317,33 +317,41 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
 
 /* ---- scores of int8 keys ---- */
 
-/* m queries x 16 keys; m is a constant. Signs go to the query: codes lie in [-127, 127] on both
- * sides. */
-ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
-                              size_t ahead, float *s, const int m) {
+/* A cell of 16 keys x 4 dimensions against m queries; m is a constant. Signs go to the query: codes
+ * lie in [-127, 127] on both sides. */
+ELM_INLINE void key_cell(const int8_t *k, const int8_t *x, size_t x_stride, __m256i acc[][2],
+                         const int m) {
     const __m256i ones = _mm256_set1_epi16(1);
+    const __m256i *cell = (const __m256i *)(const void *)k;
+    __m256i w0 = _mm256_loadu_si256(cell), w1 = _mm256_loadu_si256(cell + 1);
+    __m256i u0 = _mm256_abs_epi8(w0), u1 = _mm256_abs_epi8(w1);
+#pragma GCC unroll 2
+    for (int t = 0; t < m; t++) {
+        __m256i xv = broadcast4(x + (size_t)t * x_stride);
+        __m256i p0 = _mm256_maddubs_epi16(u0, _mm256_sign_epi8(xv, w0));
+        __m256i p1 = _mm256_maddubs_epi16(u1, _mm256_sign_epi8(xv, w1));
+        acc[t][0] = _mm256_add_epi32(acc[t][0], _mm256_madd_epi16(p0, ones));
+        acc[t][1] = _mm256_add_epi32(acc[t][1], _mm256_madd_epi16(p1, ones));
+    }
+}
+
+/* m queries x 16 keys; m is a constant. */
+ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
+                              float *s, const int m) {
     const size_t cells = (dim + 3) / 4, qs = q->q_stride, bs = q->block_stride;
     const int8_t *x = q->q + i * qs;
     __m256 y[2][2];
 #pragma GCC unroll 2
     for (int t = 0; t < m; t++) y[t][0] = y[t][1] = _mm256_setzero_ps();
-    for (size_t b = 0; 8 * b < cells; b++) {
+    for (size_t b = 0; 8 * b < cells; b++, k += 8 * 64, x += 32) {
         __m256i acc[2][2];
 #pragma GCC unroll 2
         for (int t = 0; t < m; t++) acc[t][0] = acc[t][1] = _mm256_setzero_si256();
-        for (size_t c = 8 * b; c < cells && c < 8 * b + 8; c++) {
-            const __m256i *cell = (const __m256i *)(const void *)(k + 64 * c);
-            __m256i w0 = _mm256_loadu_si256(cell), w1 = _mm256_loadu_si256(cell + 1);
-            __m256i u0 = _mm256_abs_epi8(w0), u1 = _mm256_abs_epi8(w1);
-            _mm_prefetch((const char *)cell + ahead, _MM_HINT_T0);
-#pragma GCC unroll 2
-            for (int t = 0; t < m; t++) {
-                __m256i xv = broadcast4(x + (size_t)t * qs + 4 * c);
-                __m256i p0 = _mm256_maddubs_epi16(u0, _mm256_sign_epi8(xv, w0));
-                __m256i p1 = _mm256_maddubs_epi16(u1, _mm256_sign_epi8(xv, w1));
-                acc[t][0] = _mm256_add_epi32(acc[t][0], _mm256_madd_epi16(p0, ones));
-                acc[t][1] = _mm256_add_epi32(acc[t][1], _mm256_madd_epi16(p1, ones));
-            }
+        if (cells - 8 * b >= 8) {
+#pragma GCC unroll 8
+            for (size_t c = 0; c < 8; c++) key_cell(k + 64 * c, x + 4 * c, qs, acc, m);
+        } else {
+            for (size_t c = 0; c < cells - 8 * b; c++) key_cell(k + 64 * c, x + 4 * c, qs, acc, m);
         }
 #pragma GCC unroll 2
         for (int t = 0; t < m; t++) {
@@ -357,12 +365,75 @@ ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, 
         v_store(s + (i + t) * ELM_CPU_KV_BLOCK, v_make(y[t][0], y[t][1]));
 }
 
-static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, size_t ahead,
-                      float *s) {
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
     for (size_t p = 0; p < KEY_PANELS; p++, k += (dim + 3) / 4 * 64, s += 16) {
         size_t i = 0;
-        for (; i + 2 <= n_q; i += 2) score_i8_tile(q, i, k, dim, ahead, s, 2);
-        if (i < n_q) score_i8_tile(q, i, k, dim, ahead, s, 1);
+        for (; i + 2 <= n_q; i += 2) score_i8_tile(q, i, k, dim, s, 2);
+        if (i < n_q) score_i8_tile(q, i, k, dim, s, 1);
+    }
+}
+
+/* ---- int8 values ---- */
+
+static float weigh_i8(const float *p, const float *scales, void *codes) {
+    return weigh_i16(p, scales, codes);
+}
+
+/* m queries x 16 columns; m is a constant. Sixteen bytes are 4 columns of 4 positions: widened, and
+ * multiplied in pairs with the weights of the 4 positions. */
+ELM_INLINE void value_i8_tile(const int16_t *w, const float *unit, const float *c, const int8_t *v,
+                              float *o, size_t o_stride, const int m) {
+    __m256i acc[3][4];
+#pragma GCC unroll 3
+    for (int t = 0; t < m; t++)
+#pragma GCC unroll 4
+        for (int e = 0; e < 4; e++) acc[t][e] = _mm256_setzero_si256();
+    for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 4) {
+        __m256i x[3];
+#pragma GCC unroll 3
+        for (int t = 0; t < m; t++) {
+            long long four;
+            memcpy(&four, w + t * ELM_CPU_KV_BLOCK + j, sizeof four);
+            x[t] = _mm256_set1_epi64x(four);
+        }
+#pragma GCC unroll 4
+        for (size_t e = 0; e < 4; e++) {
+            const void *at = v + 16 * j + 16 * e;
+            __m256i y = _mm256_cvtepi8_epi16(_mm_loadu_si128(at));
+#pragma GCC unroll 3
+            for (int t = 0; t < m; t++)
+                acc[t][e] = _mm256_add_epi32(acc[t][e], _mm256_madd_epi16(y, x[t]));
+        }
+#pragma GCC unroll 3
+        for (int t = 0; t < m; t++) PIN4(acc[t][0], acc[t][1], acc[t][2], acc[t][3]);
+    }
+#pragma GCC unroll 3
+    for (int t = 0; t < m; t++, o += o_stride)
+#pragma GCC unroll 2
+        for (int h = 0; h < 2; h++) { /* neighbours are of one column */
+            __m256i isum = _mm256_hadd_epi32(acc[t][2 * h], acc[t][2 * h + 1]);
+            isum = _mm256_permute4x64_epi64(isum, 0xd8);
+            __m256 y = _mm256_mul_ps(_mm256_loadu_ps(o + 8 * h), _mm256_set1_ps(c[t]));
+            y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), _mm256_set1_ps(unit[t]), y);
+            _mm256_storeu_ps(o + 8 * h, y);
+        }
+}
+
+static void values_i8(const void *codes, const float *unit, const float *c, size_t n_q,
+                      const int8_t *v, size_t width, float *o, size_t o_stride) {
+    const int16_t *w = codes;
+    for (size_t n; n_q > 0; n_q -= n, w += n * ELM_CPU_KV_BLOCK, unit += n, c += n) {
+        n = n_q < 3 ? n_q : 3;
+        for (size_t d = 0; d < width; d += 16) {
+            const int8_t *columns = v + d * ELM_CPU_KV_BLOCK;
+            if (n == 3)
+                value_i8_tile(w, unit, c, columns, o + d, o_stride, 3);
+            else if (n == 2)
+                value_i8_tile(w, unit, c, columns, o + d, o_stride, 2);
+            else
+                value_i8_tile(w, unit, c, columns, o + d, o_stride, 1);
+        }
+        o += n * o_stride;
     }
 }
 
@@ -400,6 +471,8 @@ void elm_cpu_kernels_avx2(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     fill_attention_kernels(k);
     k->scores_i8 = scores_i8;
+    k->weigh_i8 = weigh_i8;
+    k->values_i8 = values_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
     k->peak_i4 = peak_i4;

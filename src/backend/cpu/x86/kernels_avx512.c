@@ -272,15 +272,14 @@ static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void 
 /* ---- scores of int8 keys ---- */
 
 /* A cell of n_p panels against m queries; m and n_p are constants. */
-ELM_INLINE void key_cells(const int8_t *k, size_t panel_bytes, size_t ahead, const int8_t *x,
-                          size_t x_stride, __m512i *acc, const int m, const int n_p) {
+ELM_INLINE void key_cells(const int8_t *k, size_t panel_bytes, const int8_t *x, size_t x_stride,
+                          __m512i *acc, const int m, const int n_p) {
     const __m512i flip = _mm512_set1_epi8((char)0x80);
     __m512i w[KEY_PANELS];
 #pragma GCC unroll 4
     for (int p = 0; p < n_p; p++) {
         const int8_t *cell = k + (size_t)p * panel_bytes;
         w[p] = _mm512_xor_si512(_mm512_loadu_si512(cell), flip);
-        if (n_p == 1) _mm_prefetch((const char *)cell + ahead, _MM_HINT_T0);
     }
 #pragma GCC unroll 3
     for (int t = 0; t < m; t++) {
@@ -295,7 +294,7 @@ ELM_INLINE void key_cells(const int8_t *k, size_t panel_bytes, size_t ahead, con
  * With one panel, at the speed of memory, even and odd cells have chains of their own: shorter
  * dependencies. */
 ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
-                              size_t ahead, float *s, const int m, const int n_p) {
+                              float *s, const int m, const int n_p) {
     const size_t cells = (dim + 3) / 4, qs = q->q_stride, bs = q->block_stride;
     const int8_t *x = q->q + i * qs;
     __m512 y[12];
@@ -311,11 +310,11 @@ ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, 
         if (cells - 8 * b >= 8) {
 #pragma GCC unroll 8
             for (size_t c = 0; c < 8; c++)
-                key_cells(k + 64 * c, cells * 64, ahead, x + 4 * c, qs,
-                          n_p == 1 && c % 2 ? odd : acc, m, n_p);
+                key_cells(k + 64 * c, cells * 64, x + 4 * c, qs, n_p == 1 && c % 2 ? odd : acc, m,
+                          n_p);
         } else {
             for (size_t c = 0; c < cells - 8 * b; c++)
-                key_cells(k + 64 * c, cells * 64, ahead, x + 4 * c, qs, acc, m, n_p);
+                key_cells(k + 64 * c, cells * 64, x + 4 * c, qs, acc, m, n_p);
         }
 #pragma GCC unroll 12
         for (int j = 0; j < m * n_p; j++) {
@@ -330,14 +329,91 @@ ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, 
                          y[j]);
 }
 
-static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, size_t ahead,
-                      float *s) {
+static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
     size_t i = 0;
-    for (; i + 3 <= n_q && n_q > 4; i += 3) score_i8_tile(q, i, k, dim, ahead, s, 3, KEY_PANELS);
+    for (; i + 3 <= n_q && n_q > 4; i += 3) score_i8_tile(q, i, k, dim, s, 3, KEY_PANELS);
     for (size_t p = 0; p < KEY_PANELS; p++, k += (dim + 3) / 4 * 64, s += 16) {
         size_t j = i;
-        for (; j + 2 <= n_q; j += 2) score_i8_tile(q, j, k, dim, ahead, s, 2, 1);
-        if (j < n_q) score_i8_tile(q, j, k, dim, ahead, s, 1, 1);
+        for (; j + 2 <= n_q; j += 2) score_i8_tile(q, j, k, dim, s, 2, 1);
+        if (j < n_q) score_i8_tile(q, j, k, dim, s, 1, 1);
+    }
+}
+
+/* ---- int8 values ---- */
+
+/* Two planes of 64 bytes: the low and the high half of each weight, below 256 and below 128. */
+static float weigh_i8(const float *p, const float *scales, void *codes) {
+    __m512 w[4];
+    uint8_t *out = codes;
+    float unit = weigh(p, scales, w);
+    for (size_t i = 0; i < 4; i++) {
+        __m512i code = _mm512_cvtps_epi32(w[i]);
+        void *low = out + 16 * i, *high = out + ELM_CPU_KV_BLOCK + 16 * i;
+        _mm_storeu_si128(low, _mm512_cvtepi32_epi8(code));
+        _mm_storeu_si128(high, _mm512_cvtepi32_epi8(_mm512_srli_epi32(code, 8)));
+    }
+    return unit;
+}
+
+/* m queries x n_c times 16 columns, constants. Weights are the u8 operand; their halves have sums of
+ * their own. 64 * 32512 * 127 < 2^31. */
+ELM_INLINE void value_i8_tile(const uint8_t *w, const float *unit, const float *c, const int8_t *v,
+                              float *o, size_t o_stride, const int m, const int n_c) {
+    __m512i low[12], high[12];
+#pragma GCC unroll 12
+    for (int i = 0; i < m * n_c; i++) low[i] = high[i] = _mm512_setzero_si512();
+#pragma GCC unroll 4
+    for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 4) {
+        __m512i x[2];
+#pragma GCC unroll 2
+        for (size_t e = 0; e < (size_t)n_c; e++)
+            x[e] = _mm512_loadu_si512(v + 16 * ELM_CPU_KV_BLOCK * e + 16 * j);
+#pragma GCC unroll 6
+        for (int t = 0; t < m; t++) {
+            const int8_t *code = (const int8_t *)w + t * ELM_CPU_WEIGHT_CODES + j;
+            __m512i l = broadcast4(code), h = broadcast4(code + ELM_CPU_KV_BLOCK);
+#pragma GCC unroll 2
+            for (int e = 0; e < n_c; e++) {
+                low[t * n_c + e] = _mm512_dpbusd_epi32(low[t * n_c + e], l, x[e]);
+                high[t * n_c + e] = _mm512_dpbusd_epi32(high[t * n_c + e], h, x[e]);
+            }
+        }
+    }
+#pragma GCC unroll 6
+    for (int t = 0; t < m; t++, o += o_stride)
+#pragma GCC unroll 2
+        for (int e = 0; e < n_c; e++) {
+            __m512i isum =
+                _mm512_add_epi32(low[t * n_c + e], _mm512_slli_epi32(high[t * n_c + e], 8));
+            __m512 y = _mm512_mul_ps(_mm512_loadu_ps(o + 16 * e), _mm512_set1_ps(c[t]));
+            y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum), _mm512_set1_ps(unit[t]), y);
+            _mm512_storeu_ps(o + 16 * e, y);
+        }
+}
+
+/* m queries over the whole width. Few of them read it as it lies, which is what prefetchers follow. */
+ELM_INLINE void value_i8_row(const uint8_t *w, const float *unit, const float *c, const int8_t *v,
+                             size_t width, float *o, size_t o_stride, const int m) {
+    size_t d = 0;
+    for (; m > 2 && d + 32 <= width; d += 32)
+        value_i8_tile(w, unit, c, v + d * ELM_CPU_KV_BLOCK, o + d, o_stride, m, 2);
+    for (; d < width; d += 16) value_i8_tile(w, unit, c, v + d * ELM_CPU_KV_BLOCK, o + d, o_stride, m, 1);
+}
+
+static void values_i8(const void *codes, const float *unit, const float *c, size_t n_q,
+                      const int8_t *v, size_t width, float *o, size_t o_stride) {
+    const uint8_t *w = codes;
+    for (size_t n; n_q > 0; n_q -= n, w += n * ELM_CPU_WEIGHT_CODES, unit += n, c += n) {
+        n = n_q >= 6 ? 6 : n_q >= 4 ? 4 : n_q >= 2 ? 2 : 1;
+        if (n == 6)
+            value_i8_row(w, unit, c, v, width, o, o_stride, 6);
+        else if (n == 4)
+            value_i8_row(w, unit, c, v, width, o, o_stride, 4);
+        else if (n == 2)
+            value_i8_row(w, unit, c, v, width, o, o_stride, 2);
+        else
+            value_i8_row(w, unit, c, v, width, o, o_stride, 1);
+        o += n * o_stride;
     }
 }
 
@@ -361,6 +437,8 @@ void elm_cpu_kernels_avx512(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     fill_attention_kernels(k);
     k->scores_i8 = scores_i8;
+    k->weigh_i8 = weigh_i8;
+    k->values_i8 = values_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
     k->peak_i4 = k->peak_i8 = peak;

@@ -85,9 +85,15 @@ static inline void v_store_f16(uint16_t *p, v16 x) {
     _mm_storeu_si128((__m128i *)(void *)p, _mm256_cvtps_ph(x.a, _MM_FROUND_TO_NEAREST_INT));
     _mm_storeu_si128((__m128i *)(void *)(p + 8), _mm256_cvtps_ph(x.b, _MM_FROUND_TO_NEAREST_INT));
 }
-static inline void v_store_i8(int8_t *p, v16 x) {
+static inline __m256i v_to_i16(v16 x) {
     __m256i w = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
-    w = _mm256_permute4x64_epi64(w, 0xd8); /* packs works within 128-bit halves */
+    return _mm256_permute4x64_epi64(w, 0xd8); /* packs works within 128-bit halves */
+}
+static inline void v_store_i16(int16_t *p, v16 x) {
+    _mm256_storeu_si256((__m256i *)(void *)p, v_to_i16(x));
+}
+static inline void v_store_i8(int8_t *p, v16 x) {
+    __m256i w = v_to_i16(x);
     __m128i b = _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1));
     _mm_storeu_si128((__m128i *)(void *)p, b);
 }

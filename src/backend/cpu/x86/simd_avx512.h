@@ -63,6 +63,9 @@ static inline void v_store(float *p, v16 x) {
 static inline void v_store_f16(uint16_t *p, v16 x) {
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
+static inline void v_store_i16(int16_t *p, v16 x) {
+    _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x)));
+}
 static inline void v_store_i8(int8_t *p, v16 x) {
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
 }
