@@ -103,7 +103,9 @@ def killed_at_every_call(log, make, program, check):
 
 
 @pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
-def test_convert_killed_at_every_call(folder, tmp_path):
+@pytest.mark.parametrize("family", ["qwen3", "gemma3"])
+def test_convert_killed_at_every_call(tmp_path, family):
+    folder = tiny_models.write_folder(tmp_path / "hf", family)
     out = tmp_path / "out.elm"
     run("convert", folder, "-o", out)
     whole = out.read_bytes()

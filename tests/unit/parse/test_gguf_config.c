@@ -482,6 +482,7 @@ static void missing_pieces(void **state) {
     gguf_begin(&m);
     gguf_string(&m, "general.architecture", "llama");
     gguf_u32(&m, "llama.attention.head_count", 2);
+    gguf_u32(&m, "llama.block_count", 1);
     gguf_string(&m, "tokenizer.ggml.model", "gpt2");
     gguf_tensor(&m, "token_embd.weight", ELM_SOURCE_F32, 6, 8, NULL);
     assert_refused(ELM_MALFORMED, "has no tokenizer.ggml.tokens");
