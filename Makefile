@@ -6,7 +6,7 @@ GENERATOR := $(shell command -v ninja >/dev/null 2>&1 && echo -G Ninja)
 PYTHON ?= python3
 VENV := $(BUILD)/venv
 
-.PHONY: all demo test unit asan tsan fuzz bench soak real cross lint install deps help clean
+.PHONY: all demo test unit asan tsan fuzz bench soak real cross coverage lint lint-deep install deps help clean
 
 all: ## build the library and build/edge-llm
 	cmake $(GENERATOR) -S . -B $(BUILD) $(CMAKE_FLAGS)
@@ -46,8 +46,14 @@ real: all ## two real models against transformers (PYTHON with torch, transforme
 cross: ## the device library alone: host-free, static aarch64, 16 KiB pages
 	scripts/test.sh cross
 
+coverage: ## lines and branches of the parsers that tests reach, and every refusal that none does (10 minutes)
+	scripts/refusal_sites.py
+
 lint: ## include direction, headers alone, file length, banned functions, exported symbols
 	scripts/test.sh lint
+
+lint-deep: ## cppcheck and clang-tidy over src (needs both)
+	scripts/lint_deep.sh
 
 install: all ## install headers, libraries, edge-llm, pkg-config and CMake files (PREFIX, DESTDIR)
 	cmake --install $(BUILD) $(if $(PREFIX),--prefix $(PREFIX))
@@ -56,4 +62,4 @@ clean: ## remove build folders
 	rm -rf build build-*
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10

@@ -1,6 +1,9 @@
 /* open.c - see open.h; cli. */
 #include "cli/open.h"
 
+#include "cli/origin.h"
+#include "runtime/model.h"
+
 #include <string.h>
 
 static elm_status open_draft(const cli_options *o, const elm_model_options *mo, cli_opened *out,
@@ -23,6 +26,7 @@ elm_status cli_open_models(const cli_options *o, cli_opened *out, elm_error *err
     memset(out, 0, sizeof *out);
     ELM_TRY(cli_model_options(o, &mo, err));
     ELM_TRY(elm_model_open(&out->model, o->positional[0], &mo, err));
+    if (!o->quiet) cli_warn_damaged_slot(&out->model->container);
     elm_model_get_info(out->model, &out->info);
     ELM_TRY(cli_session_options(o, &out->info, &out->options, err));
     return open_draft(o, &mo, out, err);

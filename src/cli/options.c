@@ -161,7 +161,7 @@ static int store(const option *o, const char *value, cli_options *out) {
         return 0;
     case KIND_INT:
         integer = strtoll(value, &end, 10);
-        if (end == value || *end || errno) break;
+        if (end == value || *end || errno || integer == CLI_NO_INT) break;
         *(int64_t *)(void *)field = integer;
         return 0;
     case KIND_NUMBER:

@@ -16,7 +16,7 @@ elm_status cli_origin_json(elm_container *c, const cli_trust *trust, elm_json_wr
 /* The table of sections. */
 void cli_sections_print(const elm_container *c);
 
-/* One line on stderr when the file was opened from its second header slot. */
+/* One line on stderr when one of the two header slots is damaged and the other served. */
 void cli_warn_damaged_slot(const elm_container *c);
 
 #endif

@@ -98,8 +98,6 @@ static elm_status read_head(const elm_container *c, const elm_section *s, elm_pr
 elm_status elm_product_read(elm_container *c, const elm_section *s, elm_arena *arena,
                             elm_product *p, elm_error *err) {
     memset(p, 0, sizeof *p);
-    if (s->type != ELM_SECTION_PRODUCT || !s->name[0])
-        return bad(c, s, "is no product with a name", err);
     p->section = s;
     p->target = s->name;
     /* Head and record lie in the first chunks; the blob is checked when it is judged. */
@@ -193,8 +191,8 @@ static elm_status write_product(elm_body *b, const elm_new_product *p, const uin
     uint8_t seal[32] = {0};
     elm_buf head;
     uint64_t blob_offset;
-    if (!elm_align_u64(sizeof(elm_disk_product) + p->record.size, ELM_BLOB_ALIGN, &blob_offset))
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "a product's record is too large");
+    /* The record has been checked: at most ELM_MAX_PRODUCT_RECORD bytes. */
+    (void)elm_align_u64(sizeof(elm_disk_product) + p->record.size, ELM_BLOB_ALIGN, &blob_offset);
     if (p->machine_key.size > 0) hmac(p->machine_key, digest, seal);
     elm_buf_init(&head, b->platform->alloc, sizeof(elm_disk_product));
     elm_buf_append(&head, ELM_PRODUCT_MAGIC, 8);

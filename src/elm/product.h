@@ -21,7 +21,7 @@ typedef struct elm_product {
     uint8_t digest[32]; /* of all that is above but the seal: what is sealed and signed */
 } elm_product;
 
-/* Reads and checks head and record of a PRODUCT section. */
+/* Reads and checks head and record of `s`, a PRODUCT section of an open container. */
 elm_status elm_product_read(elm_container *c, const elm_section *s, elm_arena *arena,
                             elm_product *out, elm_error *err) ELM_MUST_CHECK;
 

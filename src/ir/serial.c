@@ -154,8 +154,8 @@ static elm_status read_attr(source *s, elm_node *node, uint32_t mask, uint32_t *
         break;
 #include "ir/attr.def"
 #undef X
-    default:
-        return damaged(s, "an unknown attribute");
+    default: /* a bit of a mask is an attribute of the list */
+        break;
     }
     return ELM_OK;
 }

@@ -125,7 +125,7 @@ static elm_status branches(elm_pattern *c, bool fold, uint32_t depth) {
             ELM_TRY(emit_open(c, ELM_ITEM_JUMP, &jumps[n_jumps++]));
             set_target(c, split);
             if (!elm_pattern_take(c, "|"))
-                return elm_pattern_refuse(c, "a group that does not end");
+                return elm_fail(c->err, ELM_INTERNAL, "a group's branches were counted wrongly");
         }
     }
     while (n_jumps > 0) set_target(c, jumps[--n_jumps]);

@@ -12,6 +12,7 @@ enum {
     LEAST_SLOTS = 64,
     JOIN_BITS = 1 << 24, /* the set before it is folded */
     JOIN_LEAST_BYTES = 64,
+    MOST_GROWTH = 16, /* a hash table against the one that fits its entries */
     JOIN_SPARSE = 24, /* one bit in so many may be set */
 };
 
@@ -26,8 +27,6 @@ static elm_status put_table(writing *w, int index, const void *data, size_t coun
     elm_disk_table tab = {(uint32_t)w->blob->size, (uint32_t)count};
     elm_buf_append(w->blob, data, count * size);
     ELM_TRY(elm_buf_check(w->blob, "the tokenizer section", w->err));
-    if (w->blob->size > UINT32_MAX)
-        return elm_fail(w->err, ELM_UNSUPPORTED, "the tokenizer section is larger than 4 GiB");
     memcpy(w->blob->data + offsetof(elm_disk_tokenizer, tables) + (size_t)index * sizeof tab, &tab,
            sizeof tab);
     return ELM_OK;
@@ -91,7 +90,8 @@ static elm_status put_hash(writing *w, int index, uint32_t n,
                            bool (*fill)(const elm_tokenizer_spec *, uint32_t *, uint32_t)) {
     uint64_t slots = LEAST_SLOTS;
     while (slots < (uint64_t)n * 2) slots *= 2;
-    for (; slots <= (uint64_t)1 << 28; slots *= 2) {
+    /* Hashes of a vocabulary that is not made to collide fit at once; one that is must not cost memory without end. */
+    for (uint64_t most = slots * MOST_GROWTH; slots <= most; slots *= 2) {
         uint32_t *table = elm_arena_array(&w->s->arena, (size_t)slots, sizeof *table);
         if (!table)
             return elm_fail_oom(w->err, (size_t)slots * sizeof *table, "the tokenizer's tables");
@@ -290,7 +290,7 @@ static elm_status mark_wholes(writing *w) {
     elm_encoding_init(&e, t, &ids, ELM_MAX_ADDED_BYTES);
     uint8_t *flags =
         w->blob->data + ((elm_disk_tokenizer *)(void *)w->blob->data)->tables[ELM_TAB_FLAGS].offset;
-    for (uint32_t i = 0; i < s->n_ids; i++) {
+    for (uint32_t i = 0; i < s->n_ids && ids.status == ELM_OK; i++) {
         if (!is_looked_up(s, i)) continue;
         elm_buf_clear(&ids);
         if (!s->ignore_merges) elm_model_encode(&e, s->spellings[i]);
@@ -351,9 +351,7 @@ static elm_status put_model(writing *w) {
 
 elm_status elm_tokenizer_spec_write(elm_tokenizer_spec *s, elm_buf *blob, elm_error *err) {
     writing w = {s, blob, err};
-    if (blob->size != 0)
-        return elm_fail(err, ELM_INVALID_ARGUMENT,
-                        "the buffer of a tokenizer section must be empty");
+    if (blob->max_bytes > UINT32_MAX) blob->max_bytes = UINT32_MAX; /* its tables have u32 offsets */
     if (any_normalized(s)) {
         ELM_TRY(put_head(&w));
         ELM_TRY(put_model(&w));

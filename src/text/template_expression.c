@@ -69,7 +69,8 @@ static elm_tnode *string(elm_tparser *p) {
         elm_tp_skip_space(p);
     } while (p->status == ELM_OK && (elm_tp_peek(p, 0) == '"' || elm_tp_peek(p, 0) == '\''));
     if (n && p->status == ELM_OK) {
-        char *copy = elm_arena_string(&p->t->arena, elm_buf_span(&buf));
+        bool whole = elm_buf_check(&buf, "a string", NULL) == ELM_OK;
+        char *copy = whole ? elm_arena_string(&p->t->arena, elm_buf_span(&buf)) : NULL;
         if (!copy)
             elm_tp_fail(p, ELM_OUT_OF_MEMORY, "no memory");
         else
@@ -248,7 +249,7 @@ static elm_tnode *subscript(elm_tparser *p, elm_tnode *object) {
 }
 
 static elm_tnode *postfix(elm_tparser *p, elm_tnode *n) {
-    while (p->status == ELM_OK && n) {
+    while (p->status == ELM_OK) { /* so long there is a node */
         elm_tp_skip_space(p);
         elm_tnode *outer;
         if (elm_tp_peek(p, 0) == '.' && elm_tp_peek(p, 1) != '.') {

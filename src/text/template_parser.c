@@ -90,7 +90,9 @@ void elm_tp_skip_space(elm_tparser *p) {
 
 bool elm_tp_starts(const elm_tparser *p, const char *text) {
     size_t n = strlen(text);
-    return p->s.size - p->pos >= n && memcmp(p->s.data + p->pos, text, n) == 0;
+    /* A string that does not end leaves the position behind the source. */
+    return p->pos <= p->s.size && p->s.size - p->pos >= n &&
+           memcmp(p->s.data + p->pos, text, n) == 0;
 }
 
 bool elm_tp_take(elm_tparser *p, const char *text) {

@@ -143,7 +143,7 @@ def test_no_text_forges_a_special_token(real, tmp_path, name):
         assert [x for x in ids if x in special] == [i]
 
 
-def test_plain_text_holds_no_special_tokens(tmp_path):
+def test_t15_plain_text_holds_no_special_tokens(tmp_path):
     reference = added()
     path = tmp_path / "tokenizer.json"
     reference.save(str(path))

@@ -79,6 +79,73 @@ def test_killed_at_twenty_points_and_resumed(folder, tmp_path):
     assert n_resumed >= len(points) - 3
 
 
+def calls_of(log, *args):
+    """[(system call, how often)] of a program; strace counts every one for itself when it injects."""
+    subprocess.run(["strace", "-f", "-c", "-S", "name", "-U", "name,calls", "-o", log, *map(str, args)], check=True,
+                   capture_output=True)
+    rows = [line.split() for line in pathlib.Path(log).read_text().splitlines()]
+    return [(r[0], int(r[1])) for r in rows if len(r) == 2 and r[1].isdigit() and r[0] != "total"]
+
+
+def killed_at_every_call(log, make, program, check):
+    """Kills `program` at every call of the system that it makes (make test: at a sample) and checks what is left."""
+    make()
+    points = [(name, n) for name, count in calls_of(log, *program) for n in range(1, count + 1)]
+    n_killed = 0
+    for name, n in points if SOAK else points[::17]:
+        make()
+        code = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", f"inject={name}:signal=KILL:when={n}",
+                               *map(str, program)], capture_output=True).returncode
+        n_killed += code != 0
+        check(code == 0)
+    print(f"{len(points)} points, {n_killed} killed")
+    assert n_killed > len(points) / (2 if SOAK else 34)
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
+@pytest.mark.parametrize("family", ["qwen3", "gemma3"])
+def test_convert_killed_at_every_call(tmp_path, family):
+    folder = tiny_models.write_folder(tmp_path / "hf", family)
+    out = tmp_path / "out.elm"
+    run("convert", folder, "-o", out)
+    whole = out.read_bytes()
+
+    def make():
+        for path in tmp_path.glob("out.elm*"):
+            path.unlink()
+        out.write_bytes(b"before")
+
+    def check(finished):
+        assert out.read_bytes() == whole or (not finished and out.read_bytes() == b"before")
+
+    killed_at_every_call(tmp_path / "log", make, [BIN, "convert", folder, "-o", out, "--threads", 1], check)
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
+@pytest.mark.parametrize("what", ["append", "compact"])
+def test_products_killed_at_every_call(model, tmp_path, what):
+    before = model.read_bytes()
+    add_product(model, "cpu:a", blob="one")
+    add_product(model, "cpu:a", blob="two")
+    twice = model.read_bytes()
+    program = [TOOL, model, "cpu:b", WHOLE, "three"] if what == "append" else [BIN, "compact", model]
+
+    def make():
+        for path in tmp_path.glob("model.elm.part*"):
+            path.unlink()
+        model.write_bytes(before if what == "append" else twice)
+
+    def check(finished):
+        products = json.loads(run("inspect", model, "--json").text)["products"]
+        assert len(products) == (1 if what == "compact" or finished else len(products)) <= 1
+        run("verify", model)
+        program_again = subprocess.run(list(map(str, program)), capture_output=True)
+        assert program_again.returncode == 0, program_again.stderr
+        run("verify", model)
+
+    killed_at_every_call(tmp_path / "log", make, program, check)
+
+
 @pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "rename", "ftruncate"])
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
@@ -280,7 +347,12 @@ def test_damaged_slot_opens_and_is_reported(model):
     model.write_bytes(data)
     result = run("inspect", model)
     assert "slot A" in result.message and "damaged" in result.message
-    run("run", model, "-p", "abc", "--temp", "0", "-n", "2", "--raw")
+    answer = ("run", model, "-p", "abc", "--temp", "0", "-n", "2", "--raw")
+    (warning,) = [line for line in run(*answer).message.splitlines() if "warning" in line]
+    assert "slot A" in warning and warning.startswith("edge-llm: warning: ")
+    assert "warning" not in run(*answer, "--quiet").message
+    chat = subprocess.run([BIN, "chat", model, "-n", "2"], input="hello\n", capture_output=True, text=True, check=True)
+    assert chat.stderr.count("warning: header slot A") == 1
     assert "section header" in run("verify", model, check=4).text
 
 

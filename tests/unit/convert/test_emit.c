@@ -88,7 +88,8 @@ static int make_whole(void **state) {
     elm_error err = {0};
     (void)state;
     put_source(&fs);
-    if (convert(&fs.platform, false, ELM_QUANT_INT4, &h, &err) != ELM_OK) fail_msg("%s", err.message);
+    if (convert(&fs.platform, false, ELM_QUANT_INT4, &h, &err) != ELM_OK)
+        fail_msg("%s", err.message);
     const uint8_t *p = fault_io_get(&fs, PATH, &n_whole);
     whole = malloc(n_whole);
     assert_non_null(whole);
@@ -128,7 +129,7 @@ static void asks_for_the_space_it_takes(void **state) {
 /* The program is gone after call number `at`; the same command with --resume gives the same bytes
  * and makes no finished weight again. */
 static void goes_on_after_a_kill_at_every_call(void **state) {
-    uint32_t n_resumed = 0, at = 1;
+    uint32_t n_resumed = 0, n_points = 0, at = 1;
     (void)state;
     for (;; at += soak(1, 2)) {
         fault_io fs;
@@ -144,16 +145,20 @@ static void goes_on_after_a_kill_at_every_call(void **state) {
         assert_true(is_whole(&fs));
         assert_false(exists(&fs, PART));
         assert_false(exists(&fs, JOURNAL));
+        n_points++;
         if (left) assert_true(resumed.resumed_at + 1 >= killed.n_tensors);
         n_resumed += resumed.resumed_at > 0;
         fault_io_free(&fs);
         if (status == ELM_OK) break;
     }
     assert_true(n_resumed > 20);
+    print_message("killed at %u calls, %u times resumed behind a finished weight\n", n_points,
+                  n_resumed);
 }
 
 /* The same with the power gone: what was not synced is lost, kept or torn. */
 static void goes_on_after_a_power_cut(void **state) {
+    uint32_t n_cuts = 0;
     (void)state;
     for (int variant = 0; variant < 6; variant++) {
         for (uint32_t at = 1 + (uint32_t)variant;; at += soak(1, 9)) {
@@ -167,9 +172,11 @@ static void goes_on_after_a_power_cut(void **state) {
             assert_int_equal(convert(&fs.platform, true, ELM_QUANT_INT4, &h, NULL), ELM_OK);
             assert_true(is_whole(&fs));
             fault_io_free(&fs);
+            n_cuts++;
             if (status == ELM_OK) break;
         }
     }
+    print_message("power cut %u times\n", n_cuts);
 }
 
 static void cleans_up_after_every_error(void **state) {

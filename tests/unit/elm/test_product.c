@@ -400,6 +400,115 @@ static void refuses_wrong_products(void **state) {
     }
 }
 
+/* Content of the product's section from `at` on is replaced, and its checksum with it. */
+static void overwrite(fault_io *fs, uint32_t type, size_t at, const void *bytes, size_t n) {
+    elm_container c;
+    uint32_t index = 0;
+    size_t size;
+    uint8_t *file = fault_io_get(fs, PATH, &size);
+    assert_int_equal(elm_container_open(&fs->platform, PATH, &c, NULL), ELM_OK);
+    while (c.sections[index].type != type) index++;
+    memcpy(file + c.sections[index].offset + at, bytes, n);
+    uint32_t slot = c.slot;
+    elm_container_close(&c);
+    if (slot == 1) memcpy(file, file + ELM_SLOT_BYTES, ELM_SLOT_BYTES);
+    tiny_repair_section(file, size, index);
+    memset(file + ELM_SLOT_BYTES, 0, ELM_SLOT_BYTES);
+}
+
+static void refuses_wrong_signatures(void **state) {
+    static const struct {
+        size_t at;
+        uint8_t value;
+        elm_status status;
+        const char *words;
+    } rows[] = {{0, 'X', ELM_MALFORMED, "is not one"},
+                {8, 9, ELM_UNSUPPORTED, "not known here"},
+                {12, 9, ELM_UNSUPPORTED, "not known here"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        fault_io fs;
+        elm_container c;
+        elm_signature s;
+        elm_error err = {.message = ""};
+        fault_io_init(&fs);
+        put_base(&fs, PATH);
+        sign(&fs, PATH, ELM_SIGNED_MODEL, 0, "k");
+        overwrite(&fs, ELM_SECTION_SIGNATURE, rows[i].at, &rows[i].value, 1);
+        assert_int_equal(elm_container_open(&fs.platform, PATH, &c, NULL), ELM_OK);
+        const elm_section *section = elm_container_find(&c, ELM_SECTION_SIGNATURE);
+        elm_status status = elm_signature_read(&c, section, &s, &err);
+        if (status != rows[i].status || !strstr(err.message, rows[i].words))
+            fail_msg("%s, '%s'", elm_status_name(status), err.message);
+        elm_container_close(&c);
+        fault_io_free(&fs);
+    }
+}
+
+static void refuses_a_wrong_list_of_dropped_sections(void **state) {
+    static const uint64_t wrong[] = {0, ELM_SECTION_PRODUCT, ELM_SECTION_META,
+                                     (uint64_t)1 << 32 | ELM_SECTION_WEIGHTS};
+    static const char *const keep[] = {"cpu:a"};
+    const elm_strip_options whole = {.keep = keep, .n_keep = 1, .no_fallback = true};
+    (void)state;
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        fault_io fs;
+        elm_container c;
+        elm_error err = {.message = ""};
+        uint8_t root[32], number[8];
+        fault_io_init(&fs);
+        put_base(&fs, "base.elm");
+        add(&fs, "base.elm", "cpu:a", WHOLE, "blob", "");
+        assert_int_equal(elm_container_open(&fs.platform, "base.elm", &c, NULL), ELM_OK);
+        assert_int_equal(elm_strip(&c, PATH, &whole, NULL), ELM_OK);
+        elm_container_close(&c);
+        tiny_put_le(number, wrong[i], 8);
+        overwrite(&fs, ELM_SECTION_DROPPED, 0, number, 8);
+        assert_int_equal(elm_container_open(&fs.platform, PATH, &c, NULL), ELM_OK);
+        assert_int_equal(elm_root_of_model(&c, root, &err), ELM_MALFORMED);
+        assert_non_null(strstr(err.message, "dropped sections"));
+        elm_container_close(&c);
+        fault_io_free(&fs);
+    }
+}
+
+static void refuses_a_record_that_is_no_object(void **state) {
+    fault_io fs;
+    elm_error err = {.message = ""};
+    const elm_trust all = {.everything = true};
+    char record[] = WHOLE;
+    (void)state;
+    fault_io_init(&fs);
+    put_base(&fs, PATH);
+    add(&fs, PATH, "cpu:a", WHOLE, "blob", "");
+    memset(record, ' ', sizeof record - 1);
+    record[0] = '7';
+    overwrite(&fs, ELM_SECTION_PRODUCT, sizeof(elm_disk_product), record, sizeof record - 1);
+    assert_int_equal(judge(&fs, PATH, 0, &all, &err), ELM_MALFORMED);
+    assert_non_null(strstr(err.message, "no JSON object"));
+    fault_io_free(&fs);
+}
+
+static void strip_refuses_sections_it_does_not_know(void **state) {
+    fault_io fs;
+    elm_container c;
+    elm_error err = {.message = ""};
+    const elm_strip_options nothing = {0};
+    size_t size;
+    (void)state;
+    fault_io_init(&fs);
+    assert_int_equal(tiny_write(&fs.platform, PATH, NULL), ELM_OK);
+    uint8_t *file = fault_io_get(&fs, PATH, &size);
+    uint8_t *toc = file + tiny_get_le(file + offsetof(elm_disk_slot, toc_offset), 8);
+    tiny_put_le(toc + sizeof(elm_disk_toc) + 5 * sizeof(elm_disk_section), 77, 4);
+    tiny_repair_toc(file, size, 0);
+    assert_int_equal(elm_container_open(&fs.platform, PATH, &c, NULL), ELM_OK);
+    assert_int_equal(elm_strip(&c, "out.elm", &nothing, &err), ELM_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "type 77"));
+    elm_container_close(&c);
+    fault_io_free(&fs);
+}
+
 static void refuses_a_changed_blob(void **state) {
     fault_io fs;
     elm_container c;
@@ -460,6 +569,10 @@ int main(void) {
         cmocka_unit_test(strips_only_what_may_go),
         cmocka_unit_test(compact_gives_the_original_back),
         cmocka_unit_test(refuses_wrong_products),
+        cmocka_unit_test(refuses_wrong_signatures),
+        cmocka_unit_test(refuses_a_wrong_list_of_dropped_sections),
+        cmocka_unit_test(refuses_a_record_that_is_no_object),
+        cmocka_unit_test(strip_refuses_sections_it_does_not_know),
         cmocka_unit_test(refuses_a_changed_blob),
         cmocka_unit_test(refuses_wrong_arguments),
     };

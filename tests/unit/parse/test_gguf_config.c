@@ -423,6 +423,22 @@ static void what_the_config_cannot_say_is_refused(void **state) {
     }
 }
 
+static void scaling_that_cannot_be_said_is_refused(void **state) {
+    (void)state;
+    gguf_tiny(&m, "llama");
+    gguf_string(&m, "llama.rope.scaling.type", "linear");
+    assert_refused(ELM_MALFORMED, "'llama.rope.scaling.factor' is missing");
+    gguf_tiny(&m, "llama");
+    gguf_string(&m, "llama.rope.scaling.type", "linear");
+    gguf_f32(&m, "llama.rope.scaling.factor", -2.0f);
+    assert_refused(ELM_MALFORMED, "or not above 0");
+    gguf_tiny(&m, "llama");
+    gguf_string(&m, "llama.rope.scaling.type", "linear");
+    gguf_f32(&m, "llama.rope.scaling.factor", 2.0f);
+    gguf_f32(&m, "llama.rope.scaling.attn_factor", 0.5f);
+    assert_refused(ELM_UNSUPPORTED, "only known for yarn");
+}
+
 static void what_says_nothing_is_accepted(void **state) {
     (void)state;
     elm_source s;
@@ -463,6 +479,18 @@ static void missing_pieces(void **state) {
     gguf_u32(&m, "llama.attention.head_count", 2);
     gguf_tensor(&m, "token_embd.weight", ELM_SOURCE_F32, 6, 8, NULL);
     assert_refused(ELM_MALFORMED, "has no tokenizer.ggml.model");
+    gguf_begin(&m);
+    gguf_string(&m, "general.architecture", "llama");
+    gguf_u32(&m, "llama.attention.head_count", 2);
+    gguf_u32(&m, "llama.block_count", 1);
+    gguf_string(&m, "tokenizer.ggml.model", "gpt2");
+    gguf_tensor(&m, "token_embd.weight", ELM_SOURCE_F32, 6, 8, NULL);
+    assert_refused(ELM_MALFORMED, "has no tokenizer.ggml.tokens");
+    gguf_begin(&m);
+    gguf_string(&m, "general.architecture", "gemma3");
+    gguf_u32(&m, "gemma3.attention.head_count", 2);
+    gguf_tensor(&m, "token_embd.weight", ELM_SOURCE_F32, 6, 8, NULL);
+    assert_refused(ELM_MALFORMED, "block_count");
     gguf_tiny(&m, "llama");
     gguf_tensor(&m, "blk.2.attn_q.weight", ELM_SOURCE_F32, 6, 8, NULL);
     assert_refused(ELM_MALFORMED,
@@ -485,6 +513,7 @@ int main(void) {
         T(rope_scaling),
         T(rope_factors),
         T(what_the_config_cannot_say_is_refused),
+        T(scaling_that_cannot_be_said_is_refused),
         T(what_says_nothing_is_accepted),
         T(missing_pieces),
     };

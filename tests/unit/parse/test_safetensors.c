@@ -248,6 +248,20 @@ static void bad_indexes(void **state) {
     }
 }
 
+static void too_many_shards(void **state) {
+    elm_buf index;
+    (void)state;
+    elm_buf_init(&index, elm_allocator_default(), 1 << 20);
+    elm_buf_str(&index, "{\"weight_map\": {");
+    for (int i = 0; i <= ELM_MAX_SHARDS; i++)
+        elm_buf_printf(&index, "%s\"t%d\": \"%d.safetensors\"", i ? ", " : "", i, i);
+    elm_buf_str(&index, "}}");
+    elm_buf_u8(&index, 0);
+    source_put_text(&fs, INDEX, (const char *)index.data);
+    assert_refused(ELM_MALFORMED, "more than 1024 shards");
+    elm_buf_free(&index);
+}
+
 static void every_failing_read_and_allocation(void **state) {
     (void)state;
     elm_checkpoint ck;
@@ -332,6 +346,7 @@ int main(void) {
         T(a_header_that_swells_is_refused),
         T(shards),
         T(bad_indexes),
+        T(too_many_shards),
         T(every_failing_read_and_allocation),
         T(threads_read_at_once),
     };
