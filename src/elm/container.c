@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+enum { READS_BESIDE_WRITER = 8 /* times that a header which does not hold is read once more */ };
+
 static elm_disk_slot read_slot(const uint8_t *p) {
     elm_disk_slot s;
     elm_reader r = elm_reader_of(elm_span_of(p, sizeof s));
@@ -80,10 +82,10 @@ void elm_container_toc_sha256(elm_span map, uint64_t offset, uint64_t bytes, uin
 }
 
 static slot_state judge_slot(const elm_container *c, size_t index, elm_disk_slot *s) {
-    uint8_t sha[32];
+    uint8_t sha[32], p[ELM_SLOT_BYTES]; /* a copy: a writer may be at it */
     memset(s, 0, sizeof *s);
     if (c->map.size < (index + 1) * ELM_SLOT_BYTES) return index == 0 ? SLOT_NO_MAGIC : SLOT_EMPTY;
-    const uint8_t *p = c->map.data + index * ELM_SLOT_BYTES;
+    memcpy(p, c->map.data + index * ELM_SLOT_BYTES, sizeof p);
     if (elm_bytes_are_zero(p, ELM_SLOT_BYTES)) return SLOT_EMPTY;
     *s = read_slot(p);
     if (memcmp(s->magic, ELM_MAGIC, 8) != 0) return SLOT_NO_MAGIC;
@@ -342,9 +344,10 @@ elm_status elm_container_open(const elm_platform *platform, const char *path, el
     ELM_TRY(elm_file_map(&c->file, &c->map, err));
     elm_status status = choose_slot(c, path, err);
     /* A writer may be between two commits: its slot half written, or a TOC behind the end that the
-     * file had when it was mapped. A damage that is real is there the second time as well. */
-    if ((status != ELM_OK && status != ELM_UNSUPPORTED) || c->slot_damaged[0] ||
-        c->slot_damaged[1]) {
+     * file had when it was mapped. A damage that is real is there each time. */
+    for (int again = 0; again < READS_BESIDE_WRITER; again++) {
+        bool told = status == ELM_OK || status == ELM_UNSUPPORTED;
+        if (told && !c->slot_damaged[0] && !c->slot_damaged[1]) break;
         elm_file_unmap(&c->file, c->map);
         ELM_TRY(elm_file_map(&c->file, &c->map, err));
         status = choose_slot(c, path, err);
