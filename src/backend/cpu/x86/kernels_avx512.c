@@ -222,7 +222,10 @@ ELM_INLINE void tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_t n
             for (int t = 0; t < m; t++) {
                 __m512i xv = broadcast4(x + (size_t)t * qs + 4 * j);
 #pragma GCC unroll 2
-                for (int p = 0; p < n_p; p++) acc[p][t] = _mm512_dpbusd_epi32(acc[p][t], w[p], xv);
+                for (int p = 0; p < n_p; p++) {
+                    acc[p][t] = _mm512_dpbusd_epi32(acc[p][t], w[p], xv);
+                    __asm__ volatile("" : "+v"(acc[p][t])); /* else gcc moves it about */
+                }
             }
         }
 #pragma GCC unroll 2
@@ -261,8 +264,9 @@ ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t n_panels, s
         else
             tiles(&job->acts, t0, n, b0, blocks, s, 1, zeros, zero);
     }
-    for (size_t p = 0; p < n_panels; p++)
-        for (size_t t = 0; t < n; t++) linear_finish(job, panel + p, t0 + t, v_load(s->sums[t][p]));
+    for (size_t t = 0; t < n; t++) /* rows lie pages apart: both panels of one together */
+        for (size_t p = 0; p < n_panels; p++)
+            linear_finish(job, panel + p, t0 + t, v_load(s->sums[t][p]));
 }
 
 ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch,
