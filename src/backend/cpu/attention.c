@@ -244,28 +244,46 @@ static void block_values(const tile *t, size_t i0, size_t i1, size_t base, size_
     }
 }
 
-static void attend_block(const tile *t, size_t base) {
-    size_t i0 = t->n_tokens, i1 = 0, from = base + BLOCK, to = base;
+/* What a tile sees of a block: tokens [i0, i1), positions [from, to) between them. */
+typedef struct sight {
+    size_t i0, i1, from, to;
+} sight;
+
+static sight sight_of(const tile *t, size_t base) {
+    sight s = {t->n_tokens, 0, base + BLOCK, base};
     for (size_t i = 0; i < t->n_tokens; i++) {
         size_t lo, hi;
         visible(t, i, base, &lo, &hi);
         if (lo >= hi) continue;
-        if (i < i0) i0 = i;
-        i1 = i + 1;
-        if (lo < from) from = lo;
-        if (hi > to) to = hi;
+        if (i < s.i0) s.i0 = i;
+        s.i1 = i + 1;
+        if (lo < s.from) s.from = lo;
+        if (hi > s.to) s.to = hi;
     }
-    if (i0 >= i1) return;
-    block_scores(t, i0 * t->group, (i1 - i0) * t->group, base);
-    for (size_t i = i0; i < i1; i++) {
+    return s;
+}
+
+static void block_weights(const tile *t, const sight *s, size_t base) {
+    for (size_t i = s->i0; i < s->i1; i++) {
         size_t lo, hi;
         visible(t, i, base, &lo, &hi);
         for (size_t g = 0; g < t->group; g++) block_softmax(t, i * t->group + g, base, lo, hi);
     }
+}
+
+static void add_block(const tile *t, const sight *s, size_t base) {
     if (t->kv->dtype == ELM_I8)
-        block_values_i8(t, i0, i1, base);
+        block_values_i8(t, s->i0, s->i1, base);
     else
-        block_values(t, i0, i1, base, from, to);
+        block_values(t, s->i0, s->i1, base, s->from, s->to);
+}
+
+static void attend_block(const tile *t, size_t base) {
+    const sight s = sight_of(t, base);
+    if (s.i0 >= s.i1) return;
+    block_scores(t, s.i0 * t->group, (s.i1 - s.i0) * t->group, base);
+    block_weights(t, &s, base);
+    add_block(t, &s, base);
 }
 
 /* Sums of the tile over one chunk, into t->chunk. */
@@ -390,6 +408,24 @@ static tile head_of(const tile *all, size_t head, size_t i) {
     return t;
 }
 
+/* A block of KV heads [begin, end): all keys, then all values. What is read lies one behind the other
+ * for as long as it may, which is what prefetchers live on. */
+static void attend_heads(const tile *all, size_t begin, size_t end, size_t base) {
+    const sight s = sight_of(all, base);
+    if (s.i0 >= s.i1) return;
+    for (size_t work = 0, n = end - begin; work < 2 * n; work++) {
+        size_t i = work % n;
+        tile t = head_of(all, begin + i, i);
+        t.stride = i + 1 < n ? 1 : t.kv->n_heads - n + 1;
+        if (work < n) {
+            block_scores(&t, s.i0 * t.group, (s.i1 - s.i0) * t.group, base);
+        } else {
+            block_weights(&t, &s, base);
+            add_block(&t, &s, base);
+        }
+    }
+}
+
 /* Few tokens run at the speed of memory: a thread's heads side by side, block by block, so that the
  * cache is read as it lies. */
 static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t thread,
@@ -411,11 +447,7 @@ static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *
         sums_clear(&all.chunk, (end - begin) * all.n_q, all.v_pad);
         size_t stop = (chunk + 1) * ELM_CPU_KV_CHUNK;
         for (size_t base = chunk * ELM_CPU_KV_CHUNK; base < stop && base < last; base += BLOCK)
-            for (size_t h = begin; h < end; h++) {
-                tile t = head_of(&all, h, h - begin);
-                t.stride = h + 1 < end ? 1 : kv->n_heads - (end - begin) + 1;
-                attend_block(&t, base);
-            }
+            attend_heads(&all, begin, end, base);
         for (size_t h = begin; h < end; h++) {
             tile t = head_of(&all, h, h - begin);
             join_chunk(&t);
