@@ -17,6 +17,7 @@ typedef struct delta_net {
 
 typedef struct hybrid {
     elm_decoder_layer layer;
+    elm_rope frequencies; /* of the graph being built, to which layer.attention.rope points */
     delta_net delta;
     elm_moe moe;
     uint32_t shared_ff; /* of the expert that every token takes; 0 in dense models */
@@ -187,14 +188,13 @@ static elm_value_id logits_of(elm_model_builder *mb, elm_value_id hidden, bool t
 static elm_status build_draft(elm_model_builder *mb, const char *name, hybrid *q, bool tied,
                               elm_error *err) {
     elm_builder *g = &mb->graph;
-    elm_rope frequencies;
     elm_value_id table;
     const char *prefix = elm_arena_printf(mb->arena, "%s.", name);
     const char *layer_prefix = elm_arena_printf(mb->arena, "%s.layers.0.", name);
     if (!prefix || !layer_prefix) return elm_fail_oom(err, 64, "a name");
     elm_builder_next_graph(g, "draft");
-    ELM_TRY(rope(mb, &q->layer.attention, &frequencies, err));
-    q->layer.attention.rope = &frequencies;
+    ELM_TRY(rope(mb, &q->layer.attention, &q->frequencies, err));
+    q->layer.attention.rope = &q->frequencies;
     elm_value_id e = elm_mb_embed(mb, 1.0f, &table);
     elm_value_id h = elm_build_load_hidden(g, elm_build_hidden_input(g, mb->hidden_size));
     elm_mb_enter(mb, "mtp", prefix);
@@ -213,10 +213,9 @@ static elm_status build_draft(elm_model_builder *mb, const char *name, hybrid *q
 
 static elm_status build_text(elm_model_builder *mb, hybrid *q, bool with_draft, bool tied,
                              elm_error *err) {
-    elm_rope frequencies;
     elm_value_id table, hidden = ELM_NO_VALUE, x = elm_mb_embed(mb, 1.0f, &table);
-    ELM_TRY(rope(mb, &q->layer.attention, &frequencies, err));
-    q->layer.attention.rope = &frequencies;
+    ELM_TRY(rope(mb, &q->layer.attention, &q->frequencies, err));
+    q->layer.attention.rope = &q->frequencies;
     for (uint32_t layer = 0; layer < mb->n_layers; layer++) {
         elm_mb_enter_layer(mb, layer);
         x = block(mb, layer, q, q->is_full[layer], x);

@@ -272,7 +272,7 @@ bool elm_gguf_int(const elm_gguf *g, const char *key, int64_t *out) {
         *out = elm_read_u8(&r);
         return true;
     case ELM_GGUF_I8:
-        *out = (int8_t)elm_read_u8(&r);
+        *out = (int64_t)(int8_t)elm_read_u8(&r);
         return true;
     case ELM_GGUF_U16:
         *out = elm_read_u16(&r);
