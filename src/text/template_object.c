@@ -196,6 +196,21 @@ static elm_tv new_dict(elm_trender *r, const elm_targs *args, elm_tv_type type) 
     return d;
 }
 
+/* %z and %Z are empty, as of Python's datetime.now(), which knows no zone. */
+static void copy_format(elm_tstr s, char *out) {
+    size_t n = 0;
+    for (uint32_t i = 0; i < s.size; i++) {
+        bool pair = s.data[i] == '%' && i + 1 < s.size;
+        if (pair && (s.data[i + 1] | 32) == 'z') {
+            i++;
+            continue;
+        }
+        out[n++] = (char)s.data[i];
+        if (pair) out[n++] = (char)s.data[++i];
+    }
+    out[n] = 0;
+}
+
 static elm_tv now(elm_trender *r, const elm_targs *args) {
     char format[128], text[512];
     elm_tv f = elm_targ(args, 0, "format", elm_tv_none());
@@ -205,8 +220,7 @@ static elm_tv now(elm_trender *r, const elm_targs *args) {
         elm_tr_fail(r, ELM_INVALID_ARGUMENT, "strftime_now takes a short format");
         return elm_tv_none();
     }
-    memcpy(format, f.as.string.data, f.as.string.size);
-    format[f.as.string.size] = 0;
+    copy_format(f.as.string, format);
     gmtime_r(&seconds, &parts);
     elm_buf buf;
     elm_buf_init(&buf, r->arena->alloc, sizeof text);
