@@ -9,8 +9,8 @@
 enum { MAX_RANGE = 100000 };
 #define MAX_NUMBER ((int64_t)1 << 40) /* in a range */
 
-const char *const elm_tv_function_names[ELM_N_FUNCTIONS] = {"range", "namespace", "dict",
-                                                            "raise_exception", "strftime_now"};
+const char *const elm_tv_function_names[ELM_N_FUNCTIONS] = {
+    "range", "namespace", "dict", "raise_exception", "strftime_now", "cycler", "joiner"};
 
 elm_tv elm_targ(const elm_targs *args, uint32_t index, const char *name, elm_tv def) {
     if (args && index < args->n) return args->items[index];
@@ -56,6 +56,9 @@ elm_tv elm_tv_attribute(elm_trender *r, elm_tv object, elm_tv key, bool dot) {
         return bound(r, object, key.as.string);
     if (object.type == ELM_TV_LOOP && key.type == ELM_TV_STRING)
         return elm_tv_loop_attribute(object.as.loop, key.as.string);
+    bool state = object.type == ELM_TV_CYCLER || object.type == ELM_TV_JOINER;
+    if (state && key.type == ELM_TV_STRING && !elm_tv_has_method(object, key.as.string))
+        return elm_tv_state_attribute(object, key.as.string);
     if (object.type == ELM_TV_DICT || object.type == ELM_TV_NAMESPACE) {
         const elm_tv *v = elm_tv_get(object.as.dict, key);
         if (v) return *v;
@@ -241,6 +244,10 @@ elm_tv elm_tv_function(elm_trender *r, int function, const elm_targs *args) {
         return new_dict(r, args, ELM_TV_DICT);
     case ELM_FN_STRFTIME:
         return now(r, args);
+    case ELM_FN_CYCLER:
+        return elm_tv_new_cycler(r, args);
+    case ELM_FN_JOINER:
+        return elm_tv_new_joiner(r, args);
     default:
         break;
     }

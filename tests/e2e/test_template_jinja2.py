@@ -180,15 +180,10 @@ SMALL = [
 UNPRINTABLE = (" at 0x", "dict_items(", "dict_keys(", "dict_values(", "<class ")
 # jinja2 does these, we refuse them when the template is parsed, or they are undefined.
 MISSING = (
-    "filesizeformat",
     "random",
-    "wordwrap",
     "pprint",
-    "xmlattr",
     "striptags",
     "lipsum",
-    "cycler",
-    "joiner",
     "autoescape true",
     "translate",
     "self is",
