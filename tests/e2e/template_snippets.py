@@ -143,6 +143,10 @@ wrapped | wordwrap(6, break_on_hyphens=false) | wrapped | wordwrap(3, break_on_h
 wrapped | wordwrap(true) | wrapped | wordwrap(0) | e | wordwrap(0) | n | wordwrap | missing | wordwrap | wrapped |
 wordwrap('x') | wrapped | wordwrap(4, wrapstring=1) | lines | wordwrap(2, true, '~', false) | uni | wordwrap(3) |
 'ab abcdef' | wordwrap(3) | 'ab  abcdef' | wordwrap(3) | '     abc' | wordwrap(3)
+nested | sum(start=[]) | [[1], [2]] | sum(start=[0]) | [[1], (2,)] | sum(start=[]) | [(1,), (2,)] | sum(start=()) |
+[true, true] | sum | [1, 2.5, 1] | sum | [0.1, 0.2, 0.3] | sum | [1] | sum(start=0.5) | ['a'] | sum | ['a'] | sum(start='') |
+[] | sum(start='') | [] | sum(start=true) | [1, none] | sum | users | sum('tags', []) | users[:2] | sum('tags', []) | nested |
+sum
 0 | filesizeformat | 1 | filesizeformat | t | filesizeformat | 999.9 | filesizeformat | 1000 | filesizeformat | -5.7 |
 filesizeformat | -0.5 | filesizeformat | 1e24 | filesizeformat | 1e30 | filesizeformat | 1023 | filesizeformat(true) |
 1024 | filesizeformat(binary=true) | 1e30 | filesizeformat(true) | ' 1_0e3 ' | filesizeformat | 'inf' | filesizeformat |
