@@ -231,7 +231,8 @@ def test_families(family):
     tools = [template_families.SCHEMA, template_families.EMPTY]
     more = dict(documents=[{"title": "t", "text": "a\n\"b\""}, {"n": 1}], thinking_budget=700, strict=True)
     source = template_families.FAMILIES[family]
-    chats = [dict(chat, **extra) for chat in CHATS.values() for extra in ({}, {"tools": tools[:1]}, {"tools": tools, **more})]
+    extras = ({}, {"tools": tools[:1]}, {"tools": tools, **more})
+    chats = [dict(chat, **extra) for chat in CHATS.values() for extra in extras]
     assert check([(source, chat) for chat in chats]) >= 15
 
 
