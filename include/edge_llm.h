@@ -42,6 +42,8 @@ typedef struct elm_model_options {
     bool skip_checks;               /* do not verify weight checksums at first use */
     size_t prefix_cache_bytes;      /* what sessions may leave for later ones that begin alike, at most
                                        (docs/sessions.md); 0: nothing */
+    int32_t utc_offset_s;           /* what a chat template's strftime_now adds to UTC, in seconds: the
+                                       library never asks for the time zone; 0: UTC */
 } elm_model_options;
 
 /* Maps the file and makes the plan; reads no weight. Milliseconds, whatever the size. */

@@ -103,7 +103,8 @@ elm_status elm_chat_parts(const elm_model *model, elm_span json, elm_parts *out,
     }
     elm_arena arena;
     elm_json context;
-    elm_template_options options = {.now_unix_s = (int64_t)time(NULL)};
+    elm_template_options options = {.now_unix_s = (int64_t)time(NULL),
+                                    .now_offset_s = model->utc_offset_s};
     elm_arena_init(&arena, model->platform.alloc, ELM_MAX_CONTEXT_BYTES);
     elm_status status = elm_chat_arguments(model, json, &arena, &context, err);
     if (status == ELM_OK)

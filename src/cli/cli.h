@@ -96,6 +96,9 @@ elm_status cli_session_options(const cli_options *o, const elm_model_info *info,
 void cli_fit_context(const cli_options *o, const elm_model_info *info, size_t n_prompt,
                      elm_session_options *session);
 
+/* Seconds that local time is ahead of UTC now; what strftime_now shows is local, as in Python. */
+int32_t cli_utc_offset_s(void);
+
 /* "1,2,4" to numbers; returns how many, 0 on a mistake. */
 uint32_t cli_numbers(const char *text, uint32_t max_count, uint32_t *out);
 

@@ -6,7 +6,8 @@
 #include <time.h>
 
 static elm_status render(const cli_options *o, elm_arena *arena, elm_parts *out, elm_error *err) {
-    elm_template_options options = {.now_unix_s = (int64_t)time(NULL)};
+    elm_template_options options = {.now_unix_s = (int64_t)time(NULL),
+                                    .now_offset_s = cli_utc_offset_s()};
     elm_template *template = NULL;
     const elm_json *context = NULL;
     char *source, *json;

@@ -140,7 +140,8 @@ static elm_status chat(text_model *m, const cli_options *o, elm_parts *parts, el
                        elm_error *err) {
     elm_json context;
     elm_template *template = NULL;
-    elm_template_options options = {.now_unix_s = (int64_t)time(NULL)};
+    elm_template_options options = {.now_unix_s = (int64_t)time(NULL),
+                                    .now_offset_s = cli_utc_offset_s()};
     if (m->chat_template.size == 0)
         return elm_fail(err, ELM_UNSUPPORTED, "'%s' has no chat template", o->positional[0]);
     ELM_TRY(chat_context(m, o->chat, &context, err));

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 enum { MAX_INPUT_BYTES = 256 << 20, USUAL_CONTEXT = 4096, USUAL_ANSWER = 1024 };
 
@@ -83,6 +84,13 @@ uint32_t cli_numbers(const char *text, uint32_t max_count, uint32_t *out) {
     return 0;
 }
 
+int32_t cli_utc_offset_s(void) {
+    struct tm local;
+    time_t now = time(NULL);
+    tzset(); /* localtime_r need not read TZ */
+    return localtime_r(&now, &local) ? (int32_t)local.tm_gmtoff : 0;
+}
+
 elm_status cli_model_options(const cli_options *o, elm_model_options *out, elm_error *err) {
     memset(out, 0, sizeof *out);
     out->struct_size = sizeof *out;
@@ -108,6 +116,7 @@ elm_status cli_model_options(const cli_options *o, elm_model_options *out, elm_e
         out->memory_limit_bytes = (size_t)o->memory_mb << 20;
     }
     out->backends = o->backend;
+    out->utc_offset_s = cli_utc_offset_s();
     return ELM_OK;
 }
 

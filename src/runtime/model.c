@@ -152,6 +152,7 @@ static elm_status open_all(elm_model *m, const char *path, const elm_model_optio
                                         err));
     }
     m->skip_checks = o->skip_checks;
+    m->utc_offset_s = o->utc_offset_s;
     elm_model_advise(m);
     describe(m);
     m->load_us = elm_now_us(&m->platform) - start;

@@ -69,6 +69,7 @@ struct elm_model {
     uint64_t load_us;
     elm_prefix_cache *prefix_cache; /* NULL: off */
 
+    int32_t utc_offset_s; /* of the clock that chat templates see */
     bool skip_checks;
     pthread_mutex_t check_lock;
     atomic_bool weights_checked;

@@ -147,6 +147,8 @@ static elm_tv call(elm_trender *r, const elm_tnode *n, elm_tv caller) {
         return elm_tv_function(r, f.as.function, &args);
     case ELM_TV_BOUND:
         return elm_tv_method(r, *f.as.bound->self, f.as.bound->name, &args);
+    case ELM_TV_JOINER:
+        return elm_tv_joiner_call(r, f, &args);
     case ELM_TV_MACRO:
         return call_macro(r, f.as.macro, f.scope, &args, caller);
     case ELM_TV_LOOP:

@@ -46,32 +46,69 @@ static elm_tv indent(elm_trender *r, elm_tv v, const elm_targs *args) {
     return elm_tv_join(r, pieces.as.list, elm_tv_literal("").as.string);
 }
 
-static elm_tv escape(elm_trender *r, elm_tv v, const elm_targs *args) {
-    (void)args;
-    elm_tstr s = elm_tv_str(r, v);
-    elm_buf buf;
-    elm_buf_init(&buf, r->arena->alloc, MAX_TEXT_BYTES);
+static void append_escaped(elm_buf *buf, elm_tstr s) {
     for (uint32_t i = 0; i < s.size; i++) {
         switch (s.data[i]) {
         case '&':
-            elm_buf_str(&buf, "&amp;");
+            elm_buf_str(buf, "&amp;");
             break;
         case '<':
-            elm_buf_str(&buf, "&lt;");
+            elm_buf_str(buf, "&lt;");
             break;
         case '>':
-            elm_buf_str(&buf, "&gt;");
+            elm_buf_str(buf, "&gt;");
             break;
         case '\'':
-            elm_buf_str(&buf, "&#39;");
+            elm_buf_str(buf, "&#39;");
             break;
         case '"':
-            elm_buf_str(&buf, "&#34;");
+            elm_buf_str(buf, "&#34;");
             break;
         default:
-            elm_buf_u8(&buf, s.data[i]);
+            elm_buf_u8(buf, s.data[i]);
             break;
         }
+    }
+}
+
+static elm_tv escape(elm_trender *r, elm_tv v, const elm_targs *args) {
+    (void)args;
+    elm_buf buf;
+    elm_buf_init(&buf, r->arena->alloc, MAX_TEXT_BYTES);
+    append_escaped(&buf, elm_tv_str(r, v));
+    elm_tstr out = elm_ts_from_buf(r, &buf);
+    elm_buf_free(&buf);
+    return elm_tv_string(out);
+}
+
+/* Whether no character of an attribute's name ends it: white space, / > = */
+static bool is_attribute_name(elm_tv key) {
+    if (key.type != ELM_TV_STRING) return false;
+    for (uint32_t i = 0; i < key.as.string.size; i++) {
+        uint8_t c = key.as.string.data[i];
+        if (c > 0 && strchr(" \t\n\v\f\r/>=", c)) return false;
+    }
+    return true;
+}
+
+static elm_tv xml_attributes(elm_trender *r, elm_tv v, const elm_targs *args) {
+    bool space = elm_tv_truth(elm_targ(args, 0, "autospace", elm_tv_bool(true)));
+    elm_buf buf;
+    if (v.type != ELM_TV_DICT) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "xmlattr takes a dict");
+    elm_buf_init(&buf, r->arena->alloc, MAX_TEXT_BYTES);
+    for (uint32_t i = 0; r->status == ELM_OK && i < v.as.dict->n && elm_tr_step(r); i++) {
+        elm_tv key = v.as.dict->keys[i], value = v.as.dict->values[i];
+        if (value.type == ELM_TV_NONE || value.type == ELM_TV_UNDEFINED) continue;
+        if (!is_attribute_name(key)) {
+            elm_tr_fail(r, ELM_INVALID_ARGUMENT,
+                        "xmlattr takes names without white space, '/', '>' and '='");
+            break;
+        }
+        if (space || buf.size > 0) elm_buf_u8(&buf, ' ');
+        append_escaped(&buf, key.as.string);
+        elm_buf_str(&buf, "=\"");
+        append_escaped(&buf, elm_tv_str(r, value));
+        elm_buf_u8(&buf, '"');
     }
     elm_tstr out = elm_ts_from_buf(r, &buf);
     elm_buf_free(&buf);
@@ -122,15 +159,51 @@ static elm_tv to_int(elm_trender *r, elm_tv v, const elm_targs *args) {
     return *end == 0 && fabs(real) < 9e18 ? elm_tv_int((int64_t)real) : def;
 }
 
-static elm_tv to_float(elm_trender *r, elm_tv v, const elm_targs *args) {
+/* float(v); false where Python refuses. */
+static bool float_of(elm_tv v, double *out) {
     char text[48], *end;
+    if (v.type == ELM_TV_FLOAT) return *out = v.as.number, true;
+    if (v.type == ELM_TV_INT) return *out = (double)v.as.integer, true;
+    if (v.type == ELM_TV_BOOL) return *out = (double)v.as.boolean, true;
+    if (!number_text(v, text) || strpbrk(text, "xX(")) return false;
+    *out = strtod(text, &end);
+    return *end == 0;
+}
+
+static elm_tv to_float(elm_trender *r, elm_tv v, const elm_targs *args) {
+    double value;
     (void)r;
-    if (v.type == ELM_TV_FLOAT) return v;
-    if (v.type == ELM_TV_INT) return elm_tv_float((double)v.as.integer);
-    if (v.type == ELM_TV_BOOL) return elm_tv_float((double)v.as.boolean);
-    double value = number_text(v, text) && !strchr(text, 'x') ? strtod(text, &end)
-                                                              : (end = text, text[0] = 1, 0);
-    return *end == 0 ? elm_tv_float(value) : elm_targ(args, 0, "default", elm_tv_float(0.0));
+    return float_of(v, &value) ? elm_tv_float(value)
+                               : elm_targ(args, 0, "default", elm_tv_float(0.0));
+}
+
+static elm_tv file_size(elm_trender *r, elm_tv v, const elm_targs *args) {
+    static const char prefixes[] = "kMGTPEZY";
+    bool binary = elm_tv_truth(elm_targ(args, 0, "binary", elm_tv_bool(false)));
+    double bytes, base = binary ? 1024 : 1000, unit = base;
+    char text[400];
+    if (!float_of(v, &bytes) || (isinf(bytes) && bytes < 0)) {
+        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "filesizeformat takes a number");
+        return elm_tv_none();
+    }
+    if (bytes == 1) {
+        snprintf(text, sizeof text, "1 Byte");
+    } else if (bytes < base) {
+        snprintf(text, sizeof text, "%.0f Bytes", trunc(bytes) + 0.0); /* no -0 */
+    } else {
+        size_t i = 0;
+        /* Python compares with whole numbers: the double nearest to 1000^8 is below it. */
+        for (unit *= base; i < 7 && !(bytes < unit || (i == 6 && bytes == 1e24)); i++) unit *= base;
+        double shown = isnan(bytes) ? fabs(bytes) : base * bytes / unit; /* no -nan */
+        snprintf(text, sizeof text, "%.1f %c%s", shown, binary && i == 0 ? 'K' : prefixes[i],
+                 binary ? "iB" : "B");
+    }
+    elm_buf buf;
+    elm_buf_init(&buf, r->arena->alloc, sizeof text);
+    elm_buf_str(&buf, text);
+    elm_tstr out = elm_ts_from_buf(r, &buf);
+    elm_buf_free(&buf);
+    return elm_tv_string(out);
 }
 
 static elm_tv rounded(elm_trender *r, elm_tv v, const elm_targs *args) {
@@ -239,7 +312,7 @@ static elm_tv as_string(elm_trender *r, elm_tv v, const elm_targs *args) {
 /* getattr: the values that templates see have none but their methods. */
 static elm_tv attribute(elm_trender *r, elm_tv v, const elm_targs *args) {
     elm_tv name = elm_targ(args, 0, "name", elm_tv_none());
-    bool has = v.type == ELM_TV_NAMESPACE || v.type == ELM_TV_LOOP ||
+    bool has = v.type == ELM_TV_NAMESPACE || v.type >= ELM_TV_LOOP || v.type == ELM_TV_JOINER ||
                (name.type == ELM_TV_STRING && elm_tv_has_method(v, name.as.string));
     return has ? elm_tv_attribute(r, v, name, true) : elm_tv_undefined("an attribute");
 }
@@ -260,21 +333,34 @@ static const char *const methods[][2] = {
     {"trim", "strip"},         {"upper", "upper"},           {"lower", "lower"},
     {"title", "title filter"}, {"capitalize", "capitalize"}, {"replace", "replace"}};
 
-static const elm_tfilter filters[] = {{"tojson", json},          {"length", length},
-                                      {"count", length},         {"default", defaulted},
-                                      {"d", defaulted},          {"safe", as_string},
-                                      {"string", as_string},     {"int", to_int},
-                                      {"float", to_float},       {"round", rounded},
-                                      {"abs", absolute},         {"indent", indent},
-                                      {"escape", escape},        {"e", escape},
-                                      {"forceescape", escape},   {"attr", attribute},
-                                      {"wordcount", word_count}, {"truncate", truncate},
-                                      {"urlencode", urlencode},  {"format", formatted},
-                                      {"center", centered},      {NULL, NULL}};
+static const elm_tfilter filters[] = {{"tojson", json},
+                                      {"length", length},
+                                      {"count", length},
+                                      {"default", defaulted},
+                                      {"d", defaulted},
+                                      {"safe", as_string},
+                                      {"string", as_string},
+                                      {"int", to_int},
+                                      {"float", to_float},
+                                      {"round", rounded},
+                                      {"abs", absolute},
+                                      {"indent", indent},
+                                      {"escape", escape},
+                                      {"e", escape},
+                                      {"forceescape", escape},
+                                      {"attr", attribute},
+                                      {"wordcount", word_count},
+                                      {"truncate", truncate},
+                                      {"urlencode", urlencode},
+                                      {"format", formatted},
+                                      {"center", centered},
+                                      {"xmlattr", xml_attributes},
+                                      {"filesizeformat", file_size},
+                                      {NULL, NULL}};
 
 static const elm_tfilter *find(elm_tstr name) {
-    const elm_tfilter *tables[] = {filters, elm_list_filters};
-    for (int t = 0; t < 2; t++) {
+    const elm_tfilter *tables[] = {filters, elm_list_filters, elm_wrap_filters};
+    for (int t = 0; t < 3; t++) {
         for (const elm_tfilter *f = tables[t]; f->name; f++) {
             if (elm_ts_is(name, f->name)) return f;
         }

@@ -10,5 +10,6 @@ typedef struct elm_tfilter {
 } elm_tfilter;
 
 extern const elm_tfilter elm_list_filters[]; /* template_lists.c */
+extern const elm_tfilter elm_wrap_filters[]; /* template_wrap.c */
 
 #endif

@@ -1,6 +1,8 @@
 /* template_lists.c - filters that take a list, or make one; text. */
 #include "text/template_filters.h"
 
+#include "text/template_ast.h"
+
 #include <string.h>
 
 /* A part of a path: a number, or a name. */
@@ -182,23 +184,24 @@ static elm_tv extreme(elm_trender *r, elm_tv v, const elm_targs *args, int sign)
     return l->items[best];
 }
 
+/* A fold of +, of numbers or lists; lists into one, not each sum into a new one. */
 static elm_tv total(elm_trender *r, elm_tv v, const elm_targs *args) {
     elm_tlist *l = elm_tv_iterate(r, v);
     elm_tv attribute = elm_targ(args, 0, "attribute", elm_tv_none()),
-           start = elm_targ(args, 1, "start", elm_tv_int(0));
-    int64_t sum = start.type == ELM_TV_INT ? start.as.integer : 0;
-    double real = 0.0;
-    bool is_real = false;
+           sum = elm_targ(args, 1, "start", elm_tv_int(0));
+    bool lists = sum.type == ELM_TV_LIST;
+    if (sum.type == ELM_TV_STRING) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "sum of strings");
+    if (lists) sum = elm_tv_filter(r, elm_tv_literal("list").as.string, sum, NULL);
     for (uint32_t i = 0; i < l->n && elm_tr_step(r); i++) {
         elm_tv item = by_attribute(r, l->items[i], attribute);
-        if (item.type == ELM_TV_FLOAT)
-            is_real = true, real += item.as.number;
-        else if (item.type == ELM_TV_INT)
-            sum += item.as.integer;
-        else
-            elm_tr_fail(r, ELM_INVALID_ARGUMENT, "sum of %s", elm_tv_type_name(item));
+        if (!lists || item.type != ELM_TV_LIST) {
+            sum = elm_tv_binary(r, ELM_OP_PLUS, sum, item);
+            continue;
+        }
+        for (uint32_t k = 0; k < item.as.list->n && elm_tr_step(r); k++)
+            elm_tv_append(r, sum, item.as.list->items[k]);
     }
-    return is_real ? elm_tv_float(real + (double)sum) : elm_tv_int(sum);
+    return sum;
 }
 
 static elm_tv lowest(elm_trender *r, elm_tv v, const elm_targs *args) {

@@ -436,9 +436,11 @@ bool elm_tv_has_method(elm_tv self, elm_tstr name) {
     static const char *const dicts[] = {"items", "keys", "values", "get", "copy", NULL};
     static const char *const lists[] = {"index", "count", "copy", NULL};
     static const char *const loops[] = {"cycle", "changed", NULL};
+    static const char *const cyclers[] = {"next", "reset", NULL};
     const char *const *names = self.type == ELM_TV_DICT                                ? dicts
                                : self.type == ELM_TV_LIST || self.type == ELM_TV_TUPLE ? lists
                                : self.type == ELM_TV_LOOP                              ? loops
+                               : self.type == ELM_TV_CYCLER                            ? cyclers
                                                                                        : NULL;
     if (self.type == ELM_TV_STRING)
         return string_method_number(name) < N_STRING_METHODS || elm_ts_has_case_method(name);
@@ -457,5 +459,6 @@ elm_tv elm_tv_method(elm_trender *r, elm_tv self, elm_tstr name, const elm_targs
     if (self.type == ELM_TV_STRING) return string_method(r, self.as.string, name, args);
     if (self.type == ELM_TV_DICT) return dict_method(r, self.as.dict, name, args);
     if (self.type == ELM_TV_LOOP) return loop_method(r, self.as.loop, name, args);
+    if (self.type == ELM_TV_CYCLER) return elm_tv_cycler_method(r, self, name, args);
     return list_method(r, self, name, args);
 }

@@ -9,8 +9,8 @@
 enum { MAX_RANGE = 100000 };
 #define MAX_NUMBER ((int64_t)1 << 40) /* in a range */
 
-const char *const elm_tv_function_names[ELM_N_FUNCTIONS] = {"range", "namespace", "dict",
-                                                            "raise_exception", "strftime_now"};
+const char *const elm_tv_function_names[ELM_N_FUNCTIONS] = {
+    "range", "namespace", "dict", "raise_exception", "strftime_now", "cycler", "joiner"};
 
 elm_tv elm_targ(const elm_targs *args, uint32_t index, const char *name, elm_tv def) {
     if (args && index < args->n) return args->items[index];
@@ -56,6 +56,9 @@ elm_tv elm_tv_attribute(elm_trender *r, elm_tv object, elm_tv key, bool dot) {
         return bound(r, object, key.as.string);
     if (object.type == ELM_TV_LOOP && key.type == ELM_TV_STRING)
         return elm_tv_loop_attribute(object.as.loop, key.as.string);
+    bool state = object.type == ELM_TV_CYCLER || object.type == ELM_TV_JOINER;
+    if (state && key.type == ELM_TV_STRING && !elm_tv_has_method(object, key.as.string))
+        return elm_tv_state_attribute(object, key.as.string);
     if (object.type == ELM_TV_DICT || object.type == ELM_TV_NAMESPACE) {
         const elm_tv *v = elm_tv_get(object.as.dict, key);
         if (v) return *v;
@@ -196,6 +199,21 @@ static elm_tv new_dict(elm_trender *r, const elm_targs *args, elm_tv_type type) 
     return d;
 }
 
+/* %z and %Z are empty, as of Python's datetime.now(), which knows no zone. */
+static void copy_format(elm_tstr s, char *out) {
+    size_t n = 0;
+    for (uint32_t i = 0; i < s.size; i++) {
+        bool pair = s.data[i] == '%' && i + 1 < s.size;
+        if (pair && (s.data[i + 1] | 32) == 'z') {
+            i++;
+            continue;
+        }
+        out[n++] = (char)s.data[i];
+        if (pair) out[n++] = (char)s.data[++i];
+    }
+    out[n] = 0;
+}
+
 static elm_tv now(elm_trender *r, const elm_targs *args) {
     char format[128], text[512];
     elm_tv f = elm_targ(args, 0, "format", elm_tv_none());
@@ -205,8 +223,7 @@ static elm_tv now(elm_trender *r, const elm_targs *args) {
         elm_tr_fail(r, ELM_INVALID_ARGUMENT, "strftime_now takes a short format");
         return elm_tv_none();
     }
-    memcpy(format, f.as.string.data, f.as.string.size);
-    format[f.as.string.size] = 0;
+    copy_format(f.as.string, format);
     gmtime_r(&seconds, &parts);
     elm_buf buf;
     elm_buf_init(&buf, r->arena->alloc, sizeof text);
@@ -227,6 +244,10 @@ elm_tv elm_tv_function(elm_trender *r, int function, const elm_targs *args) {
         return new_dict(r, args, ELM_TV_DICT);
     case ELM_FN_STRFTIME:
         return now(r, args);
+    case ELM_FN_CYCLER:
+        return elm_tv_new_cycler(r, args);
+    case ELM_FN_JOINER:
+        return elm_tv_new_joiner(r, args);
     default:
         break;
     }

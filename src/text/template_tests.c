@@ -69,7 +69,7 @@ bool elm_tv_test(elm_trender *r, elm_tstr t, elm_tv v, const elm_targs *args) {
     if (elm_ts_is(t, "mapping")) return v.type == ELM_TV_DICT;
     if (elm_ts_is(t, "sequence")) return sequence || v.type == ELM_TV_UNDEFINED;
     if (elm_ts_is(t, "iterable")) return sequence || v.type == ELM_TV_UNDEFINED;
-    if (elm_ts_is(t, "callable")) return v.type >= ELM_TV_MACRO && v.type <= ELM_TV_BOUND;
+    if (elm_ts_is(t, "callable")) return v.type >= ELM_TV_MACRO && v.type <= ELM_TV_JOINER;
     if (elm_ts_is(t, "escaped")) return false;
     if (elm_ts_is(t, "filter")) return v.type == ELM_TV_STRING && elm_filter_known(v.as.string);
     if (elm_ts_is(t, "test")) return v.type == ELM_TV_STRING && elm_test_known(v.as.string);

@@ -245,6 +245,9 @@ static bool equal_deep(elm_tv a, elm_tv b, uint32_t depth) {
         return a.as.function == b.as.function;
     case ELM_TV_RANGE:
         return memcmp(a.as.range, b.as.range, sizeof *a.as.range) == 0;
+    case ELM_TV_CYCLER:
+    case ELM_TV_JOINER:
+        return a.as.state == b.as.state;
     case ELM_TV_BOUND:
     case ELM_TV_LOOP:
         return false;
@@ -301,10 +304,10 @@ int64_t elm_tv_length(elm_tv v) {
 }
 
 const char *elm_tv_type_name(elm_tv v) {
-    static const char *const names[] = {"undefined", "None",        "a bool",  "an int",
-                                        "a float",   "a string",    "a list",  "a tuple",
-                                        "a dict",    "a namespace", "a macro", "a function",
-                                        "a method",  "a range",     "a loop"};
+    static const char *const names[] = {
+        "undefined", "None",     "a bool",  "an int",      "a float", "a string",
+        "a list",    "a tuple",  "a dict",  "a namespace", "a macro", "a function",
+        "a method",  "a joiner", "a range", "a loop",      "a cycler"};
     return names[v.type];
 }
 

@@ -1,8 +1,8 @@
 /* template_value.h - values of the template language: Python's, as far as chat templates see them;
  * text.
  *
- * Everything lives in the render's arena and is immutable, but for namespaces and the dictionaries
- * of loops. A string knows for every byte whether the template wrote it: one origin for all, or a
+ * Everything lives in the render's arena and is immutable, but for namespaces, cyclers, joiners and
+ * the dictionaries of loops. A string knows for every byte whether the template wrote it: one origin for all, or a
  * map where it is mixed. */
 #ifndef ELM_TEXT_TEMPLATE_VALUE_H
 #define ELM_TEXT_TEMPLATE_VALUE_H
@@ -24,8 +24,10 @@ typedef enum elm_tv_type {
     ELM_TV_MACRO,
     ELM_TV_FUNCTION,
     ELM_TV_BOUND,
+    ELM_TV_JOINER, /* the last that can be called, but for a loop */
     ELM_TV_RANGE,
-    ELM_TV_LOOP /* what `loop` is in a for */
+    ELM_TV_LOOP, /* what `loop` is in a for */
+    ELM_TV_CYCLER
 } elm_tv_type;
 
 typedef struct elm_tstr {
@@ -68,8 +70,16 @@ struct elm_tv {
         const char *undefined; /* what was looked up, for messages */
         elm_trange *range;
         struct elm_tloop *loop;
+        struct elm_tstate *state; /* CYCLER and JOINER */
     } as;
     void *scope; /* of a macro: where it was defined */
+};
+
+/* A cycler's items (a tuple) and the next one's index; a joiner's separator and whether it was
+ * called. */
+struct elm_tstate {
+    elm_tv given;
+    uint32_t n;
 };
 
 /* What a for goes over: a list, or the numbers of a range. */
@@ -159,6 +169,12 @@ bool elm_tv_test(elm_trender *r, elm_tstr name, elm_tv v, const elm_targs *args)
 elm_tv elm_tv_method(elm_trender *r, elm_tv self, elm_tstr name, const elm_targs *args);
 bool elm_tv_has_method(elm_tv self, elm_tstr name);
 elm_tv elm_tv_function(elm_trender *r, int function, const elm_targs *args);
+/* cycler(...) and joiner(...), and what can be done with them (template_state.c). */
+elm_tv elm_tv_new_cycler(elm_trender *r, const elm_targs *args);
+elm_tv elm_tv_new_joiner(elm_trender *r, const elm_targs *args);
+elm_tv elm_tv_joiner_call(elm_trender *r, elm_tv joiner, const elm_targs *args);
+elm_tv elm_tv_cycler_method(elm_trender *r, elm_tv cycler, elm_tstr name, const elm_targs *args);
+elm_tv elm_tv_state_attribute(elm_tv v, elm_tstr name); /* undefined: it has none */
 /* obj.name or obj[key] as jinja looks them up. */
 elm_tv elm_tv_attribute(elm_trender *r, elm_tv object, elm_tv key, bool dot);
 /* Items of anything that can be iterated; fails otherwise. A range becomes a list. */
@@ -192,6 +208,8 @@ enum {
     ELM_FN_DICT,
     ELM_FN_RAISE,
     ELM_FN_STRFTIME,
+    ELM_FN_CYCLER,
+    ELM_FN_JOINER,
     ELM_N_FUNCTIONS
 };
 extern const char *const elm_tv_function_names[ELM_N_FUNCTIONS];

@@ -1,6 +1,7 @@
 """Small pieces of the template language, one of each thing that templates may use; rendered with VARIABLES."""
 
 VARIABLES = {
+    "wrapped": "Look, goof-ball \u2014 use the -b option--or a two-by-four, e.g. x-y-z!\n\n--\t \u00a0 averylongword-with-one\r\nend ",
     "s": "Hello, World",
     "e": "",
     "pad": "  x y  ",
@@ -137,6 +138,23 @@ not e | (1, 2) | first | [s, e] | select | list | length | {'a': 1}['a'] | {'a':
 s.split(',')[0].strip() | lower | users | map(attribute='name') | map('title') | join(' & ') | users |
 length if users else 0 | loop is defined | self is defined | true and 'x' | True and False | None is none |
 none is none
+wrapped | wordwrap | wrapped | wordwrap(8) | wrapped | wordwrap(5, false) | wrapped | wordwrap(7, wrapstring='|') |
+wrapped | wordwrap(6, break_on_hyphens=false) | wrapped | wordwrap(3, break_on_hyphens=1) | wrapped | wordwrap(1) |
+wrapped | wordwrap(true) | wrapped | wordwrap(0) | e | wordwrap(0) | n | wordwrap | missing | wordwrap | wrapped |
+wordwrap('x') | wrapped | wordwrap(4, wrapstring=1) | lines | wordwrap(2, true, '~', false) | uni | wordwrap(3) |
+'ab abcdef' | wordwrap(3) | 'ab  abcdef' | wordwrap(3) | '     abc' | wordwrap(3)
+nested | sum(start=[]) | [[1], [2]] | sum(start=[0]) | [[1], (2,)] | sum(start=[]) | [(1,), (2,)] | sum(start=()) |
+[true, true] | sum | [1, 2.5, 1] | sum | [0.1, 0.2, 0.3] | sum | [1] | sum(start=0.5) | ['a'] | sum | ['a'] | sum(start='') |
+[] | sum(start='') | [] | sum(start=true) | [1, none] | sum | users | sum('tags', []) | users[:2] | sum('tags', []) | nested |
+sum
+0 | filesizeformat | 1 | filesizeformat | t | filesizeformat | 999.9 | filesizeformat | 1000 | filesizeformat | -5.7 |
+filesizeformat | -0.5 | filesizeformat | 1e24 | filesizeformat | 1e30 | filesizeformat | 1023 | filesizeformat(true) |
+1024 | filesizeformat(binary=true) | 1e30 | filesizeformat(true) | ' 1_0e3 ' | filesizeformat | 'inf' | filesizeformat |
+'nan' | filesizeformat | '-inf' | filesizeformat | 'x' | filesizeformat | nil | filesizeformat | missing |
+filesizeformat | 999950 | filesizeformat
+{'a': 1, 'b': none, 'c': missing, 'd<': html} | xmlattr | {'a': l} | xmlattr(false) | {} | xmlattr | {'a b': 1} |
+xmlattr | {'a=': none} | xmlattr | {'a/': 1} | xmlattr | {' 　': 1.5} | xmlattr(autospace=no) | {1: 2} |
+xmlattr | s | xmlattr | missing | xmlattr
 """.strip().replace(" |\n", " | ")
 
 STATEMENTS = [
@@ -308,6 +326,24 @@ STATEMENTS = [
     "{{ namespace(_a=1) }}",
     "{% set ns = namespace() %}{{ ns.x is defined }}{% set ns.x = 2 %}{{ ns.x }}{{ ns['x'] }}",
     "{{ cycler }}",
+    "{% set c = cycler(1, 'b', l) %}{% for x in range(5) %}{{ c.current }}{{ c.next() }}{{ c.pos }};{% endfor %}"
+    "{{ c.reset() }}{{ c.next() }}{{ c['next']() }}{{ c.items }}{{ c.nope is defined }}",
+    "{% set c = cycler('a', 'b') %}{% set k = c %}{% macro m() %}{{ c.next() }}{% endmacro %}{{ m() }}{{ m() }}"
+    "{{ k.next() }}{{ c == k }}{{ c == cycler('a', 'b') }}{{ c | attr('current') }}{{ c is callable }}{{ c is iterable }}",
+    "{{ cycler() }}",
+    "{{ cycler(a=1).next() }}",
+    "{{ cycler(1).next(2) }}",
+    "{{ cycler(1)() }}",
+    "{{ cycler(1) | length }}",
+    "{{ cycler(1) | tojson }}",
+    "{% for x in cycler(1, 2) %}{{ x }}{% endfor %}",
+    "{% set j = joiner() %}{% for x in l %}{{ j.used }}{{ j() }}{{ x }}{% endfor %}{{ j.sep }}{{ j is callable }}",
+    "{% set j = joiner(sep=' | ') %}{% for x in l %}{% if x > 1 %}{{ j() }}{{ x }}{% endif %}{% endfor %}",
+    "{% set j = joiner(1) %}{{ j() }}{{ j() + 1 }}{{ j.x is defined }}{{ j['sep'] }}",
+    "{{ joiner(1, 2) }}",
+    "{{ joiner(x=1) }}",
+    "{{ joiner()(1) }}",
+    "{{ joiner().nope() }}",
     "{{ l.sort() }}",
     "{{ dict(1) }}",
     "{{ s | replace }}",

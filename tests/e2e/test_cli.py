@@ -1,5 +1,6 @@
 """The command line as a user meets it: the forms, the streams, the exit codes, what bad input gets."""
 import csv
+import datetime
 import json
 import os
 import pty
@@ -284,6 +285,24 @@ def test_chat_template_is_applied(tiny, tmp_path):
     assert run("tokenize", tiny("qwen3"), "--chat", chat, "--render").text == "<user>hi\n<assistant>"
     ids = [int(x) for x in run("tokenize", tiny("qwen3"), "--chat", chat).text.split()]
     assert bytes(ids).decode() == "<user>hi\n<assistant>"
+
+
+@pytest.mark.parametrize("zone,hours", [("UTC0", 0), ("EAST-13:30", 13.5), ("WEST+11", -11)])
+def test_strftime_now_is_local(folder, tmp_path, monkeypatch, zone, hours):
+    """A template that refuses with the time: every way to render shows the clock of TZ, without its name."""
+    (folder / "chat_template.jinja").write_text("{{ raise_exception(strftime_now('<%Y-%m-%d %H:%M%%z%z%Z>')) }}")
+    run("convert", folder, "-o", tmp_path / "m.elm")
+    (tmp_path / "c.json").write_text('{"messages": [{"role": "user", "content": "x"}]}')
+    monkeypatch.setenv("TZ", zone)
+    for args in (
+        ("run", tmp_path / "m.elm", "-p", "x"),
+        ("tokenize", tmp_path / "m.elm", "--chat", tmp_path / "c.json"),
+        ("template", folder / "chat_template.jinja", "--chat", tmp_path / "c.json"),
+    ):
+        shown = re.search(r"<(.*)%z>", run(*args, check=2).message).group(1)
+        local = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=hours)
+        late = local.replace(tzinfo=None) - datetime.datetime.strptime(shown, "%Y-%m-%d %H:%M")
+        assert datetime.timedelta(0) <= late < datetime.timedelta(minutes=2), (args, shown)
 
 
 def test_decode_is_exact(tiny):

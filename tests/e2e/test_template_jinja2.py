@@ -6,6 +6,7 @@ from datetime import datetime, timezone
 import jinja2
 import jinja2.ext
 import pytest
+import template_families
 import template_snippets
 import text_tool
 from conftest import SHARED, run
@@ -180,15 +181,10 @@ SMALL = [
 UNPRINTABLE = (" at 0x", "dict_items(", "dict_keys(", "dict_values(", "<class ")
 # jinja2 does these, we refuse them when the template is parsed, or they are undefined.
 MISSING = (
-    "filesizeformat",
     "random",
-    "wordwrap",
     "pprint",
-    "xmlattr",
     "striptags",
     "lipsum",
-    "cycler",
-    "joiner",
     "autoescape true",
     "translate",
     "self is",
@@ -227,6 +223,17 @@ def check(jobs):
 @pytest.mark.parametrize("number", range(len(SMALL)))
 def test_small_templates(number):
     check([(SMALL[number], chat) for chat in CHATS.values()])
+
+
+@pytest.mark.parametrize("family", sorted(template_families.FAMILIES))
+def test_families(family):
+    """Every chat, with the tools it has and with richer ones, documents, and a budget."""
+    tools = [template_families.SCHEMA, template_families.EMPTY]
+    more = dict(documents=[{"title": "t", "text": "a\n\"b\""}, {"n": 1}], thinking_budget=700, strict=True)
+    source = template_families.FAMILIES[family]
+    extras = ({}, {"tools": tools[:1]}, {"tools": tools, **more})
+    chats = [dict(chat, **extra) for chat in CHATS.values() for extra in extras]
+    assert check([(source, chat) for chat in chats]) >= 15
 
 
 def test_every_feature():
