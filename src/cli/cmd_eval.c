@@ -174,7 +174,7 @@ static elm_status logits_of_tokens(eval *e, elm_error *err) {
     elm_status status = cli_read(o->tokens, &text, &n_text, err);
     if (status == ELM_OK) status = parse_ids(text, n_text, &ids, &n, err);
     if (status == ELM_OK) {
-        logits = malloc(n * e->info.vocab_size * sizeof *logits);
+        logits = n > 0 ? calloc(n, e->info.vocab_size * sizeof *logits) : NULL;
         if (!logits)
             status = elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for the logits of %zu tokens", n);
     }

@@ -154,8 +154,10 @@ static elm_tv range(elm_trender *r, const elm_targs *args) {
             v[i] = args->items[i].as.integer;
     }
     if (args->n == 1) v[1] = v[0], v[0] = 0;
-    if (args->n == 0 || args->n > 3 || v[2] == 0)
+    if (args->n == 0 || args->n > 3 || v[2] == 0) {
         elm_tr_fail(r, ELM_INVALID_ARGUMENT, "range takes one to three integers, the step not 0");
+        return elm_tv_none();
+    }
     for (int i = 0; i < 3; i++) {
         if (v[i] > MAX_NUMBER || v[i] < -MAX_NUMBER)
             elm_tr_fail(r, ELM_LIMIT, "a range of such numbers is too long");

@@ -413,17 +413,17 @@ static tile head_of(const tile *all, size_t head, size_t i) {
 static void attend_heads(const tile *all, size_t begin, size_t end, size_t base) {
     const sight s = sight_of(all, base);
     if (s.i0 >= s.i1) return;
-    for (size_t work = 0, n = end - begin; work < 2 * n; work++) {
-        size_t i = work % n;
-        tile t = head_of(all, begin + i, i);
-        t.stride = i + 1 < n ? 1 : t.kv->n_heads - n + 1;
-        if (work < n) {
-            block_scores(&t, s.i0 * t.group, (s.i1 - s.i0) * t.group, base);
-        } else {
-            block_weights(&t, &s, base);
-            add_block(&t, &s, base);
+    for (int values = 0; values < 2; values++)
+        for (size_t h = begin; h < end; h++) {
+            tile t = head_of(all, h, h - begin);
+            t.stride = h + 1 < end ? 1 : t.kv->n_heads - (end - begin) + 1;
+            if (values) {
+                block_weights(&t, &s, base);
+                add_block(&t, &s, base);
+            } else {
+                block_scores(&t, s.i0 * t.group, (s.i1 - s.i0) * t.group, base);
+            }
         }
-    }
 }
 
 /* Few tokens run at the speed of memory: a thread's heads side by side, block by block, so that the
