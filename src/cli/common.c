@@ -172,7 +172,7 @@ void cli_buf(elm_buf *buf) {
 }
 
 void cli_print_buf(const elm_buf *buf) {
-    fwrite(buf->data, 1, buf->size, stdout);
+    if (buf->size > 0) fwrite(buf->data, 1, buf->size, stdout); /* an empty one has no data */
 }
 
 /* The number behind `name` in a file of lines "name: 123 kB", in bytes; 0 when it is not there. */
