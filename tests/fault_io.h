@@ -181,6 +181,10 @@ static inline int fault_sync(void *self, void *handle) {
     return 0;
 }
 
+static inline void fault_forget(void *self, void *handle) {
+    (void)self, (void)handle;
+}
+
 static inline int fault_truncate(void *self, void *handle, uint64_t size) {
     int error = fault_check(self, FAULT_TRUNCATE);
     if (!error) fault_resize(fault_node_of(self, handle), (size_t)size);
@@ -286,6 +290,7 @@ static inline void fault_io_init(fault_io *f) {
                      fault_read_at,
                      fault_write_at,
                      fault_sync,
+                     fault_forget,
                      fault_truncate,
                      fault_map,
                      fault_unmap,

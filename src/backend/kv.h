@@ -20,7 +20,11 @@
 
 #include "backend/backend.h"
 
-enum { ELM_KV_BLOCK = 64, ELM_KV_PANEL = 16 };
+enum {
+    ELM_KV_BLOCK = 64,
+    ELM_KV_PANEL = 16,
+    ELM_KV_WEIGHT_ONE = 32512, /* the largest weight of int8 values in a block: 127 * 256 */
+};
 
 /* Slots of one head: the capacity in whole blocks. */
 static inline size_t elm_kv_slots(const elm_kv *kv) {

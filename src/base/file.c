@@ -101,6 +101,10 @@ elm_status elm_file_sync(const elm_file *file, elm_error *err) {
     return check(file->io->sync(file->io->self, file->handle), "sync", file->path, err);
 }
 
+void elm_file_forget(const elm_file *file) {
+    file->io->forget(file->io->self, file->handle);
+}
+
 elm_status elm_file_truncate(const elm_file *file, uint64_t size, elm_error *err) {
     return check(file->io->truncate(file->io->self, file->handle, size), "resize", file->path, err);
 }

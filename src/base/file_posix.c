@@ -56,12 +56,12 @@ static int64_t posix_write_at(void *self, void *handle, uint64_t offset, const v
 
 static int posix_sync(void *self, void *handle) {
     (void)self;
-    if (fdatasync(fd_of(handle)) != 0) return -errno;
-    /* What was written piece by piece lies in the page cache in small pages when memory is short or
-     * in pieces; the first reader then finds it so, and streams it a third slower for as long as it
-     * stays there. Read anew it comes in 2 MiB pages. */
+    return fdatasync(fd_of(handle)) == 0 ? 0 : -errno;
+}
+
+static void posix_forget(void *self, void *handle) {
+    (void)self;
     (void)posix_fadvise(fd_of(handle), 0, 0, POSIX_FADV_DONTNEED);
-    return 0;
 }
 
 static int posix_truncate(void *self, void *handle, uint64_t size) {
@@ -179,11 +179,26 @@ static void posix_copy_mode(void *self, void *from, void *to) {
 
 const elm_io *elm_io_posix(void) {
     static const elm_io io = {
-        NULL,          posix_open,     posix_close,       posix_size,
-        posix_read_at, posix_write_at, posix_sync,        posix_truncate,
-        posix_map,     posix_unmap,    posix_advise,      posix_lock,
-        posix_rename,  posix_remove,   posix_sync_folder, posix_free_space,
-        posix_kind,    posix_is_at, posix_copy_mode,
+        NULL,
+        posix_open,
+        posix_close,
+        posix_size,
+        posix_read_at,
+        posix_write_at,
+        posix_sync,
+        posix_forget,
+        posix_truncate,
+        posix_map,
+        posix_unmap,
+        posix_advise,
+        posix_lock,
+        posix_rename,
+        posix_remove,
+        posix_sync_folder,
+        posix_free_space,
+        posix_kind,
+        posix_is_at,
+        posix_copy_mode,
     };
     return &io;
 }

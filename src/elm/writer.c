@@ -285,7 +285,9 @@ static elm_status write_end(elm_writer *w, elm_error *err) {
     ELM_TRY(elm_file_write_at(&w->file, 0, zeros, sizeof zeros, err));
     ELM_TRY(elm_file_sync(&w->file, err));
     ELM_TRY(elm_file_write_at(&w->file, 0, slot, sizeof slot, err));
-    return elm_file_sync(&w->file, err);
+    ELM_TRY(elm_file_sync(&w->file, err));
+    elm_file_forget(&w->file);
+    return ELM_OK;
 }
 
 elm_status elm_writer_finish(elm_writer *w, elm_error *err) {

@@ -25,6 +25,8 @@ enum {
         256, /* of all heads that a thread runs side by side, at least those of one token */
 };
 _Static_assert((int)BLOCK == (int)ELM_KV_BLOCK, "a block of keys lies together in the cache");
+_Static_assert((int)ELM_CPU_WEIGHT_ONE == (int)ELM_KV_WEIGHT_ONE,
+               "values are weighed as by the oracle");
 
 static size_t padded(size_t dim) {
     return elm_round_up(dim, 16);

@@ -170,7 +170,7 @@ ELM_INLINE float weigh(const float *p, const float *scales, v16 w[4]) {
 }
 
 /* The codes of sets that multiply int16. */
-ELM_INLINE float weigh_i16(const float *p, const float *scales, void *codes) {
+static float k_weigh_i16(const float *p, const float *scales, void *codes) {
     v16 w[4];
     float unit = weigh(p, scales, w);
     for (size_t i = 0; i < 4; i++) v_store_i16((int16_t *)codes + 16 * i, w[i]);
@@ -223,12 +223,13 @@ static void k_join(float *o, float a, const float *p, float b, size_t n) {
     }
 }
 
-/* All slots of attention but those of int8 keys and values. */
+/* All slots of attention but the products of int8 keys and values; weights of the values as int16. */
 static inline void fill_attention_kernels(elm_cpu_kernels *k) {
     k->scores[0] = k_scores_f32;
     k->scores[1] = k_scores_f16;
     k->values[0] = k_values_f32;
     k->values[1] = k_values_f16;
+    k->weigh_i8 = k_weigh_i16;
     k->scale_scores = k_scale_scores;
     k->softmax = k_softmax;
     k->join = k_join;

@@ -77,10 +77,6 @@ static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t
         }
 }
 
-static float weigh_i8(const float *p, const float *scales, void *codes) {
-    return weigh_i16(p, scales, codes);
-}
-
 static void values_i8(const void *codes, const float *unit, const float *c, size_t n_q,
                       const int8_t *v, size_t width, float *o, size_t o_stride) {
     for (size_t i = 0; i < n_q; i++) {
@@ -113,7 +109,6 @@ void elm_cpu_kernels_c(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     fill_attention_kernels(k);
     k->scores_i8 = scores_i8;
-    k->weigh_i8 = weigh_i8;
     k->values_i8 = values_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;

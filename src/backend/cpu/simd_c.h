@@ -25,9 +25,6 @@ static inline v16 v_load_f16(const uint16_t *p) {
 static inline v16 v_load_bf16(const uint16_t *p) {
     V_EACH(elm_f32_from_bf16(p[i]));
 }
-static inline v16 v_load_i8(const int8_t *p) {
-    V_EACH((float)p[i]);
-}
 static inline v16 v_splat(float x) {
     V_EACH(x);
 }

@@ -41,10 +41,10 @@ static const float *query(const elm_ref_call *c, const elm_kv *kv, const float *
 }
 
 /* Weights of positions [from, to) of one block of 64. An int8 cache has them as integers beside the
- * scales of its values: the largest product of both is WEIGHT_ONE. */
+ * scales of its values: the largest product of both is ELM_KV_WEIGHT_ONE. */
 static void weights(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint32_t from,
                     uint32_t to, const float *q, double top, double total, double *p) {
-    enum { WEIGHT_ONE = 32512 };
+    const double one = ELM_KV_WEIGHT_ONE;
     const float *scales = kv->v_scales;
     double largest = 0.0;
     for (uint32_t j = from; j < to; j++) p[j - from] = exp(score(c, kv, head, j, q) - top) / total;
@@ -56,7 +56,7 @@ static void weights(const elm_ref_call *c, const elm_kv *kv, uint32_t head, uint
     for (uint32_t j = from; j < to && largest > 0.0; j++) {
         double scale = (double)scales[elm_kv_row(kv, head, elm_kv_slot(kv, j))];
         if (!(scale > 0.0)) continue; /* its values are 0 */
-        p[j - from] = rint(p[j - from] * scale * (WEIGHT_ONE / largest)) / WEIGHT_ONE * largest;
+        p[j - from] = rint(p[j - from] * scale * (one / largest)) / one * largest;
         p[j - from] /= scale;
     }
 }

@@ -61,7 +61,7 @@ ELM_INLINE void key_cell(const int8_t *cell, const int8_t *x, int32x4_t acc[4]) 
 static float weigh_i8(const float *p, const float *scales, void *codes) {
     int16_t code[ELM_CPU_KV_BLOCK];
     int8_t *out = codes;
-    float unit = weigh_i16(p, scales, code);
+    float unit = k_weigh_i16(p, scales, code);
     for (size_t i = 0; i < ELM_CPU_KV_BLOCK; i += 8) {
         int16x8_t c = vld1q_s16(code + i);
         int8x8_t low = vmovn_s16(c);

@@ -67,10 +67,6 @@ ELM_INLINE void key_cell(const int8_t *cell, const int8_t *x, int32x4_t acc[4]) 
     }
 }
 
-static float weigh_i8(const float *p, const float *scales, void *codes) {
-    return weigh_i16(p, scales, codes);
-}
-
 /* 16 columns of 64 int8 values, four positions side by side, against their weights. */
 ELM_INLINE void value_sums(const int8_t *codes, const int8_t *v, int32x4_t isum[4]) {
     const int16_t *w = (const int16_t *)(const void *)codes;
@@ -135,7 +131,6 @@ void elm_cpu_kernels_neon(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     fill_attention_kernels(k);
     k->scores_i8 = scores_i8;
-    k->weigh_i8 = weigh_i8;
     k->values_i8 = values_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;

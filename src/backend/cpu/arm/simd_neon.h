@@ -24,16 +24,6 @@ static inline v16 v_load_f16(const uint16_t *p) {
 static inline v16 v_load_bf16(const uint16_t *p) {
     V_QUARTERS(vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)));
 }
-static inline v16 v_load_i8(const int8_t *p) {
-    int8x16_t b = vld1q_s8(p);
-    int16x8_t lo = vmovl_s8(vget_low_s8(b)), hi = vmovl_s8(vget_high_s8(b));
-    v16 r;
-    r.q[0] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo)));
-    r.q[1] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(lo)));
-    r.q[2] = vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi)));
-    r.q[3] = vcvtq_f32_s32(vmovl_s16(vget_high_s16(hi)));
-    return r;
-}
 static inline v16 v_splat(float x) {
     V_QUARTERS(vdupq_n_f32(x));
 }

@@ -376,10 +376,6 @@ static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t
 
 /* ---- int8 values ---- */
 
-static float weigh_i8(const float *p, const float *scales, void *codes) {
-    return weigh_i16(p, scales, codes);
-}
-
 /* m queries x 16 columns; m is a constant. Sixteen bytes are 4 columns of 4 positions: widened, and
  * multiplied in pairs with the weights of the 4 positions. */
 ELM_INLINE void value_i8_tile(const int16_t *w, const float *unit, const float *c, const int8_t *v,
@@ -472,7 +468,6 @@ void elm_cpu_kernels_avx2(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     fill_attention_kernels(k);
     k->scores_i8 = scores_i8;
-    k->weigh_i8 = weigh_i8;
     k->values_i8 = values_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;

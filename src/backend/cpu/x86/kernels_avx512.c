@@ -121,28 +121,19 @@ ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end,
     for (size_t panel = begin; panel < end; panel++) {
         size_t t = 0, n = job->n_tokens;
         for (; n - t >= 8; t += 8) gemv(job, panel, t, 8, i4, zeros);
-        switch (n - t) { /* a draft's few tokens in one pass */
-        case 7:
-            gemv(job, panel, t, 7, i4, zeros);
-            break;
-        case 6:
-            gemv(job, panel, t, 6, i4, zeros);
-            break;
-        case 5:
-            gemv(job, panel, t, 5, i4, zeros);
-            break;
-        case 4:
-            gemv(job, panel, t, 4, i4, zeros);
-            break;
-        case 3:
-            gemv(job, panel, t, 3, i4, zeros);
-            break;
-        case 2:
-            gemv(job, panel, t, 2, i4, zeros);
-            break;
-        case 1:
-            gemv(job, panel, t, 1, i4, zeros);
-            break;
+        switch (n - t) { /* a draft's few tokens in one pass: their number is a constant in gemv */
+#define REST(m)                            \
+    case m:                                \
+        gemv(job, panel, t, m, i4, zeros); \
+        break
+            REST(7);
+            REST(6);
+            REST(5);
+            REST(4);
+            REST(3);
+            REST(2);
+            REST(1);
+#undef REST
         default:
             break;
         }

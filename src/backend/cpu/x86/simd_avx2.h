@@ -32,9 +32,6 @@ static inline __m256 v_half_i8(const int8_t *p) {
     return _mm256_cvtepi32_ps(
         _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
 }
-static inline v16 v_load_i8(const int8_t *p) {
-    return v_make(v_half_i8(p), v_half_i8(p + 8));
-}
 static inline v16 v_splat(float x) {
     return v_make(_mm256_set1_ps(x), _mm256_set1_ps(x));
 }
