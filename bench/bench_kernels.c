@@ -23,6 +23,13 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* As the product allocates: large blocks in 2 MiB pages, which decide what is streamed. */
+static uint8_t *pool_of(size_t bytes) {
+    uint8_t *pool;
+    if (elm_alloc(elm_allocator_default(), bytes, "a pool", &pool, NULL) != ELM_OK) exit(1);
+    return pool;
+}
+
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return x < y ? -1 : x > y;
@@ -121,7 +128,7 @@ static void bench_linear(work *w, const elm_cpu_kernels *k, elm_dtype dtype, siz
     matrix first = matrix_make(&r, dtype, N, K, 32, CODES_RANDOM, 0);
     size_t one = first.shape.codes_bytes + first.shape.scales_bytes;
     size_t n = n_tokens < GEMM_TOKENS ? POOL_BYTES / one : 2;
-    uint8_t *codes = aligned_alloc(1 << 21, (n * first.shape.codes_bytes + (1 << 21)) >> 21 << 21);
+    uint8_t *codes = pool_of(n * first.shape.codes_bytes);
     elm_cpu_weight *weights = malloc(n * sizeof *weights);
     w->jobs = malloc(n * sizeof *w->jobs);
     float *x = malloc(n_tokens * K * sizeof *x), *y = malloc(n_tokens * N * sizeof *y);
@@ -156,7 +163,7 @@ static void bench_linear(work *w, const elm_cpu_kernels *k, elm_dtype dtype, siz
     free(y);
     free(weights);
     free(w->jobs);
-    free(codes);
+    elm_free(elm_allocator_default(), codes, n * first.shape.codes_bytes);
     matrix_free(&first);
 }
 
@@ -166,7 +173,7 @@ int main(int argc, char **argv) {
     size_t n_sets = kernel_sets(sets, names);
     long most = argc > 1 ? strtol(argv[1], NULL, 10) : 2;
     work w = {.n_bytes = POOL_BYTES};
-    uint8_t *bytes = aligned_alloc(1 << 21, POOL_BYTES);
+    uint8_t *bytes = pool_of(POOL_BYTES);
     memset(bytes, 1, POOL_BYTES);
     w.bytes = bytes;
     for (int i = 0; i < MAX_THREADS; i++) w.scratch[i] = aligned_alloc(64, ELM_CPU_LINEAR_SCRATCH);
@@ -195,6 +202,6 @@ int main(int argc, char **argv) {
         elm_thread_pool_free(w.pool);
     }
     for (int i = 0; i < MAX_THREADS; i++) free(w.scratch[i]);
-    free(bytes);
+    elm_free(elm_allocator_default(), bytes, POOL_BYTES);
     return 0;
 }

@@ -387,7 +387,8 @@ static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
     }
 }
 
-/* The part of `all` that belongs to the i-th of its heads. */
+/* The part of `all` that belongs to the i-th of its heads; what lasts for one block of one head (c,
+ * the integer weights) all heads share. */
 static tile head_of(const tile *all, size_t head, size_t i) {
     tile t = *all;
     size_t q0 = i * t.n_q, blocks = t.codes.block_stride;
@@ -398,9 +399,6 @@ static tile head_of(const tile *all, size_t head, size_t i) {
     t.codes.start += q0 * blocks;
     t.codes.sum += q0 * blocks;
     t.s += q0 * BLOCK;
-    t.w += q0 * ELM_CPU_WEIGHT_CODES;
-    t.unit += q0;
-    t.c += q0;
     sums *all_sums[2] = {&t.chunk, &t.total};
     for (int k = 0; k < 2; k++) {
         all_sums[k]->m += q0;
