@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import resource
 import shutil
 import subprocess
 import time
@@ -80,7 +81,7 @@ def test_killed_at_twenty_points_and_resumed(folder, tmp_path):
 
 
 @pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
-@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "rename", "ftruncate"])
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "rename", "ftruncate", "fallocate"])
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_errors_of_the_system_leave_nothing(folder, tmp_path, call, error):
     out = tmp_path / "out.elm"
@@ -118,6 +119,24 @@ def test_resume_refuses_other_options_and_sources(folder, tmp_path):
 def test_space_is_asked_for_first(folder, tmp_path):
     message = run("convert", folder, "-o", tmp_path / "out.elm").message
     assert "MB needed" in message and "MB free" in message
+    used = (tmp_path / "out.elm").stat()
+    assert used.st_blocks * 512 <= used.st_size + 65536  # what was set aside and not used is given back
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
+def test_a_file_system_that_cannot_set_room_aside(folder, tmp_path):
+    run("convert", folder, "-o", tmp_path / "whole.elm")
+    assert traced("fallocate:error=EOPNOTSUPP", "convert", folder, "-o", tmp_path / "out.elm") == 0
+    assert (tmp_path / "out.elm").read_bytes() == (tmp_path / "whole.elm").read_bytes()
+
+
+def test_a_limit_on_the_size_of_files(folder, tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
+    result = subprocess.run([BIN, "convert", folder, "-o", tmp_path / "out.elm"], capture_output=True, text=True,
+                            preexec_fn=limit)
+    assert result.returncode == 7 and "out.elm" in result.stderr.splitlines()[-1], result.stderr
+    assert list(tmp_path.glob("out.elm*")) == []
 
 
 # ---- provenance ----
