@@ -8,9 +8,9 @@ import sys
 SLOT, ALIGN = 4096, 65536
 MUST, MANY = {1, 2, 3, 4, 5, 6}, {9, 10, 11}
 KNOWN = set(range(1, 13))
-# dtype: bits of a code, has scales, has zero points, layouts
-DTYPES = {0: (32, 0, 0, {0, 1}), 1: (16, 0, 0, {0, 1}), 2: (16, 0, 0, {0, 1}), 3: (8, 1, 0, {1}), 4: (4, 1, 0, {1}),
-          5: (8, 1, 1, {1}), 6: (4, 1, 1, {1}), 7: (32, 0, 0, {0})}
+# dtype: bits of a code, has scales, has zero points, number of layouts (ROWS, P16)
+DTYPES = {0: (32, 0, 0, 2), 1: (16, 0, 0, 2), 2: (16, 0, 0, 2), 3: (8, 1, 0, 2), 4: (4, 1, 0, 2), 5: (8, 1, 1, 2),
+          6: (4, 1, 1, 2), 7: (32, 0, 0, 1)}
 MAX_DIM = 2**30
 
 
@@ -245,26 +245,31 @@ def strict_json(data):
 
 def plane_sizes(dtype, layout, n_dims, dims, group, exponent):
     """Sections 9 and 10: bytes of codes, scales, zero points."""
-    require(dtype in DTYPES and layout <= 1, "dtype or layout")
-    bits, scales, zeros, layouts = DTYPES[dtype]
-    require(layout in layouts and 1 <= n_dims <= 4, "layout")
+    require(dtype in DTYPES and layout < DTYPES[dtype][3], "dtype or layout")
+    bits, scales, zeros, _ = DTYPES[dtype]
+    require(1 <= n_dims <= 4, "n_dims")
     require(all(1 <= d <= MAX_DIM for d in dims[:n_dims]) and not any(dims[n_dims:]), "dims")
     require(abs(exponent) <= (126 if scales else 0), "scale_exp")
-    if layout == 0:
+    if scales:
+        cols = dims[n_dims - 1]
+        require(group in (32, 64, 128) or (group % 32 == 0 and cols <= group <= MAX_DIM), "group")
+    else:
         require(group == 0, "group")
+    if layout == 0 and not scales:
         size = bits // 8
         for d in dims[:n_dims]:
             size *= d
         require(size < 2**64, "size")
         return size, 0, 0
-    require(n_dims == 2, "P16")
-    panels, cols = -(-dims[0] // 16), dims[1]
-    if not scales:
-        require(group == 0, "group")
-        return panels * 16 * cols * bits // 8, 0, 0
-    require(group in (32, 64, 128) or (group % 32 == 0 and cols <= group <= MAX_DIM), "group")
-    groups = -(-cols // group)
-    return panels * 16 * groups * group * bits // 8, panels * groups * 32, panels * groups * 16 * zeros
+    require(n_dims == 2 or (layout == 1 and n_dims == 3), "n_dims")
+    rows, cols = dims[n_dims - 2:n_dims]
+    if layout == 1:
+        rows = -(-rows // 16) * 16 * (dims[0] if n_dims == 3 else 1)
+        require(rows <= MAX_DIM, "rows of a stack")
+    groups = -(-cols // group) if scales else 0
+    sizes = rows * (groups * group if scales else cols) * bits // 8, rows * groups * 2, rows * groups * zeros
+    require(all(size < 2**64 for size in sizes), "size")
+    return sizes
 
 
 def status_of(step):

@@ -85,7 +85,8 @@ def test_two_readers_agree(tiny, tmp_path):
         run("sign", signed, "--key", tmp_path / "k.pem", check=None)
     rng = random.Random(20)
     paths, expected = [], []
-    for good in (tiny("qwen3"), tiny("gemma3", "--quant", "int8", "--zero-point"), with_product, dropped, signed):
+    for good in (tiny("qwen3"), tiny("gemma3", "--quant", "int8", "--zero-point"), tiny("qwen3_moe"),
+                 tiny("gemma4_e4b"), with_product, dropped, signed):
         data = good.read_bytes()
         assert elm_reader.check(data).startswith("OK ")
         assert elm_reader.check(data).endswith("OK OK")
