@@ -1,31 +1,14 @@
 /* GGUF headers: metadata of every type, tensors, and that each kind of damage is refused. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <errno.h>
 
-#include "source_files.h"
+#include "source_fixture.h"
 
-#define PATH "m.gguf"
-
-static fault_io fs;
 static gguf_maker m;
 
-static int begin(void **state) {
-    (void)state;
-    source_files_init(&fs);
+static int begin_made(void **state) {
+    begin(state);
     gguf_begin(&m);
     return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    int left = fs.n_open;
-    fault_io_free(&fs);
-    return left;
 }
 
 static void assert_refused(elm_status expected, const char *fragment) {
@@ -409,7 +392,7 @@ static void every_failing_read_and_allocation(void **state) {
 }
 
 int main(void) {
-#define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
+#define T(f) cmocka_unit_test_setup_teardown(f, begin_made, end)
     const struct CMUnitTest tests[] = {
         T(metadata_of_every_type),
         T(tensors_of_version_3),
