@@ -165,9 +165,9 @@ static void bad_beginnings(void **state) {
     uint8_t head[24] = "GGUF";
     assert_refused(ELM_NOT_FOUND, "m.gguf");
     fault_io_put(&fs, PATH, head, 0);
-    assert_refused(ELM_MALFORMED, "is not a GGUF file");
+    assert_refused(ELM_MALFORMED, "nor a GGUF file");
     fault_io_put(&fs, PATH, head, 23);
-    assert_refused(ELM_MALFORMED, "is not a GGUF file");
+    assert_refused(ELM_MALFORMED, "nor a GGUF file");
     head[4] = 1;
     fault_io_put(&fs, PATH, head, 24);
     assert_refused(ELM_UNSUPPORTED, "is GGUF version 1");
@@ -182,7 +182,7 @@ static void bad_beginnings(void **state) {
     assert_refused(ELM_MALFORMED, "impossible number of values or tensors");
     head[0] = 'g';
     fault_io_put(&fs, PATH, head, 24);
-    assert_refused(ELM_MALFORMED, "is not a GGUF file");
+    assert_refused(ELM_MALFORMED, "nor a GGUF file");
 }
 
 /* One change to a good file each. */
