@@ -81,7 +81,7 @@ static elm_status read_lists(elm_source *s, elm_error *err) {
     return ELM_OK;
 }
 
-/* What llama.cpp does where the file is silent: SentencePiece and Llama 3 begin with BOS. */
+/* What llama.cpp does where the file is silent: SentencePiece, Llama 3 and Tekken begin with BOS. */
 static void default_flags(elm_gguf_vocab *v) {
     static const char *const with_bos[] = {"llama3",    "llama-v3", "llama-bpe", "falcon3",
                                            "falcon-h1", "pixtral",  "midm-2.0",  "lfm2"};
