@@ -14,10 +14,11 @@ static elm_status fail_errno(elm_error *err, const char *what, const char *path,
     case EACCES:
     case EPERM:
     case ENOTDIR:
-    case EISDIR:
     case ELOOP:
     case ENAMETOOLONG:
         return elm_fail(err, ELM_NOT_FOUND, "cannot %s '%s': %s", what, path, strerror(number));
+    case EISDIR:
+        return elm_fail(err, ELM_NOT_FOUND, "'%s' is a folder; give the path of a file", path);
     case ESPIPE:
         return elm_fail(err, ELM_NOT_FOUND, "'%s' is a pipe or a device; give the path of a file",
                         path);
@@ -180,7 +181,7 @@ elm_status elm_path_free_space(const elm_platform *p, const char *path, uint64_t
                                elm_error *err) {
     int64_t result = p->io->free_space(p->io->self, path);
     *out = result < 0 ? 0 : (uint64_t)result;
-    return result < 0 ? fail_errno(err, "measure the free space for", path, result) : ELM_OK;
+    return result < 0 ? fail_errno(err, "look at the folder of", path, result) : ELM_OK;
 }
 
 elm_status elm_file_slurp(const elm_platform *p, const char *path, uint64_t max_bytes,

@@ -14,8 +14,9 @@
 
 typedef enum elm_open_mode {
     ELM_OPEN_READ,   /* must exist */
-    ELM_OPEN_CREATE, /* created or emptied, read and write */
+    ELM_OPEN_CREATE, /* created or emptied, read and write; not through a symbolic link */
     ELM_OPEN_UPDATE, /* must exist, read and write, kept as it is */
+    ELM_OPEN_OURS,   /* the same, not through a link: PATH.part must be no way to another file */
 } elm_open_mode;
 
 typedef enum elm_map_advice { ELM_MAP_NORMAL, ELM_MAP_RANDOM, ELM_MAP_WILLNEED } elm_map_advice;

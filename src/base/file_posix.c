@@ -20,8 +20,9 @@ static int fd_of(void *handle) {
 static int posix_open(void *self, const char *path, elm_open_mode mode, void **out) {
     int flags = O_RDONLY | O_NONBLOCK; /* a pipe that nobody writes to must not be waited for */
     (void)self;
-    if (mode == ELM_OPEN_CREATE) flags = O_RDWR | O_CREAT | O_TRUNC;
+    if (mode == ELM_OPEN_CREATE) flags = O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW;
     if (mode == ELM_OPEN_UPDATE) flags = O_RDWR;
+    if (mode == ELM_OPEN_OURS) flags = O_RDWR | O_NOFOLLOW;
     int fd = open(path, flags | O_CLOEXEC, 0666);
     if (fd < 0) return -errno;
     *out = (void *)(intptr_t)(fd + 1); /* so that NULL means closed */

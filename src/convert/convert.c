@@ -3,6 +3,7 @@
  * Everything that can be refused is refused before the first byte is written: config, tensors,
  * tokenizer, template. Then emit.c lets the weights stream through, one at a time. */
 #include "convert/conversion.h"
+#include "convert/provenance.h"
 #include "text/template.h"
 
 #include <stdarg.h>
@@ -206,7 +207,11 @@ static elm_status build(elm_conversion *c, const char *path, elm_error *err) {
 }
 
 static elm_status convert(elm_conversion *c, const char *source, const char *path, elm_error *err) {
+    const char *part = elm_arena_printf(&c->arena, "%s.part", path);
+    if (!part) return elm_fail_oom(err, strlen(path), "a path");
     ELM_TRY(elm_source_open(&c->platform, source, true, &c->source, err));
+    ELM_TRY(elm_provenance_spare(&c->source, source, path, err));
+    ELM_TRY(elm_provenance_spare(&c->source, source, part, err));
     ELM_TRY(build(c, source, err));
     c->out->source_bytes = elm_source_checkpoint(&c->source)->total_bytes;
     snprintf(c->out->architecture, sizeof c->out->architecture, "%s", c->family->name);

@@ -140,7 +140,7 @@ elm_status elm_journal_resume(elm_journal *j, const uint8_t identity[32], uint64
     if (!records && max > 0) return elm_fail_oom(err, max * sizeof *records, "the journal");
     ELM_TRY(elm_path_kind_of(j->platform, j->path, &kind, err));
     if (kind == ELM_PATH_FILE) {
-        ELM_TRY(elm_file_open(j->platform, j->path, ELM_OPEN_UPDATE, &j->file, err));
+        ELM_TRY(elm_file_open(j->platform, j->path, ELM_OPEN_OURS, &j->file, err));
         ELM_TRY(read_records(j, identity, max, records, n_out, &usable, err));
         if (usable) ELM_TRY(check_part(j, begin, records, n_out, err));
     }

@@ -44,22 +44,30 @@ static elm_status hash_range(const elm_file *file, uint64_t at, uint64_t size, e
     return ELM_OK;
 }
 
+/* Closed when the folder has no such file. */
+static elm_status open_small(const elm_source *s, const char *folder, const char *name,
+                             elm_arena *arena, elm_file *out, elm_error *err) {
+    elm_path_kind kind;
+    char *path = elm_path_join(arena, folder, name);
+    memset(out, 0, sizeof *out);
+    if (!path) return elm_fail_oom(err, strlen(name), "a path");
+    ELM_TRY(elm_path_kind_of(s->platform, path, &kind, err));
+    return kind == ELM_PATH_FILE ? elm_file_open(s->platform, path, ELM_OPEN_READ, out, err)
+                                 : ELM_OK;
+}
+
 static elm_status small_file(const elm_source *s, const char *folder, const char *name,
                              elm_arena *arena, elm_json_writer *w, elm_error *err) {
-    elm_path_kind kind;
     elm_file file;
     elm_sha256 h;
     uint64_t size = 0;
-    char *path = elm_path_join(arena, folder, name);
-    if (!path) return elm_fail_oom(err, strlen(name), "a path");
-    ELM_TRY(elm_path_kind_of(s->platform, path, &kind, err));
-    if (kind != ELM_PATH_FILE) return ELM_OK;
-    ELM_TRY(elm_file_open(s->platform, path, ELM_OPEN_READ, &file, err));
+    ELM_TRY(open_small(s, folder, name, arena, &file, err));
+    if (!file.handle) return ELM_OK;
     elm_status status = elm_file_size(&file, &size, err);
     elm_sha256_init(&h);
     if (status == ELM_OK && size > MAX_SMALL_FILE_BYTES)
-        status = elm_fail(err, ELM_MALFORMED, "'%s' has %llu bytes; at most %d are accepted", path,
-                          (unsigned long long)size, MAX_SMALL_FILE_BYTES);
+        status = elm_fail(err, ELM_MALFORMED, "'%s' has %llu bytes; at most %d are accepted",
+                          file.path, (unsigned long long)size, MAX_SMALL_FILE_BYTES);
     if (status == ELM_OK) status = hash_range(&file, 0, size, &h, err);
     elm_file_close(&file);
     if (status == ELM_OK) put_hash(w, name, &h);
@@ -119,5 +127,34 @@ elm_status elm_provenance_write(const elm_source *s, const char *path, elm_json_
         status = weight_file(ck, i, w, err);
     elm_json_end_array(w);
     elm_json_end_object(w);
+    return status;
+}
+
+/* ---- what must not be written over ---- */
+
+static elm_status spare(const elm_file *file, const char *target, elm_error *err) {
+    bool same;
+    ELM_TRY(elm_file_is_at(file, target, &same, err));
+    if (!same) return ELM_OK;
+    return elm_fail(err, ELM_INVALID_ARGUMENT,
+                    "'%s' is a file of the model that is being converted; give another path to "
+                    "write",
+                    target);
+}
+
+elm_status elm_provenance_spare(const elm_source *s, const char *path, const char *target,
+                                elm_error *err) {
+    const elm_checkpoint *ck = elm_source_checkpoint(s);
+    elm_status status = ELM_OK;
+    elm_arena arena;
+    for (uint32_t i = 0; i < ck->n_shards; i++) ELM_TRY(spare(&ck->shards[i], target, err));
+    elm_arena_init(&arena, s->platform->alloc, 0);
+    for (size_t i = 0; i < sizeof small_files / sizeof small_files[0] && !s->is_gguf; i++) {
+        elm_file file = {0};
+        if (status == ELM_OK) status = open_small(s, path, small_files[i], &arena, &file, err);
+        if (status == ELM_OK && file.handle) status = spare(&file, target, err);
+        elm_file_close(&file);
+    }
+    elm_arena_free(&arena);
     return status;
 }

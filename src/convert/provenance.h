@@ -11,4 +11,9 @@
 elm_status elm_provenance_write(const elm_source *source, const char *path, elm_json_writer *w,
                                 elm_error *err) ELM_MUST_CHECK;
 
+/* ELM_INVALID_ARGUMENT when `target`, which will be written, is a file that the source was read
+ * from, under whatever name. */
+elm_status elm_provenance_spare(const elm_source *source, const char *path, const char *target,
+                                elm_error *err) ELM_MUST_CHECK;
+
 #endif

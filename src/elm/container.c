@@ -141,11 +141,12 @@ static elm_status no_slot(const elm_container *c, const char *path, slot_state s
                         "copy it again",
                         path);
     }
-    bool gguf = size >= 4 && memcmp(c->map.data, "GGUF", 4) == 0;
-    return elm_fail(err, ELM_MALFORMED,
-                    gguf ? "'%s' is a GGUF file; 'edge-llm convert' makes an .elm file of it"
-                         : "'%s' is not an .elm file: it does not begin with its magic",
-                    path);
+    if (size >= 4 && memcmp(c->map.data, "GGUF", 4) == 0) {
+        return elm_fail(err, ELM_MALFORMED,
+                        "'%s' is a GGUF file; 'edge-llm convert' makes an .elm file of it", path);
+    }
+    return elm_fail(err, ELM_MALFORMED, "'%s' is not an .elm file: %s", path,
+                    size > 0 ? "it does not begin with its magic" : "it is empty");
 }
 
 static elm_status refuse_folder(const elm_platform *platform, const char *path, elm_error *err) {

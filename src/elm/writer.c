@@ -64,6 +64,8 @@ static elm_status check_space(const elm_platform *p, const char *path, uint64_t 
 /* The finished file is moved to `path`, which must not put it in the place of a device. */
 static elm_status check_target(const elm_platform *p, const char *path, elm_error *err) {
     elm_path_kind kind;
+    if (!*path)
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "the path of the file to write is empty");
     ELM_TRY(elm_path_kind_of(p, path, &kind, err));
     if (kind == ELM_PATH_NONE || kind == ELM_PATH_FILE) return ELM_OK;
     return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s' is %s; give the path of the file to write",
@@ -78,7 +80,7 @@ static elm_status claim_part(elm_writer *w, uint64_t *present, elm_error *err) {
     elm_path_kind kind;
     bool same = false;
     ELM_TRY(elm_path_kind_of(p, w->part, &kind, err));
-    elm_open_mode mode = kind == ELM_PATH_FILE ? ELM_OPEN_UPDATE : ELM_OPEN_CREATE;
+    elm_open_mode mode = kind == ELM_PATH_FILE ? ELM_OPEN_OURS : ELM_OPEN_CREATE;
     ELM_TRY(elm_file_open(p, w->part, mode, &w->file, err));
     elm_status status = elm_file_lock(&w->file, err);
     if (status == ELM_OK) status = elm_file_is_at(&w->file, w->part, &same, err);

@@ -14,8 +14,7 @@ import pytest
 from conftest import BIN, ROOT, run, tiny_models
 from test_trust import TOOL, WHOLE, add_product, keys  # noqa: F401
 
-sys.path.insert(0, str(ROOT / "tests" / "golden"))
-import gguf_files  # noqa: E402
+import gguf_files
 
 SOAK = bool(os.environ.get("EDGE_LLM_SOAK"))
 SAMPLE = 8

@@ -8,6 +8,7 @@ import subprocess
 import time
 
 import numpy as np
+import gguf_files
 import pytest
 from conftest import BIN, run, tiny_models
 
@@ -137,6 +138,33 @@ def test_a_limit_on_the_size_of_files(folder, tmp_path):
                             preexec_fn=limit)
     assert result.returncode == 7 and "out.elm" in result.stderr.splitlines()[-1], result.stderr
     assert list(tmp_path.glob("out.elm*")) == []
+
+
+def test_the_source_is_never_written_over(folder, tmp_path):
+    gguf = tmp_path / "m.gguf"
+    gguf_files.write(gguf, "qwen3", lambda tensor: "F32")
+    (tmp_path / "same.gguf").hardlink_to(gguf)
+    before = gguf.read_bytes()
+    for out in (gguf, tmp_path / "same.gguf"):
+        assert "another path" in run("convert", gguf, "-o", out, check=2).message
+    (tmp_path / "x.elm.part").symlink_to(gguf)
+    run("convert", folder, "-o", tmp_path / "x.elm", check=3)  # a link in the place of PATH.part is not followed
+    assert gguf.read_bytes() == before
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        before = (folder / name).read_bytes()
+        assert "another path" in run("convert", folder, "-o", folder / name, check=2).message
+        assert (folder / name).read_bytes() == before
+    run("convert", folder, "-o", folder / "out.elm")
+    run("convert", folder, "-o", folder / "out.elm")
+
+
+@pytest.mark.parametrize("out,code,word", [("", 2, "empty"), (".", 2, "folder"), ("none/x.elm", 3, "none/x.elm"),
+                                           ("x" * 300, 3, "name"), ("file/x.elm", 3, "file/x.elm")])
+def test_where_nothing_can_be_written(folder, tmp_path, out, code, word):
+    (tmp_path / "file").write_text("")
+    result = subprocess.run([BIN, "convert", folder, "-o", out], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == code and word in result.stderr.splitlines()[-1], result.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "hf"]
 
 
 # ---- provenance ----

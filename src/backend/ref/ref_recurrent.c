@@ -84,7 +84,8 @@ static token token_of(const elm_ref_call *c, const elm_state *s, uint32_t head, 
     double bias = (double)elm_tensor_at(elm_ref_weight(c, 4), 0, head);
     double eps = (double)node->attrs.eps;
     uint32_t keys = (elm_ref_inner(c, node->inputs[0]) - s->n_heads * s->v_dim) / 2;
-    uint32_t key_head = head / (s->n_heads / (keys / s->k_dim));
+    uint32_t key_head =
+        head * (keys / s->k_dim) / s->n_heads; /* there are n_heads or a part of it */
     token k = {.q = m + key_head * s->k_dim,
                .k = m + keys + key_head * s->k_dim,
                .v = m + 2 * keys + head * s->v_dim,

@@ -178,7 +178,8 @@ static void refuses_what_is_no_elm_file(void **state) {
     assert_int_equal(open_it(NULL, &err), ELM_MALFORMED);
     assert_non_null(strstr(err.message, "not an .elm file"));
     fault_io_put(&fs, PATH, "", 0);
-    assert_int_equal(open_it(NULL, NULL), ELM_MALFORMED);
+    assert_int_equal(open_it(NULL, &err), ELM_MALFORMED);
+    assert_non_null(strstr(err.message, "not an .elm file: it is empty"));
     uint8_t *p = fresh();
     memset(p, 0, 2 * ELM_SLOT_BYTES);
     assert_int_equal(open_it(NULL, &err), ELM_MALFORMED);
