@@ -137,7 +137,7 @@ static elm_status choose(elm_container *c, const elm_strip_options *o, elm_arena
 
 elm_status elm_strip(elm_container *c, const char *path, const elm_strip_options *o,
                      elm_error *err) {
-    bool take[ELM_MAX_SECTIONS];
+    bool take[ELM_MAX_SECTIONS] = {false};
     elm_arena arena;
     ELM_TRY(check_targets(c, o, err));
     elm_arena_init(&arena, c->platform->alloc, 0);
@@ -152,7 +152,7 @@ elm_status elm_compact(const elm_platform *platform, const char *path, uint64_t 
                        elm_error *err) {
     elm_appender a; /* for its lock: nobody appends to a file that is about to be replaced */
     elm_container now;
-    bool take[ELM_MAX_SECTIONS], retired = false;
+    bool take[ELM_MAX_SECTIONS] = {false}, retired = false;
     *saved = 0;
     elm_status status = elm_append_open(platform, path, &a, err);
     if (status == ELM_OK) {

@@ -303,7 +303,7 @@ static elm_status check_sharing(const elm_model_builder *mb, const gemma4 *g, el
 static elm_status build(elm_model_builder *mb, elm_error *err) {
     gemma4 g = {0};
     bool tied;
-    elm_value_id ple[ELM_MAX_LAYERS], states[2] = {ELM_NO_VALUE, ELM_NO_VALUE}, table;
+    elm_value_id ple[ELM_MAX_LAYERS] = {0}, states[2] = {ELM_NO_VALUE, ELM_NO_VALUE}, table;
     ELM_TRY(read_config(mb, &g, err));
     ELM_TRY(elm_mb_tied(mb, true, &tied, err));
     ELM_TRY(check_sharing(mb, &g, err));

@@ -43,7 +43,7 @@ static elm_status build(elm_model_builder *mb, elm_error *err) {
     elm_decoder_layer d = {.eps = 1e-6f};
     elm_attention *a = &d.attention;
     uint32_t windows[ELM_MAX_LAYERS];
-    bool tied, rotates[ELM_MAX_LAYERS];
+    bool tied, rotates[ELM_MAX_LAYERS] = {false};
     elm_rope rope;
     mb->context_length = 32768;
     ELM_TRY(elm_mb_decoder_config(mb, &d, err));

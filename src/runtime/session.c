@@ -95,7 +95,7 @@ static elm_status create(elm_model *model, const elm_session_options *o, elm_ses
                          elm_error *err) {
     elm_session *s = NULL;
     elm_state_config config;
-    elm_session_sizes sizes;
+    elm_session_sizes sizes = {0};
     const elm_sampling *sampling = o->sampling.struct_size ? &o->sampling : &model->meta.sampling;
     ELM_TRY(elm_session_measure(model, o, &config, &sizes, err));
     ELM_TRY(elm_sampling_check(sampling, err));

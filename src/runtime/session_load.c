@@ -106,7 +106,7 @@ static elm_status get_mark(elm_session_stream *in, elm_session *s, uint32_t n_ru
 static elm_status get_snapshot(elm_session_stream *in, elm_session *s, elm_error *err) {
     elm_snapshots *all = &s->snapshots;
     size_t logits = s->model->meta.vocab_size * sizeof(float);
-    uint32_t numbers[2], before = all->n > 0 ? all->slots[all->n - 1].position : 0;
+    uint32_t numbers[2] = {0, 0}, before = all->n > 0 ? all->slots[all->n - 1].position : 0;
     ELM_TRY(get(in, numbers, sizeof numbers, err));
     if (numbers[0] > 1 || numbers[1] <= before || numbers[1] > s->n_run) {
         return elm_fail(err, ELM_MALFORMED, "'%s': a snapshot of position %u; expected %u..%u",

@@ -87,7 +87,7 @@ elm_status elm_session_run_pending(elm_session *s, elm_error *err) {
     uint32_t n_marks = marks_of(s);
     if (turn) elm_prefix_cache_fetch(s);
     while (s->n_run < s->n_tokens) {
-        elm_logits logits;
+        elm_logits logits = {0};
         uint32_t stop = turn ? elm_mark_next(s->n_run, s->n_tokens, n_marks) : s->n_tokens;
         uint32_t n = stop - s->n_run, last;
         if (n > s->model->max_batch_tokens) n = s->model->max_batch_tokens;

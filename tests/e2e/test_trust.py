@@ -156,6 +156,7 @@ def test_the_source_is_never_written_over(folder, tmp_path):
         assert (folder / name).read_bytes() == before
     run("convert", folder, "-o", folder / "out.elm")
     run("convert", folder, "-o", folder / "out.elm")
+    assert "already" in run("convert", folder / "out.elm", "-o", tmp_path / "x.elm", check=4).message
 
 
 @pytest.mark.parametrize("out,code,word", [("", 2, "empty"), (".", 2, "folder"), ("none/x.elm", 3, "none/x.elm"),

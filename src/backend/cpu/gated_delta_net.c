@@ -11,6 +11,7 @@
  *   out = E Q S + ((Q K^T) D) N          S = E_last S + (D_last K)^T N
  *
  * Products of decays are taken step by step, as the recurrence takes them: nothing overflows. */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -191,6 +192,7 @@ static void chunk(const net *n, size_t count) {
     const cell *c = &n->c;
     size_t kp = n->k_pad, vp = n->v_pad;
     float through[CELL], last[CELL], *seen = c->o;
+    assert(count > 0);
     products_with_keys(n, count);
     apply_decays(n, count, through, last);
 

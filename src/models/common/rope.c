@@ -54,7 +54,7 @@ static elm_status number(const elm_model_builder *mb, const rope_config *c, cons
 /* Long wavelengths are divided by the factor, short ones kept, those between are blended. */
 static elm_status scale_llama3(const elm_model_builder *mb, const rope_config *c, float *freq,
                                uint32_t n, elm_error *err) {
-    double factor, low, high, original;
+    double factor = 0.0, low = 0.0, high = 0.0, original = 0.0;
     ELM_TRY(number(mb, c, "factor", &factor, err));
     ELM_TRY(number(mb, c, "low_freq_factor", &low, err));
     ELM_TRY(number(mb, c, "high_freq_factor", &high, err));
@@ -79,7 +79,7 @@ static double yarn_correction(double rotations, double dims, double theta, doubl
 /* YaRN (arXiv 2309.00071): high frequencies kept, low ones divided, a linear ramp between. */
 static elm_status scale_yarn(const elm_model_builder *mb, const rope_config *c, float *freq,
                              uint32_t n, float *attention, elm_error *err) {
-    double factor, original = 0, beta_fast = 32, beta_slow = 1, mscale = 0, mscale_all = 0;
+    double factor = 0, original = 0, beta_fast = 32, beta_slow = 1, mscale = 0, mscale_all = 0;
     double attention_factor = 0;
     bool truncate = true;
     ELM_TRY(number(mb, c, "factor", &factor, err));
