@@ -106,6 +106,10 @@ uint32_t cli_numbers(const char *text, uint32_t max_count, uint32_t *out);
 void cli_buf(elm_buf *buf);
 void cli_print_buf(const elm_buf *buf);
 
+/* Text of a stranger's file to stdout: what moves a terminal's cursor or changes its colours becomes
+ * '?'. Returns n. */
+size_t cli_print_plain(const char *text, size_t n);
+
 /* Peak resident memory in bytes, and what is resident now, split (Linux; 0 elsewhere). */
 typedef struct cli_memory {
     uint64_t peak_bytes, file_bytes, anonymous_bytes;

@@ -1,6 +1,7 @@
-/* cmd_diff.c - edge-llm diff: what two files have in common, by section and by tensor; cli. */
+/* cmd_diff.c - edge-llm diff: what two files have in common, by section, key of META and tensor; cli. */
 #include "cli/cli.h"
 #include "base/sort.h"
+#include "base/utf8.h"
 #include "elm/container.h"
 
 #include <string.h>
@@ -44,7 +45,11 @@ static void say(comparison *d, const char *kind, const char *name, const char *w
         elm_json_put_str(d->w, "difference", what);
         elm_json_end_object(d->w);
     } else {
-        printf("%s %s: %s\n", kind, name, what);
+        printf("%s ", kind);
+        cli_print_plain(name, strlen(name));
+        printf(": ");
+        cli_print_plain(what, strlen(what));
+        putchar('\n');
     }
     d->n_different++;
 }
@@ -87,6 +92,96 @@ static void compare_sections(comparison *d, const elm_container *a, const elm_co
             say(d, "section", s->name[0] ? s->name : elm_section_text(s->type),
                 "only in the second file");
     }
+}
+
+/* ---- META, key by key ---- */
+
+static const elm_json *member_of(const elm_json *object, const elm_json *like) {
+    for (uint32_t i = 0; i < object->count; i++) {
+        const elm_json *m = &object->as.items[i];
+        if (m->key.size == like->key.size && memcmp(m->key.data, like->key.data, m->key.size) == 0)
+            return m;
+    }
+    return NULL;
+}
+
+/* JSON text, in which control characters are escaped. */
+static void put_json(elm_buf *out, const elm_json *value) {
+    elm_json_writer w;
+    elm_json_writer_init(&w, out, false);
+    elm_json_put_value(&w, NULL, value);
+    elm_buf_u8(out, 0);
+}
+
+/* What did not fit was cut off, perhaps within a character. */
+static void end_text(char *text) {
+    text[elm_utf8_valid_prefix(elm_span_str(text))] = 0;
+}
+
+static elm_status compare_values(comparison *d, const char *name, const elm_json *x,
+                                 const elm_json *y, elm_error *err) {
+    char what[160], cut[2][72];
+    elm_buf texts[2];
+    elm_status status = ELM_OK;
+    for (int i = 0; i < 2; i++) {
+        cli_buf(&texts[i]);
+        put_json(&texts[i], i == 0 ? x : y);
+        if (status == ELM_OK) status = elm_buf_check(&texts[i], "a key of META", err);
+    }
+    if (status == ELM_OK && strcmp((char *)texts[0].data, (char *)texts[1].data) != 0) {
+        for (int i = 0; i < 2; i++) {
+            snprintf(cut[i], sizeof cut[i], "%s", (char *)texts[i].data);
+            end_text(cut[i]);
+        }
+        snprintf(what, sizeof what, "%s against %s", cut[0], cut[1]);
+        say(d, "meta", name, what);
+    }
+    for (int i = 0; i < 2; i++) elm_buf_free(&texts[i]);
+    return status;
+}
+
+enum { NAME_BYTES = 192 };
+
+static void name_of(const char *path, const elm_json *member, char out[NAME_BYTES]) {
+    size_t n = member->key.size < 60 ? member->key.size : 60;
+    snprintf(out, NAME_BYTES, "%s%.*s", path, (int)n, (const char *)member->key.data);
+    end_text(out);
+}
+
+/* The depth is that of the parser. `path` is empty, or ends in a dot. */
+static elm_status compare_objects(comparison *d, const char *path, const elm_json *a,
+                                  const elm_json *b, elm_error *err) {
+    char name[NAME_BYTES], below[NAME_BYTES + 1];
+    for (uint32_t i = 0; i < a->count; i++) {
+        const elm_json *x = &a->as.items[i], *y = member_of(b, x);
+        name_of(path, x, name);
+        if (!y) {
+            say(d, "meta", name, "only in the first file");
+        } else if (x->type == ELM_JSON_OBJECT && y->type == ELM_JSON_OBJECT) {
+            snprintf(below, sizeof below, "%s.", name);
+            ELM_TRY(compare_objects(d, below, x, y, err));
+        } else {
+            ELM_TRY(compare_values(d, name, x, y, err));
+        }
+    }
+    for (uint32_t i = 0; i < b->count; i++) {
+        name_of(path, &b->as.items[i], name);
+        if (!member_of(a, &b->as.items[i])) say(d, "meta", name, "only in the second file");
+    }
+    return ELM_OK;
+}
+
+static elm_status compare_meta(comparison *d, elm_container *a, elm_container *b, elm_error *err) {
+    elm_container *const files[] = {a, b};
+    const elm_json *meta[2];
+    for (int i = 0; i < 2; i++) {
+        elm_span text;
+        if (!elm_container_find(files[i], ELM_SECTION_META)) return ELM_OK;
+        ELM_TRY(elm_container_load(files[i], ELM_SECTION_META, &text, err));
+        ELM_TRY(elm_json_parse(text, "meta", NULL, &files[i]->arena, &meta[i], err));
+        if (meta[i]->type != ELM_JSON_OBJECT) return ELM_OK;
+    }
+    return compare_objects(d, "", meta[0], meta[1], err);
 }
 
 /* ---- tensors ---- */
@@ -173,6 +268,9 @@ static int run(const cli_options *o) {
     if (status == ELM_OK) status = open_side(&b, o->positional[1], &err);
     if (status == ELM_OK) {
         compare_sections(&d, &a.c, &b.c);
+        status = compare_meta(&d, &a.c, &b.c, &err);
+    }
+    if (status == ELM_OK) {
         status = compare_tensors(&d, &a, &b, &err);
     }
     elm_json_end_array(&w);

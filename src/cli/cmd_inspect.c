@@ -71,18 +71,40 @@ static void print_tensors(const elm_model *m, const elm_json *records) {
         char shape[48];
         elm_span from = text_of(r, "source_type");
         shape_text(t, shape, sizeof shape);
-        printf("| %s | %s | %s | %u | %llu | %.*s | %.3g | %.3g |\n", t->name, shape,
-               elm_dtype_get(t->dtype)->text, t->group,
-               (unsigned long long)(t->codes_bytes + t->scales_bytes + t->zeros_bytes),
-               (int)from.size, (const char *)from.data, number_of(r, "rel_rms"),
-               number_of(r, "max_abs"));
+        printf("| %s | %s | %s | %u | %llu | ", t->name, shape, elm_dtype_get(t->dtype)->text,
+               t->group, (unsigned long long)(t->codes_bytes + t->scales_bytes + t->zeros_bytes));
+        cli_print_plain((const char *)from.data, from.size);
+        printf(" | %.3g | %.3g |\n", number_of(r, "rel_rms"), number_of(r, "max_abs"));
+    }
+}
+
+/* What sessions take, up to the context that the model was made for. */
+static void print_memory(const elm_model *m) {
+    static const uint32_t steps[] = {2048, 8192, 32768, 131072, UINT32_MAX};
+    const uint32_t most = m->meta.context_length;
+    uint32_t n = 0;
+    puts("\n| context | KV f32 MB | KV f16 MB | KV int8 MB | rewind points MB | other MB |\n"
+         "|---:|---:|---:|---:|---:|---:|");
+    for (size_t i = 0; n < most; i++) {
+        elm_memory_estimate e[3];
+        n = steps[i] < most ? steps[i] : most;
+        for (int kv = 0; kv < 3; kv++) {
+            elm_session_options so = {
+                .struct_size = sizeof so, .n_context = n, .kv = (elm_kv_type)(ELM_KV_F32 + kv)};
+            (void)!elm_model_estimate_memory(m, &so, &e[kv], NULL);
+        }
+        printf("| %u | %.1f | %.1f | %.1f | %.1f | %.1f |\n", n, (double)e[0].kv_bytes / 1e6,
+               (double)e[1].kv_bytes / 1e6, (double)e[2].kv_bytes / 1e6,
+               (double)e[1].snapshot_bytes / 1e6, (double)e[1].scratch_bytes / 1e6);
     }
 }
 
 static void print_summary(const elm_model *m, const totals *t) {
     const elm_meta *meta = &m->meta;
-    printf("%s%s%s, format %u.%u, generation %llu\n", meta->architecture, meta->name[0] ? " " : "",
-           meta->name, m->container.major, m->container.minor,
+    cli_print_plain(meta->architecture, strlen(meta->architecture));
+    if (meta->name[0]) putchar(' ');
+    cli_print_plain(meta->name, strlen(meta->name));
+    printf(", format %u.%u, generation %llu\n", m->container.major, m->container.minor,
            (unsigned long long)m->container.generation);
     printf("%.1f M parameters, %u layers, hidden %u, vocabulary %u (%u real), context %u\n",
            (double)meta->n_parameters / 1e6, meta->n_layers, meta->hidden_size, meta->vocab_size,
@@ -97,23 +119,7 @@ static void print_summary(const elm_model *m, const totals *t) {
         }
     }
     cli_sections_print(&m->container);
-    puts("\n| context | KV f32 MB | KV f16 MB | KV int8 MB | rewind points MB | other MB |\n"
-         "|---:|---:|---:|---:|---:|---:|");
-    const uint32_t contexts[] = {2048, 8192, 32768, 131072};
-    for (size_t i = 0; i < sizeof contexts / sizeof contexts[0]; i++) {
-        if (contexts[i] > meta->context_length && i > 0) break;
-        elm_memory_estimate e[3];
-        for (int kv = 0; kv < 3; kv++) {
-            elm_session_options so = {.struct_size = sizeof so,
-                                      .n_context = contexts[i],
-                                      .kv = (elm_kv_type)(ELM_KV_F32 + kv)};
-            (void)!elm_model_estimate_memory(m, &so, &e[kv], NULL);
-        }
-        printf("| %u | %.1f | %.1f | %.1f | %.1f | %.1f |\n", contexts[i],
-               (double)e[0].kv_bytes / 1e6, (double)e[1].kv_bytes / 1e6,
-               (double)e[2].kv_bytes / 1e6, (double)e[1].snapshot_bytes / 1e6,
-               (double)e[1].scratch_bytes / 1e6);
-    }
+    print_memory(m);
     elm_memory_estimate head;
     elm_session_options mtp = {.struct_size = sizeof mtp, .draft = ELM_DRAFT_MTP};
     if (elm_model_estimate_memory(m, &mtp, &head, NULL) == ELM_OK)

@@ -175,6 +175,17 @@ void cli_print_buf(const elm_buf *buf) {
     if (buf->size > 0) fwrite(buf->data, 1, buf->size, stdout); /* an empty one has no data */
 }
 
+size_t cli_print_plain(const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char c = (unsigned char)text[i],
+                            next = i + 1 < n ? (unsigned char)text[i + 1] : 0;
+        bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0; /* U+0080 .. U+009F */
+        putchar(c < 0x20 || c == 0x7f || c1 ? '?' : c);
+        i += c1;
+    }
+    return n;
+}
+
 /* The number behind `name` in a file of lines "name: 123 kB", in bytes; 0 when it is not there. */
 static uint64_t kilobytes_of(const char *path, const char *name) {
     FILE *in = fopen(path, "r");

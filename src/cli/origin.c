@@ -34,8 +34,9 @@ static elm_status read_meta(elm_container *c, const elm_json **out, elm_error *e
 }
 
 static void print_text(const char *label, const elm_json *v) {
-    if (v && v->type == ELM_JSON_STRING)
-        printf("%s%.*s", label, (int)v->as.string.size, (const char *)v->as.string.data);
+    if (!v || v->type != ELM_JSON_STRING) return;
+    fputs(label, stdout);
+    cli_print_plain((const char *)v->as.string.data, v->as.string.size);
 }
 
 static void print_hashes(const elm_json *source) {
@@ -43,9 +44,13 @@ static void print_hashes(const elm_json *source) {
                    *weights = elm_json_find(source, "weights");
     for (uint32_t i = 0; hashes && hashes->type == ELM_JSON_OBJECT && i < hashes->count; i++) {
         const elm_json *h = &hashes->as.items[i];
-        if (h->type == ELM_JSON_STRING)
-            printf("  %-24.*s sha256 %.16s...\n", (int)h->key.size, (const char *)h->key.data,
-                   (const char *)h->as.string.data);
+        if (h->type != ELM_JSON_STRING) continue;
+        fputs("  ", stdout);
+        size_t n = cli_print_plain((const char *)h->key.data, h->key.size);
+        printf("%*s sha256 ", n < 24 ? (int)(24 - n) : 0, "");
+        cli_print_plain((const char *)h->as.string.data,
+                        h->as.string.size < 16 ? h->as.string.size : 16);
+        puts("...");
     }
     for (uint32_t i = 0; weights && weights->type == ELM_JSON_ARRAY && i < weights->count; i++) {
         int64_t bytes = 0;

@@ -98,9 +98,10 @@ static elm_status read_name(source *s, const char **out) {
     uint16_t n = elm_read_u16(&s->r);
     const uint8_t *text = n <= MAX_NAME_BYTES ? elm_read_bytes(&s->r, n) : NULL;
     *out = "";
-    if (!text || elm_utf8_valid_prefix(elm_span_of(text, n)) != n || memchr(text, 0, n)) {
+    bool control = false; /* a name is printed */
+    for (size_t i = 0; text && i < n; i++) control = control || text[i] < 0x20 || text[i] == 0x7f;
+    if (!text || control || elm_utf8_valid_prefix(elm_span_of(text, n)) != n)
         return damaged(s, "a bad name");
-    }
     *out = elm_arena_string(s->arena, elm_span_of(text, n));
     return *out ? ELM_OK : elm_fail_oom(s->err, n, "a name");
 }

@@ -11,6 +11,7 @@ import numpy as np
 import gguf_files
 import pytest
 from conftest import BIN, run, tiny_models
+from test_second_reader import elm_reader, put, reseal
 
 SOAK = bool(os.environ.get("EDGE_LLM_SOAK"))
 TOOL = pathlib.Path(BIN).parent / "tools" / "product_tool"
@@ -348,6 +349,32 @@ def test_diff(model, tiny, tmp_path):
     kinds = {(x["kind"], x["name"]): x["difference"] for x in d["differences"]}
     assert "int4" in kinds[("tensor", "layers.0.self_attn.qkv.weight")]
     assert ("tensor", "model.norm.weight") not in kinds and d["same"] > 10
+    assert kinds[("meta", "options.linear")] == '"int4:32" against "int8:64"'
+    assert ("meta", "vocab_size") not in kinds
+
+
+def with_meta(model, change):
+    """The same file with other text in META, of the same length, behind good checksums."""
+    data = bytearray(model.read_bytes())
+    file = elm_reader.File(bytes(data))
+    meta = file.find(1)
+    text = change(bytes(data[meta["offset"]:meta["offset"] + meta["size"]]))
+    assert len(text) == meta["size"]
+    put(data, meta["offset"], text)
+    reseal(data, file)
+    model.write_bytes(data)
+
+
+def test_text_of_a_file_does_not_move_the_cursor(model, tiny):
+    """A stranger's file is looked at in a terminal: escape sequences come out as '?'."""
+    def change(text):
+        begin = text.index(b'"config.json": "') + 16
+        return text[:begin] + b"\\u001b[31m\\u009b32m\\u0007".ljust(64, b"x") + text[begin + 64:]
+    with_meta(model, change)
+    for command in (["inspect", model], ["diff", model, tiny("qwen3")], ["diff", tiny("qwen3"), model, "--json"]):
+        out = run(*command, check=None).stdout
+        assert b"?[31m" in out or b"\\u001b[31m" in out
+        assert not any(c in out.decode() for c in ("\x1b\x07" if "--json" in command else "\x1b\x07\x9b"))
 
 
 # ---- a file that changes under the program ----
