@@ -60,7 +60,8 @@ static elm_cpu_work work_of(const elm_cpu_run *r, const elm_cpu_step *s) {
 /* ---- stages ---- */
 
 static uint32_t parts_of(const walk *w) {
-    size_t units = 1, most = (size_t)w->n_threads * PARTS_PER_THREAD;
+    const uint32_t n_threads = w->n_threads;
+    size_t units = 1, most = (size_t)n_threads * PARTS_PER_THREAD;
     uint64_t cost = 0;
     for (uint32_t i = w->begin; i < w->end; i++) {
         elm_cpu_work work = work_of(&w->run, &w->run.program->steps[i]);
@@ -70,8 +71,9 @@ static uint32_t parts_of(const walk *w) {
     uint64_t n = cost / MIN_PART_COST;
     if (n > units) n = units;
     if (n > most) n = most;
-    if (n > w->n_threads) n -= n % w->n_threads; /* equal shares */
-    return w->n_threads == 1 || n == 0 ? 1 : (uint32_t)n;
+    if (n_threads <= 1 || n == 0) return 1;
+    if (n > n_threads) n -= n % n_threads; /* equal shares */
+    return (uint32_t)n;
 }
 
 static uint32_t next_stage(void *context) {

@@ -5,6 +5,7 @@
 
 #include "ir/p16.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -83,9 +84,9 @@ static token token_of(const elm_ref_call *c, const elm_state *s, uint32_t head, 
     double rate = (double)elm_tensor_at(elm_ref_weight(c, 3), 0, head);
     double bias = (double)elm_tensor_at(elm_ref_weight(c, 4), 0, head);
     double eps = (double)node->attrs.eps;
+    assert(s->k_dim > 0 && s->n_heads > 0); /* as the graph's check says */
     uint32_t keys = (elm_ref_inner(c, node->inputs[0]) - s->n_heads * s->v_dim) / 2;
-    uint32_t key_head =
-        head * (keys / s->k_dim) / s->n_heads; /* there are n_heads or a part of it */
+    uint32_t key_head = head * (keys / s->k_dim) / s->n_heads; /* as many, or a part of them */
     token k = {.q = m + key_head * s->k_dim,
                .k = m + keys + key_head * s->k_dim,
                .v = m + 2 * keys + head * s->v_dim,
