@@ -336,7 +336,11 @@ def test_inspect_forms(tiny):
     assert "attention" in run("inspect", model, "--graph").text
     assert "| cpu |" in run("inspect", model, "--plan").text
     assert "int4" in run("inspect", model, "--tensors").text
-    tensors = json.loads(run("inspect", model, "--json").text)["tensors"]
+    about = json.loads(run("inspect", model, "--json").text)
+    tensors, lines = about["tensors"], run("inspect", model).text.splitlines()
+    first = lines.index(next(line for line in lines if line.startswith("| context"))) + 2
+    contexts = [int(line.split("|")[1]) for line in lines[first:lines.index("", first)]]
+    assert contexts[-1] == about["context_length"] and contexts == sorted(set(contexts))
     assert all(t["rel_rms"] < 0.2 for t in tensors) and any(t["rel_rms"] > 0 for t in tensors)
 
 

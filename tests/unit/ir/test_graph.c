@@ -304,6 +304,26 @@ static void test_attribute_twice(void **state) {
     elm_buf_free(&section);
 }
 
+/* Names are printed: none may hold what moves a terminal's cursor. */
+static void test_names_without_control_characters(void **state) {
+    net *n = *state;
+    elm_buf section;
+    elm_arena arena;
+    elm_module *m;
+    write(n->b.module, &section);
+    elm_arena_init(&arena, elm_allocator_default(), 1 << 20);
+    uint8_t *name = section.data + 14; /* of the first state */
+    for (const char *c = "\n\x1b\x7f\xff"; *c; c++) {
+        name[0] = (uint8_t)*c;
+        assert_int_equal(read_back(section.data, section.size, &arena, &m, &n->err), ELM_MALFORMED);
+        assert_non_null(strstr(n->err.message, "a bad name"));
+    }
+    name[0] = 'x';
+    assert_int_equal(read_back(section.data, section.size, &arena, &m, &n->err), ELM_OK);
+    elm_arena_free(&arena);
+    elm_buf_free(&section);
+}
+
 /* A count that the section cannot hold costs no memory. */
 static void test_impossible_counts(void **state) {
     net *n = *state;
@@ -360,6 +380,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_cut_and_changed_sections, make, unmake),
         cmocka_unit_test_setup_teardown(test_impossible_counts, make, unmake),
         cmocka_unit_test_setup_teardown(test_attribute_twice, make, unmake),
+        cmocka_unit_test_setup_teardown(test_names_without_control_characters, make, unmake),
         cmocka_unit_test_setup_teardown(test_dump, make, unmake),
         cmocka_unit_test_setup_teardown(test_builder_keeps_its_first_failure, make, unmake),
     };
