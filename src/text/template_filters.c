@@ -244,7 +244,7 @@ static elm_tv defaulted(elm_trender *r, elm_tv v, const elm_targs *args) {
 }
 
 static elm_tv length(elm_trender *r, elm_tv v, const elm_targs *args) {
-    int64_t n = elm_tv_length(v);
+    int64_t n = elm_tv_length(r, v);
     (void)args;
     if (n < 0) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s has no length", elm_tv_type_name(v));
     return elm_tv_int(n);

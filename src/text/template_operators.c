@@ -179,7 +179,7 @@ elm_tv elm_tv_slice(elm_trender *r, elm_tv v, elm_tv from, elm_tv to, elm_tv by)
     bool text = v.type == ELM_TV_STRING;
     if (!text && !is_list(v) && v.type != ELM_TV_RANGE)
         return type_error(r, "[:]", v, elm_tv_none());
-    int64_t size = elm_tv_length(v), step = 1;
+    int64_t size = elm_tv_length(r, v), step = 1;
     if (by.type != ELM_TV_NONE) step = bound_of(r, by, 0, -INT32_MAX, INT32_MAX, 1);
     if (step == 0) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a slice's step is 0");
     int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;

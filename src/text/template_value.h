@@ -89,13 +89,19 @@ typedef struct elm_titems {
     int64_t n;
 } elm_titems;
 
+/* With an `if`, items are chosen from the source when the loop comes to them, or when somebody asks
+ * for what follows: the condition sees what the rounds before have changed. */
 typedef struct elm_tloop {
-    elm_titems items;
+    elm_titems items;             /* with an `if`: those chosen so far, in `chosen` */
     int64_t index;                /* from 0 */
     uint32_t depth;               /* from 1 */
-    const struct elm_tnode *node; /* of a recursive loop, else NULL */
+    const struct elm_tnode *node; /* the for */
     void *scope;                  /* in which it stands */
     elm_tv changed;               /* what loop.changed saw last: a list, or undefined */
+    elm_titems source;
+    int64_t taken; /* from the source */
+    elm_tv chosen;
+    void *filter_scope; /* NULL: no `if` */
 } elm_tloop;
 
 /* One render. Failures are latched in `status`; every function returns something harmless
@@ -139,7 +145,7 @@ bool elm_tv_truth(elm_tv v);
 bool elm_tv_equal(elm_tv a, elm_tv b);
 /* -1, 0, 1; fails on types that do not compare. */
 int elm_tv_compare(elm_trender *r, elm_tv a, elm_tv b);
-int64_t elm_tv_length(elm_tv v); /* -1: it has none */
+int64_t elm_tv_length(elm_trender *r, elm_tv v); /* -1: it has none */
 const char *elm_tv_type_name(elm_tv v);
 
 /* str() and repr() as Python writes them. */
@@ -182,8 +188,10 @@ elm_tlist *elm_tv_iterate(elm_trender *r, elm_tv v);
 /* The same without making a list of a range. */
 elm_titems elm_tv_items(elm_trender *r, elm_tv v);
 elm_tv elm_titem(const elm_titems *items, int64_t i);
+/* Chooses items until there are n of them (template_run.c); false when there are not so many. */
+bool elm_te_loop_reach(elm_trender *r, elm_tloop *loop, int64_t n);
 /* An attribute of `loop`. */
-elm_tv elm_tv_loop_attribute(const elm_tloop *loop, elm_tstr name);
+elm_tv elm_tv_loop_attribute(elm_trender *r, elm_tloop *loop, elm_tstr name);
 /* Joins the str() of a list's items. */
 elm_tv elm_tv_join(elm_trender *r, const elm_tlist *items, elm_tstr separator);
 elm_tv elm_targ(const elm_targs *args, uint32_t index, const char *name, elm_tv def);

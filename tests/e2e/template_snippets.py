@@ -147,6 +147,10 @@ nested | sum(start=[]) | [[1], [2]] | sum(start=[0]) | [[1], (2,)] | sum(start=[
 [true, true] | sum | [1, 2.5, 1] | sum | [0.1, 0.2, 0.3] | sum | [1] | sum(start=0.5) | ['a'] | sum | ['a'] | sum(start='') |
 [] | sum(start='') | [] | sum(start=true) | [1, none] | sum | users | sum('tags', []) | users[:2] | sum('tags', []) | nested |
 sum
+nil | map('upper') | list | nil | selectattr('x') | list | 0 | select | list | no | reject | list | e | rejectattr('x') |
+list | missing | selectattr('x', 'equalto', 1) | list | length | 5 | select | list |
+missing is callable | n is callable | 10 is divisibleby(2.5) | 10.0 is divisibleby(3) | 2.5 is odd | 3.0 is odd | t is odd |
+no is even | neg is odd | n is divisibleby(0) | s is even | nil is odd | 10 is divisibleby('x') |
 0 | filesizeformat | 1 | filesizeformat | t | filesizeformat | 999.9 | filesizeformat | 1000 | filesizeformat | -5.7 |
 filesizeformat | -0.5 | filesizeformat | 1e24 | filesizeformat | 1e30 | filesizeformat | 1023 | filesizeformat(true) |
 1024 | filesizeformat(binary=true) | 1e30 | filesizeformat(true) | ' 1_0e3 ' | filesizeformat | 'inf' | filesizeformat |
@@ -164,6 +168,25 @@ STATEMENTS = [
         "op.cycle('a', 'b') }}{{ loop.changed(x) }};{% endfor %}"
     ),
     "{% for x in dup if x > 1 %}{{ x }}{{ loop.length }}{% else %}none{% endfor %}",
+    # The `if` of a for sees what the rounds before have changed, and what asks for the rest is early.
+    (
+        "{% set ns = namespace(n=0) %}{% for x in dup if x != ns.n %}{% set ns.n = x %}{{ x }}{{ loop.index }}"
+        "{{ loop.previtem }},{% else %}none{% endfor %}{{ ns.n }}"
+    ),
+    "{% set ns = namespace(n=0) %}{% for x in dup if x != ns.n %}{{ loop.last }}{% set ns.n = x %}{{ x }},{% endfor %}",
+    (
+        "{% set ns = namespace(n=0) %}{% for x in dup if x > ns.n %}{{ loop.nextitem }}{% set ns.n = 2 %}{{ x }}"
+        "{{ loop.revindex }}{{ loop.revindex0 }},{% endfor %}"
+    ),
+    "{% set ns = namespace(n=0) %}{% for x in dup if x > ns.n %}{{ loop.length }}{% set ns.n = 2 %}{{ x }},{% endfor %}",
+    "{% set ns = namespace(n=0) %}{% for x in dup if x > ns.n %}{{ loop | length }}{% set ns.n = 9 %}{{ x }},{% endfor %}",
+    "{% for x in dup if x > 9 %}{{ x }}{% else %}none{% endfor %}{% for x in l if loop is defined %}{{ x }}{% endfor %}",
+    "{% for y in l %}{% for x in dup if loop.index == x %}{{ y }}{{ x }}{{ loop.last }},{% endfor %}{% endfor %}",
+    "{% for a, b in [[1, 2], [3, 4]] if b > 2 %}{{ a }}{{ loop.first }}{{ loop.last }}{% endfor %}",
+    "{% for x in nested if x recursive %}{% if x is iterable %}[{{ loop(x) }}]{% else %}{{ x }}{% endif %}{% endfor %}",
+    "{% for x in dup if x > 1 %}{% if loop.index == 2 %}{% break %}{% endif %}{{ x }}{% endfor %}",
+    "{% for x in dup if x.y.z %}{{ x }}{% endfor %}",
+    "{% for x in range(10) if x is odd %}{{ x }}{{ loop.cycle('a', 'b') }}{{ loop.changed(x > 3) }}{% endfor %}",
     "{% for x in empty %}{{ x }}{% else %}none{% endfor %}",
     "{% for a, b in [[1, 2], [3, 4]] %}{{ a }}{{ b }}{% endfor %}",
     "{% for k, v in d.items() %}{{ k }}={{ v }};{% endfor %}",
