@@ -1,33 +1,11 @@
 /* A GGUF seen as the Hugging Face folder that it was made from: config, names, permutations, end
  * tokens. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 
 #include "parse/source.h"
-#include "source_files.h"
+#include "source_fixture.h"
 
-#define PATH "m.gguf"
-
-static fault_io fs;
 static gguf_maker m;
-
-static int begin(void **state) {
-    (void)state;
-    source_files_init(&fs);
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    int left = fs.n_open;
-    fault_io_free(&fs);
-    return left;
-}
 
 static void open_made(elm_source *s) {
     elm_error err = {0};
