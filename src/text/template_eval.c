@@ -41,6 +41,12 @@ static elm_tv lookup(elm_trender *r, elm_tstr name) {
             return (elm_tv){.type = ELM_TV_FUNCTION, .as.function = f};
         }
     }
+    /* The blocks of the template, of which none can be called: no template extends this one. */
+    if (elm_tv_is_text(elm_tv_string(name), "self")) {
+        elm_tv blocks = elm_tv_new_dict(r);
+        if (r->status == ELM_OK) blocks.type = ELM_TV_NAMESPACE;
+        return blocks;
+    }
     return elm_tv_undefined(name_text(r, name));
 }
 

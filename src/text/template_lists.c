@@ -149,7 +149,7 @@ static elm_tv reversed(elm_trender *r, elm_tv v, const elm_targs *args) {
     elm_tv out = elm_tv_new_list(r, false);
     for (uint32_t i = l->n; i > 0 && elm_tr_step(r); i--) elm_tv_append(r, out, l->items[i - 1]);
     if (v.type != ELM_TV_STRING || r->status != ELM_OK) return out;
-    return elm_tv_join(r, out.as.list, elm_tv_literal("").as.string);
+    return elm_tv_marked(elm_tv_join(r, out.as.list, elm_tv_literal("").as.string), v);
 }
 
 static elm_tv unique(elm_trender *r, elm_tv v, const elm_targs *args) {
@@ -313,8 +313,9 @@ static elm_tv first(elm_trender *r, elm_tv v, const elm_targs *args) {
     return edge(r, v, false);
 }
 static elm_tv last(elm_trender *r, elm_tv v, const elm_targs *args) {
-    (void)args;
-    return edge(r, v, true);
+    elm_tv out = edge(r, v, true);
+    (void)args; /* str's iterator gives plain strings, its way back what [i] gives */
+    return v.type == ELM_TV_STRING ? elm_tv_marked(out, v) : out;
 }
 
 static elm_tv joined(elm_trender *r, elm_tv v, const elm_targs *args) {

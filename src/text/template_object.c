@@ -70,7 +70,7 @@ elm_tv elm_tv_attribute(elm_trender *r, elm_tv object, elm_tv key, bool dot) {
         if (i >= 0 && i < n) {
             uint32_t begin = elm_ts_offset(object.as.string, (uint32_t)i),
                      end = elm_ts_offset(object.as.string, (uint32_t)i + 1);
-            return elm_tv_string(elm_ts_slice(object.as.string, begin, end));
+            return elm_tv_marked(elm_tv_string(elm_ts_slice(object.as.string, begin, end)), object);
         }
     }
     /* What groupby gives are pairs whose parts have names. */

@@ -66,7 +66,7 @@ bool elm_tv_test(elm_trender *r, elm_tstr t, elm_tv v, const elm_targs *args) {
     if (elm_ts_is(t, "iterable")) return sequence || v.type == ELM_TV_UNDEFINED;
     if (elm_ts_is(t, "callable")) /* jinja2's undefined can be called, and fails then */
         return (v.type >= ELM_TV_MACRO && v.type <= ELM_TV_JOINER) || v.type == ELM_TV_UNDEFINED;
-    if (elm_ts_is(t, "escaped")) return false;
+    if (elm_ts_is(t, "escaped")) return v.type == ELM_TV_STRING && v.safe;
     if (elm_ts_is(t, "filter")) return v.type == ELM_TV_STRING && elm_filter_known(v.as.string);
     if (elm_ts_is(t, "test")) return v.type == ELM_TV_STRING && elm_test_known(v.as.string);
     if (elm_ts_is(t, "odd")) return remainder_is(r, v, elm_tv_int(2), 1);
@@ -83,6 +83,11 @@ bool elm_tv_test(elm_trender *r, elm_tstr t, elm_tv v, const elm_targs *args) {
         return elm_tv_compare(r, v, other) > 0;
     if (elm_ts_is(t, "ge") || elm_ts_is(t, ">=")) return elm_tv_compare(r, v, other) >= 0;
     if (elm_ts_is(t, "sameas")) return same_as(v, other);
+    if (!elm_test_known(t)) {
+        elm_tr_fail(r, ELM_UNSUPPORTED, "test '%.*s' is not supported",
+                    (int)(t.size < 40 ? t.size : 40), (const char *)t.data);
+        return false;
+    }
     const char *method = elm_ts_is(t, "upper") ? "isupper" : "islower";
     elm_tv text = elm_tv_string(elm_tv_str(r, v));
     return elm_tv_truth(elm_tv_method(r, text, elm_tv_literal(method).as.string, NULL));

@@ -54,6 +54,7 @@ typedef struct elm_trange {
 
 struct elm_tv {
     elm_tv_type type;
+    bool safe; /* of a string: `escape` or `safe` made it (template_markup.c) */
     union {
         bool boolean;
         int64_t integer;
@@ -202,9 +203,17 @@ elm_tv elm_tv_negate(elm_trender *r, elm_tv v);
 /* v[begin:end:step]; none where a bound was left out. */
 elm_tv elm_tv_slice(elm_trender *r, elm_tv v, elm_tv begin, elm_tv end, elm_tv step);
 
-/* "%s" % value and "{}".format(...) (template_format.c). */
-elm_tv elm_tv_percent(elm_trender *r, elm_tstr format, elm_tv values);
-elm_tv elm_tv_format(elm_trender *r, elm_tstr format, const elm_targs *args);
+/* "%s" % value and "{}".format(...) of a string (template_format.c). */
+elm_tv elm_tv_percent(elm_trender *r, elm_tv format, elm_tv values);
+elm_tv elm_tv_format(elm_trender *r, elm_tv format, const elm_targs *args);
+
+/* Strings that are safe (template_markup.c): str() with & < > ' " escaped where it is not; the same of
+ * what a tuple or dict holds, but for numbers; a string that is as safe as another; a method of a safe
+ * string. */
+elm_tv elm_tv_escape(elm_trender *r, elm_tv v);
+elm_tv elm_tv_escape_all(elm_trender *r, elm_tv v);
+elm_tv elm_tv_marked(elm_tv v, elm_tv like);
+elm_tv elm_tv_marked_method(elm_trender *r, elm_tv self, elm_tstr name, const elm_targs *args);
 
 bool elm_ts_is(elm_tstr s, const char *text);
 bool elm_filter_known(elm_tstr name);
