@@ -262,7 +262,7 @@ static elm_status normalize_added(writing *w) {
     for (uint32_t i = 0; i < s->n_ids && status == ELM_OK; i++) {
         if (s->normalized[i].size == 0) continue;
         e.fuel = (uint64_t)1 << 20;
-        elm_span text = elm_normalize(&e, (elm_marked){s->normalized[i], NULL}).text;
+        elm_span text = elm_normalize(&e, (elm_marked){s->normalized[i], NULL, false}).text;
         uint8_t *copy = elm_arena_alloc(&s->arena, text.size + 1, 1);
         if (!copy)
             status = elm_fail_oom(w->err, text.size, "an added token");
@@ -351,7 +351,8 @@ static elm_status put_model(writing *w) {
 
 elm_status elm_tokenizer_spec_write(elm_tokenizer_spec *s, elm_buf *blob, elm_error *err) {
     writing w = {s, blob, err};
-    if (blob->max_bytes > UINT32_MAX) blob->max_bytes = UINT32_MAX; /* its tables have u32 offsets */
+    if (blob->max_bytes > UINT32_MAX)
+        blob->max_bytes = UINT32_MAX; /* its tables have u32 offsets */
     if (any_normalized(s)) {
         ELM_TRY(put_head(&w));
         ELM_TRY(put_model(&w));

@@ -11,16 +11,18 @@
 #include "text/tokenizer_blob.h"
 #include "text/unicode.h"
 
-/* Text, and for each of its bytes whether the template wrote it (NULL: not known, so nothing is).
- */
+/* Text, and for each of its bytes whether the template wrote it (NULL: not known, so nothing is);
+ * and whether a normalizer has taken away what it began with. */
 typedef struct elm_marked {
     elm_span text;
     const uint8_t *marks;
+    bool beheaded;
 } elm_marked;
 
 /* A growing elm_marked. */
 typedef struct elm_marked_buf {
     elm_buf text, marks;
+    bool beheaded;
 } elm_marked_buf;
 
 typedef struct elm_encoding {

@@ -26,6 +26,7 @@ static void mark(elm_marked_buf *out, size_t from, elm_marked in, size_t begin, 
 
 static void put(elm_marked_buf *out, elm_span text, elm_marked in, size_t begin, size_t end) {
     size_t from = out->text.size;
+    if (begin == 0 && end > 0 && text.size == 0) out->beheaded = true;
     elm_buf_append(&out->text, text.data, text.size);
     mark(out, from, in, begin, end);
 }
@@ -82,6 +83,7 @@ static void strip_marks(elm_marked in, elm_marked_buf *out) {
     for (size_t at = 0, n; at < in.text.size; at += n) {
         n = elm_point_at(in.text, at, &c);
         if (!elm_unicode_is_mark(c)) continue;
+        if (at == 0) out->beheaded = true;
         keep(out, in, done, at);
         done = at + n;
     }
@@ -100,6 +102,7 @@ static void strip(elm_marked in, bool left, bool right, elm_marked_buf *out) {
         elm_point_at(in.text, before, &c);
         if (!elm_unicode_is_space(c)) break;
     }
+    out->beheaded = begin > 0;
     keep(out, in, begin, end);
 }
 
@@ -179,11 +182,13 @@ elm_marked elm_normalize(elm_encoding *e, elm_marked segment) {
         elm_marked_buf *out = &e->normal[which];
         if (leaves_alone(s, segment.text)) continue;
         out->text.size = out->marks.size = 0; /* a failure stays latched */
+        out->beheaded = false;
         run(e, s, segment, out);
         /* A failed buffer is not as long as it should be. */
         bool ok = out->text.status == ELM_OK && out->marks.status == ELM_OK;
         segment.text = ok ? elm_buf_span(&out->text) : elm_span_of(NULL, 0);
         segment.marks = segment.marks ? out->marks.data : NULL;
+        segment.beheaded = segment.beheaded || out->beheaded;
         which ^= 1;
     }
     return segment;

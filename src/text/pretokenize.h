@@ -4,8 +4,8 @@
 
 #include "text/encoding.h"
 
-/* Encodes one segment (normalised, without added tokens). `first`: it begins where the whole text
- * begins. */
+/* Encodes one segment (normalised, without added tokens). `first`: it begins with what the whole
+ * text begins with. */
 void elm_pretokenize(elm_encoding *e, elm_span segment, bool first);
 
 #endif

@@ -75,6 +75,7 @@ struct elm_tnode {
     elm_tkind kind;
     elm_top op;
     uint32_t line, column;
+    uint16_t height; /* operators of a row that lie on one another: a + b + c has 2 */
     bool flag;
     uint8_t uses;
     elm_tv value;

@@ -225,11 +225,10 @@ static void arguments(elm_tparser *p, elm_tnode *n) {
 }
 
 static elm_tnode *subscript(elm_tparser *p, elm_tnode *object) {
-    elm_tnode *n = elm_tp_node(p, ELM_TN_INDEX), *parts[3] = {NULL, NULL, NULL};
+    elm_tnode *n = elm_tp_over(p, ELM_TN_INDEX, object), *parts[3] = {NULL, NULL, NULL};
     uint32_t at = 0;
     bool slice = false;
     if (!n) return NULL;
-    n->a = object;
     while (p->status == ELM_OK && !elm_tp_take(p, "]")) {
         if (elm_tp_take(p, ":")) {
             slice = true;
@@ -255,7 +254,7 @@ static elm_tnode *postfix(elm_tparser *p, elm_tnode *n) {
         if (elm_tp_peek(p, 0) == '.' && elm_tp_peek(p, 1) != '.') {
             p->pos++;
             elm_tp_skip_space(p);
-            outer = elm_tp_node(p, ELM_TN_ATTR);
+            outer = elm_tp_over(p, ELM_TN_ATTR, n);
             if (!outer) return NULL;
             if (elm_tp_peek(p, 0) >= '0' && elm_tp_peek(p, 0) <= '9') { /* list.0 */
                 outer->kind = ELM_TN_INDEX;
@@ -270,29 +269,32 @@ static elm_tnode *postfix(elm_tparser *p, elm_tnode *n) {
             continue;
         } else if (elm_tp_peek(p, 0) == '(') {
             p->pos++;
-            outer = elm_tp_node(p, ELM_TN_CALL);
+            outer = elm_tp_over(p, ELM_TN_CALL, n);
             if (!outer) return NULL;
             arguments(p, outer);
         } else {
             return n;
         }
-        outer->a = n;
         n = outer;
     }
     return n;
 }
 
+/* Below an `if` a name that nobody knows is no mistake until somebody comes there, as in jinja2. */
+static elm_tnode *unknown(elm_tparser *p, const char *what, elm_tstr name) {
+    char text[96];
+    snprintf(text, sizeof text, "%s '%.*s' is not supported", what,
+             (int)(name.size < 40 ? name.size : 40), (const char *)name.data);
+    return elm_tp_fail(p, ELM_UNSUPPORTED, text);
+}
+
 elm_tnode *elm_tp_filter(elm_tparser *p, elm_tnode *operand) {
-    elm_tnode *n = elm_tp_node(p, ELM_TN_FILTER);
+    elm_tnode *n = elm_tp_over(p, ELM_TN_FILTER, operand);
     if (!n) return NULL;
-    n->a = operand;
     n->text = elm_tp_take_name(p);
-    if (p->status == ELM_OK && !elm_filter_known(n->text)) {
+    if (p->status == ELM_OK && !elm_filter_known(n->text) && p->branches == 0) {
         p->pos -= n->text.size;
-        char text[96];
-        snprintf(text, sizeof text, "filter '%.*s' is not supported",
-                 (int)(n->text.size < 40 ? n->text.size : 40), (const char *)n->text.data);
-        return elm_tp_fail(p, ELM_UNSUPPORTED, text);
+        return unknown(p, "filter", n->text);
     }
     if (elm_tp_peek(p, 0) == '(') {
         p->pos++;
@@ -302,19 +304,13 @@ elm_tnode *elm_tp_filter(elm_tparser *p, elm_tnode *operand) {
 }
 
 static elm_tnode *test(elm_tparser *p, elm_tnode *operand) {
-    elm_tnode *n = elm_tp_node(p, ELM_TN_TEST);
+    elm_tnode *n = elm_tp_over(p, ELM_TN_TEST, operand);
     if (!n) return NULL;
-    n->a = operand;
     n->flag = elm_tp_take_word(p, "not");
     elm_tp_skip_space(p);
     n->text = elm_tp_word_at(p, p->pos);
     if (n->text.size == 0) return elm_tp_expected(p, "a test");
-    if (!elm_test_known(n->text)) {
-        char text[96];
-        snprintf(text, sizeof text, "test '%.*s' is not supported",
-                 (int)(n->text.size < 40 ? n->text.size : 40), (const char *)n->text.data);
-        return elm_tp_fail(p, ELM_UNSUPPORTED, text);
-    }
+    if (!elm_test_known(n->text) && p->branches == 0) return unknown(p, "test", n->text);
     p->pos += n->text.size;
     elm_tp_skip_space(p);
     int c = elm_tp_peek(p, 0);
@@ -338,9 +334,8 @@ static elm_tnode *filters(elm_tparser *p, elm_tnode *n) {
             n = test(p, n);
         } else if (elm_tp_peek(p, 0) == '(') {
             p->pos++;
-            elm_tnode *call = elm_tp_node(p, ELM_TN_CALL);
+            elm_tnode *call = elm_tp_over(p, ELM_TN_CALL, n);
             if (!call) return NULL;
-            call->a = n;
             arguments(p, call);
             n = call;
         } else {
@@ -368,10 +363,9 @@ static elm_tnode *unary(elm_tparser *p, bool with_filters) {
 }
 
 static elm_tnode *binary(elm_tparser *p, elm_top op, elm_tnode *a, elm_tnode *b) {
-    elm_tnode *n = elm_tp_node(p, ELM_TN_BINARY);
+    elm_tnode *n = elm_tp_over(p, ELM_TN_BINARY, a);
     if (!n) return NULL;
     n->op = op;
-    n->a = a;
     n->b = b;
     return n;
 }
@@ -498,9 +492,8 @@ elm_tnode *elm_tp_expression(elm_tparser *p) {
     if (!elm_tp_enter(p)) return NULL;
     elm_tnode *n = elm_tp_disjunction(p);
     while (p->status == ELM_OK && elm_tp_take_word(p, "if")) {
-        elm_tnode *outer = elm_tp_node(p, ELM_TN_CONDITION);
+        elm_tnode *outer = elm_tp_over(p, ELM_TN_CONDITION, n);
         if (!outer) return NULL;
-        outer->a = n;
         outer->b = elm_tp_disjunction(p);
         if (elm_tp_take_word(p, "else")) outer->c = elm_tp_expression(p);
         n = outer;

@@ -9,7 +9,10 @@ typedef struct elm_tfilter {
     elm_tv (*run)(elm_trender *r, elm_tv v, const elm_targs *args);
 } elm_tfilter;
 
-extern const elm_tfilter elm_list_filters[]; /* template_lists.c */
-extern const elm_tfilter elm_wrap_filters[]; /* template_wrap.c */
+/* Each in template_<list, number, markup, wrap>*.c. */
+extern const elm_tfilter elm_list_filters[], elm_number_filters[], elm_markup_filters[],
+    elm_wrap_filters[];
+
+enum { ELM_TEMPLATE_MAX_TEXT_BYTES = 16 << 20 }; /* of a string that a filter makes */
 
 #endif

@@ -176,8 +176,9 @@ static elm_tv conversion(elm_trender *r, percent *p, elm_tstr s, uint32_t *at) {
     return pad(r, &f, number_text(r, &f, v), true);
 }
 
-elm_tv elm_tv_percent(elm_trender *r, elm_tstr s, elm_tv values) {
-    percent p = {.values = values};
+elm_tv elm_tv_percent(elm_trender *r, elm_tv format, elm_tv values) {
+    elm_tstr s = format.as.string;
+    percent p = {.values = format.safe ? elm_tv_escape_all(r, values) : values};
     elm_tv pieces = elm_tv_new_list(r, false);
     uint32_t done = 0;
     for (uint32_t at = 0; at < s.size && r->status == ELM_OK;) {
@@ -192,7 +193,7 @@ elm_tv elm_tv_percent(elm_trender *r, elm_tstr s, elm_tv values) {
         return fail(r, "too many values");
     elm_tv_append(r, pieces, elm_tv_string(elm_ts_slice(s, done, s.size)));
     if (r->status != ELM_OK) return elm_tv_none();
-    return elm_tv_join(r, pieces.as.list, elm_tv_literal("").as.string);
+    return elm_tv_marked(elm_tv_join(r, pieces.as.list, elm_tv_literal("").as.string), format);
 }
 
 /* ---- format() ---- */
@@ -286,10 +287,11 @@ static elm_tv field(elm_trender *r, elm_tstr s, const elm_targs *args, uint32_t 
         at += 2;
     }
     if (at < s.size && s.data[at] != ':') return fail(r, "an unknown field");
-    return format_value(r, elm_ts_slice(s, at < s.size ? at + 1 : at, s.size), v);
+    return elm_tv_marked(format_value(r, elm_ts_slice(s, at < s.size ? at + 1 : at, s.size), v), v);
 }
 
-elm_tv elm_tv_format(elm_trender *r, elm_tstr s, const elm_targs *args) {
+elm_tv elm_tv_format(elm_trender *r, elm_tv format, const elm_targs *args) {
+    elm_tstr s = format.as.string;
     elm_tv pieces = elm_tv_new_list(r, false);
     uint32_t done = 0, automatic = 0;
     for (uint32_t at = 0; at < s.size && r->status == ELM_OK; at++) {
@@ -305,11 +307,12 @@ elm_tv elm_tv_format(elm_trender *r, elm_tstr s, const elm_targs *args) {
             uint32_t begin = at + 1;
             while (at < s.size && s.data[at] != '}') at++;
             if (at == s.size) return fail(r, "a single {");
-            elm_tv_append(r, pieces, field(r, elm_ts_slice(s, begin, at), args, &automatic));
+            elm_tv piece = field(r, elm_ts_slice(s, begin, at), args, &automatic);
+            elm_tv_append(r, pieces, format.safe ? elm_tv_escape(r, piece) : piece);
         }
         done = at + 1;
     }
     elm_tv_append(r, pieces, elm_tv_string(elm_ts_slice(s, done, s.size)));
     if (r->status != ELM_OK) return elm_tv_none();
-    return elm_tv_join(r, pieces.as.list, elm_tv_literal("").as.string);
+    return elm_tv_marked(elm_tv_join(r, pieces.as.list, elm_tv_literal("").as.string), format);
 }

@@ -39,8 +39,13 @@ static elm_targs rest(const elm_targs *args, uint32_t from) {
     return out;
 }
 
+/* What map, select and their like go over: nothing where the value is false, as None is. */
+static elm_tlist *true_items(elm_trender *r, elm_tv v) {
+    return elm_tv_iterate(r, elm_tv_truth(v) ? v : elm_tv_undefined(""));
+}
+
 static elm_tv map(elm_trender *r, elm_tv v, const elm_targs *args) {
-    elm_tlist *l = elm_tv_iterate(r, v);
+    elm_tlist *l = true_items(r, v);
     elm_tv out = elm_tv_new_list(r, false),
            attribute = elm_targ(args, UINT32_MAX, "attribute", elm_tv_none());
     elm_tv def = elm_targ(args, UINT32_MAX, "default", elm_tv_undefined("map"));
@@ -64,7 +69,7 @@ static elm_tv map(elm_trender *r, elm_tv v, const elm_targs *args) {
 
 /* select, reject, selectattr, rejectattr */
 static elm_tv choose(elm_trender *r, elm_tv v, const elm_targs *args, bool wanted, bool attribute) {
-    elm_tlist *l = elm_tv_iterate(r, v);
+    elm_tlist *l = true_items(r, v);
     elm_tv out = elm_tv_new_list(r, false);
     uint32_t at = attribute ? 1 : 0;
     elm_tv key = elm_targ(args, 0, NULL, elm_tv_none()),
@@ -144,7 +149,7 @@ static elm_tv reversed(elm_trender *r, elm_tv v, const elm_targs *args) {
     elm_tv out = elm_tv_new_list(r, false);
     for (uint32_t i = l->n; i > 0 && elm_tr_step(r); i--) elm_tv_append(r, out, l->items[i - 1]);
     if (v.type != ELM_TV_STRING || r->status != ELM_OK) return out;
-    return elm_tv_join(r, out.as.list, elm_tv_literal("").as.string);
+    return elm_tv_marked(elm_tv_join(r, out.as.list, elm_tv_literal("").as.string), v);
 }
 
 static elm_tv unique(elm_trender *r, elm_tv v, const elm_targs *args) {
@@ -308,8 +313,9 @@ static elm_tv first(elm_trender *r, elm_tv v, const elm_targs *args) {
     return edge(r, v, false);
 }
 static elm_tv last(elm_trender *r, elm_tv v, const elm_targs *args) {
-    (void)args;
-    return edge(r, v, true);
+    elm_tv out = edge(r, v, true);
+    (void)args; /* str's iterator gives plain strings, its way back what [i] gives */
+    return v.type == ELM_TV_STRING ? elm_tv_marked(out, v) : out;
 }
 
 static elm_tv joined(elm_trender *r, elm_tv v, const elm_targs *args) {

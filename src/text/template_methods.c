@@ -373,7 +373,7 @@ static elm_tv string_method(elm_trender *r, elm_tstr s, elm_tstr name, const elm
     case EXPANDTABS:
         return expand_tabs(r, s, elm_targ(args, 0, "tabsize", first));
     case FORMAT:
-        return elm_tv_format(r, s, args);
+        return elm_tv_format(r, elm_tv_string(s), args);
     default:
         return elm_ts_case_method(r, s, name);
     }
@@ -456,7 +456,9 @@ elm_tv elm_tv_method(elm_trender *r, elm_tv self, elm_tstr name, const elm_targs
                     (int)(name.size < 40 ? name.size : 40), (const char *)name.data);
         return elm_tv_none();
     }
-    if (self.type == ELM_TV_STRING) return string_method(r, self.as.string, name, args);
+    if (self.type == ELM_TV_STRING)
+        return self.safe ? elm_tv_marked_method(r, self, name, args)
+                         : string_method(r, self.as.string, name, args);
     if (self.type == ELM_TV_DICT) return dict_method(r, self.as.dict, name, args);
     if (self.type == ELM_TV_LOOP) return loop_method(r, self.as.loop, name, args);
     if (self.type == ELM_TV_CYCLER) return elm_tv_cycler_method(r, self, name, args);

@@ -55,7 +55,7 @@ elm_tv elm_tv_attribute(elm_trender *r, elm_tv object, elm_tv key, bool dot) {
     if (dot && key.type == ELM_TV_STRING && elm_tv_has_method(object, key.as.string))
         return bound(r, object, key.as.string);
     if (object.type == ELM_TV_LOOP && key.type == ELM_TV_STRING)
-        return elm_tv_loop_attribute(object.as.loop, key.as.string);
+        return elm_tv_loop_attribute(r, object.as.loop, key.as.string);
     bool state = object.type == ELM_TV_CYCLER || object.type == ELM_TV_JOINER;
     if (state && key.type == ELM_TV_STRING && !elm_tv_has_method(object, key.as.string))
         return elm_tv_state_attribute(object, key.as.string);
@@ -63,14 +63,14 @@ elm_tv elm_tv_attribute(elm_trender *r, elm_tv object, elm_tv key, bool dot) {
         const elm_tv *v = elm_tv_get(object.as.dict, key);
         if (v) return *v;
     } else if (sequence && (key.type == ELM_TV_INT || key.type == ELM_TV_BOOL)) {
-        int64_t n = elm_tv_length(object),
+        int64_t n = elm_tv_length(r, object),
                 i = key.type == ELM_TV_INT ? key.as.integer : key.as.boolean;
         if (i < 0) i += n;
         if (i >= 0 && i < n && object.type != ELM_TV_STRING) return object.as.list->items[i];
         if (i >= 0 && i < n) {
             uint32_t begin = elm_ts_offset(object.as.string, (uint32_t)i),
                      end = elm_ts_offset(object.as.string, (uint32_t)i + 1);
-            return elm_tv_string(elm_ts_slice(object.as.string, begin, end));
+            return elm_tv_marked(elm_tv_string(elm_ts_slice(object.as.string, begin, end)), object);
         }
     }
     /* What groupby gives are pairs whose parts have names. */
@@ -127,20 +127,25 @@ elm_tv elm_titem(const elm_titems *items, int64_t i) {
                        : elm_tv_int(items->range.start + i * items->range.step);
 }
 
-elm_tv elm_tv_loop_attribute(const elm_tloop *l, elm_tstr name) {
-    int64_t i = l->index, n = l->items.n;
+elm_tv elm_tv_loop_attribute(elm_trender *r, elm_tloop *l, elm_tstr name) {
+    int64_t i = l->index;
     if (elm_ts_is(name, "index")) return elm_tv_int(i + 1);
     if (elm_ts_is(name, "index0")) return elm_tv_int(i);
     if (elm_ts_is(name, "first")) return elm_tv_bool(i == 0);
-    if (elm_ts_is(name, "last")) return elm_tv_bool(i + 1 == n);
-    if (elm_ts_is(name, "length")) return elm_tv_int(n);
-    if (elm_ts_is(name, "revindex")) return elm_tv_int(n - i);
-    if (elm_ts_is(name, "revindex0")) return elm_tv_int(n - i - 1);
     if (elm_ts_is(name, "depth")) return elm_tv_int(l->depth);
     if (elm_ts_is(name, "depth0")) return elm_tv_int(l->depth - 1);
     if (elm_ts_is(name, "previtem") && i > 0) return elm_titem(&l->items, i - 1);
-    if (elm_ts_is(name, "nextitem") && i + 1 < n) return elm_titem(&l->items, i + 1);
-    return elm_tv_undefined("an attribute of loop");
+    bool next = elm_ts_is(name, "nextitem");
+    if (next || elm_ts_is(name, "last")) {
+        bool more = elm_te_loop_reach(r, l, i + 2);
+        if (!next) return elm_tv_bool(!more);
+        return more ? elm_titem(&l->items, i + 1) : elm_tv_undefined("loop.nextitem");
+    }
+    bool back = elm_ts_is(name, "revindex"), back0 = elm_ts_is(name, "revindex0");
+    if (!back && !back0 && !elm_ts_is(name, "length"))
+        return elm_tv_undefined("an attribute of loop");
+    int64_t n = elm_tv_length(r, (elm_tv){.type = ELM_TV_LOOP, .as.loop = l});
+    return elm_tv_int(back ? n - i : back0 ? n - i - 1 : n);
 }
 
 /* ---- functions ---- */

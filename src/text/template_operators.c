@@ -117,14 +117,23 @@ static elm_tv repeat_list(elm_trender *r, elm_tv v, int64_t times) {
 static elm_tv times(elm_trender *r, elm_tv a, elm_tv b) {
     elm_tv what = is_number(a) ? b : a, n = is_number(a) ? a : b;
     if (n.type != ELM_TV_INT && n.type != ELM_TV_BOOL) return type_error(r, "*", a, b);
-    if (what.type == ELM_TV_STRING) return repeat(r, what.as.string, integer_of(n));
+    if (what.type == ELM_TV_STRING)
+        return elm_tv_marked(repeat(r, what.as.string, integer_of(n)), what);
     return is_list(what) ? repeat_list(r, what, integer_of(n)) : type_error(r, "*", a, b);
 }
 
 elm_tv elm_tv_binary(elm_trender *r, int op, elm_tv a, elm_tv b) {
     static const char *const texts[] = {"or", "and", "+", "-", "*", "/", "//", "%", "**", "~"};
     bool texts_both = a.type == ELM_TV_STRING && b.type == ELM_TV_STRING;
-    if (op == ELM_OP_TILDE || (op == ELM_OP_PLUS && texts_both)) {
+    if (op == ELM_OP_PLUS && texts_both && a.safe != b.safe) {
+        a = elm_tv_escape(r, a);
+        b = elm_tv_escape(r, b);
+    }
+    if (op == ELM_OP_PLUS && texts_both) {
+        elm_tstr parts[2] = {a.as.string, b.as.string};
+        return elm_tv_marked(elm_tv_string(elm_ts_concat(r, parts, 2)), a);
+    }
+    if (op == ELM_OP_TILDE) {
         elm_tstr parts[2] = {elm_tv_str(r, a), elm_tv_str(r, b)};
         return elm_tv_string(elm_ts_concat(r, parts, 2));
     }
@@ -132,7 +141,7 @@ elm_tv elm_tv_binary(elm_trender *r, int op, elm_tv a, elm_tv b) {
     if (op == ELM_OP_PLUS && is_list(a) && a.type == b.type) return concat_lists(r, a, b);
     if (op == ELM_OP_TIMES) return times(r, a, b);
     if (op == ELM_OP_MODULO && a.type == ELM_TV_STRING && b.type != ELM_TV_UNDEFINED)
-        return elm_tv_percent(r, a.as.string, b);
+        return elm_tv_percent(r, a, b);
     return type_error(r, texts[op], a, b);
 }
 
@@ -179,7 +188,7 @@ elm_tv elm_tv_slice(elm_trender *r, elm_tv v, elm_tv from, elm_tv to, elm_tv by)
     bool text = v.type == ELM_TV_STRING;
     if (!text && !is_list(v) && v.type != ELM_TV_RANGE)
         return type_error(r, "[:]", v, elm_tv_none());
-    int64_t size = elm_tv_length(v), step = 1;
+    int64_t size = elm_tv_length(r, v), step = 1;
     if (by.type != ELM_TV_NONE) step = bound_of(r, by, 0, -INT32_MAX, INT32_MAX, 1);
     if (step == 0) elm_tr_fail(r, ELM_INVALID_ARGUMENT, "a slice's step is 0");
     int64_t low = step > 0 ? 0 : -1, high = step > 0 ? size : size - 1;
@@ -187,15 +196,15 @@ elm_tv elm_tv_slice(elm_trender *r, elm_tv v, elm_tv from, elm_tv to, elm_tv by)
     int64_t end = bound_of(r, to, size, low, high, step > 0 ? high : low);
     if (r->status != ELM_OK) return elm_tv_none();
     if (text && step == 1) {
-        if (end <= begin) return elm_tv_literal("");
-        elm_tstr s = v.as.string;
-        return elm_tv_string(
-            elm_ts_slice(s, elm_ts_offset(s, (uint32_t)begin), elm_ts_offset(s, (uint32_t)end)));
+        if (end <= begin) return elm_tv_marked(elm_tv_literal(""), v);
+        uint32_t first = elm_ts_offset(v.as.string, (uint32_t)begin),
+                 stop = elm_ts_offset(v.as.string, (uint32_t)end);
+        return elm_tv_marked(elm_tv_string(elm_ts_slice(v.as.string, first, stop)), v);
     }
     elm_tlist *items = elm_tv_iterate(r, v);
     elm_tv out = elm_tv_new_list(r, v.type == ELM_TV_TUPLE);
     for (int64_t i = begin; (step > 0 ? i < end : i > end) && elm_tr_step(r); i += step)
         elm_tv_append(r, out, items->items[i]);
     if (!text || r->status != ELM_OK) return out;
-    return elm_tv_join(r, out.as.list, elm_tv_literal("").as.string);
+    return elm_tv_marked(elm_tv_join(r, out.as.list, elm_tv_literal("").as.string), v);
 }

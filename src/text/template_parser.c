@@ -5,7 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_ITEMS = 4096 };
+enum { MAX_ITEMS = 4096, MAX_NODES = 1 << 17, MAX_HEIGHT = 200 };
+_Static_assert(MAX_HEIGHT < 2 * ELM_TEMPLATE_MAX_DEPTH, "what is parsed can be evaluated");
 
 /* ---- errors ---- */
 
@@ -40,11 +41,21 @@ elm_tnode *elm_tp_expected(elm_tparser *p, const char *what) {
 }
 
 elm_tnode *elm_tp_node(elm_tparser *p, elm_tkind kind) {
+    if (++p->n_nodes > MAX_NODES) return elm_tp_fail(p, ELM_LIMIT, "it has too many parts");
     elm_tnode *n = elm_arena_alloc(&p->t->arena, sizeof *n, 16);
     if (!n) return elm_tp_fail(p, ELM_OUT_OF_MEMORY, "no memory");
     n->kind = kind;
     place(p, p->pos, &n->line, &n->column);
     return n;
+}
+
+elm_tnode *elm_tp_over(elm_tparser *p, elm_tkind kind, elm_tnode *a) {
+    elm_tnode *n = elm_tp_node(p, kind);
+    if (!n) return NULL;
+    n->a = a;
+    n->height = a ? (uint16_t)(a->height + 1) : 0;
+    if (n->height <= MAX_HEIGHT) return n;
+    return elm_tp_fail(p, ELM_LIMIT, "too many operators in a row: nested too deep");
 }
 
 void elm_tp_add(elm_tparser *p, elm_tnodes *list, elm_tnode *n) {

@@ -21,14 +21,18 @@ typedef struct elm_tparser {
     bool trim_newline; /* the last tag was a block without + */
     uint8_t uses;      /* ELM_USES_* since the innermost macro began */
     uint32_t loops;    /* that the place lies in */
-    elm_tstr tag;      /* the word that ended a body ("endif", "else", ...) */
+    uint32_t branches; /* of an if, the same */
+    uint32_t n_nodes;
+    elm_tstr tag; /* the word that ended a body ("endif", "else", ...) */
 } elm_tparser;
 
 /* Latches a failure at the place of parsing; returns NULL. */
 elm_tnode *elm_tp_fail(elm_tparser *p, elm_status status, const char *what);
 elm_tnode *elm_tp_expected(elm_tparser *p, const char *what);
 
+/* A node; one whose operand `a` has been read, which a row of operators piles up. */
 elm_tnode *elm_tp_node(elm_tparser *p, elm_tkind kind);
+elm_tnode *elm_tp_over(elm_tparser *p, elm_tkind kind, elm_tnode *a);
 void elm_tp_add(elm_tparser *p, elm_tnodes *list, elm_tnode *n);
 void elm_tp_add_name(elm_tparser *p, elm_tnode *n, elm_tstr name);
 

@@ -85,7 +85,9 @@ static void repr(elm_trender *r, elm_tv v, elm_buf *out, uint32_t depth) {
         print_float(v.as.number, out);
         break;
     case ELM_TV_STRING:
+        if (v.safe) elm_buf_str(out, "Markup(");
         repr_string(v.as.string, out);
+        if (v.safe) elm_buf_str(out, ")");
         break;
     case ELM_TV_LIST:
     case ELM_TV_TUPLE:

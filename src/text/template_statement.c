@@ -115,6 +115,7 @@ static elm_tnode *if_tag(elm_tparser *p) {
     static const char *const ends[] = {"elif", "else", "endif", NULL};
     elm_tnode *first = elm_tp_node(p, ELM_TN_IF), *branch = first;
     if (!branch) return NULL;
+    p->branches++;
     branch->a = elm_tp_expression(p);
     end_tag(p, "%}");
     elm_tp_body(p, &branch->body, ends);
@@ -127,6 +128,7 @@ static elm_tnode *if_tag(elm_tparser *p) {
         elm_tp_body(p, &next->body, last ? ends + 2 : ends);
         branch = branch->b = next;
     }
+    p->branches--;
     end_tag(p, "%}");
     return first;
 }

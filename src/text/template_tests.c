@@ -1,5 +1,5 @@
 /* template_tests.c - tests (`x is name`), in jinja2's words; text. */
-#include "text/template_value.h"
+#include "text/template_ast.h"
 
 #include <string.h>
 
@@ -39,15 +39,10 @@ static bool same_as(elm_tv a, elm_tv b) {
                                                             : elm_tv_equal(a, b));
 }
 
-static bool number_test(elm_trender *r, elm_tstr t, elm_tv v, elm_tv other) {
-    if (v.type != ELM_TV_INT) {
-        elm_tr_fail(r, ELM_INVALID_ARGUMENT, "%s is not an integer", elm_tv_type_name(v));
-        return false;
-    }
-    if (elm_ts_is(t, "odd")) return v.as.integer % 2 != 0;
-    if (elm_ts_is(t, "even")) return v.as.integer % 2 == 0;
-    return other.type == ELM_TV_INT && other.as.integer != 0 &&
-           v.as.integer % other.as.integer == 0;
+/* odd, even and divisibleby, as the remainder has it. */
+static bool remainder_is(elm_trender *r, elm_tv v, elm_tv divisor, int64_t wanted) {
+    elm_tv rest = elm_tv_binary(r, ELM_OP_MODULO, v, divisor);
+    return r->status == ELM_OK && elm_tv_equal(rest, elm_tv_int(wanted));
 }
 
 bool elm_tv_test(elm_trender *r, elm_tstr t, elm_tv v, const elm_targs *args) {
@@ -69,12 +64,14 @@ bool elm_tv_test(elm_trender *r, elm_tstr t, elm_tv v, const elm_targs *args) {
     if (elm_ts_is(t, "mapping")) return v.type == ELM_TV_DICT;
     if (elm_ts_is(t, "sequence")) return sequence || v.type == ELM_TV_UNDEFINED;
     if (elm_ts_is(t, "iterable")) return sequence || v.type == ELM_TV_UNDEFINED;
-    if (elm_ts_is(t, "callable")) return v.type >= ELM_TV_MACRO && v.type <= ELM_TV_JOINER;
-    if (elm_ts_is(t, "escaped")) return false;
+    if (elm_ts_is(t, "callable")) /* jinja2's undefined can be called, and fails then */
+        return (v.type >= ELM_TV_MACRO && v.type <= ELM_TV_JOINER) || v.type == ELM_TV_UNDEFINED;
+    if (elm_ts_is(t, "escaped")) return v.type == ELM_TV_STRING && v.safe;
     if (elm_ts_is(t, "filter")) return v.type == ELM_TV_STRING && elm_filter_known(v.as.string);
     if (elm_ts_is(t, "test")) return v.type == ELM_TV_STRING && elm_test_known(v.as.string);
-    if (elm_ts_is(t, "odd") || elm_ts_is(t, "even") || elm_ts_is(t, "divisibleby"))
-        return number_test(r, t, v, other);
+    if (elm_ts_is(t, "odd")) return remainder_is(r, v, elm_tv_int(2), 1);
+    if (elm_ts_is(t, "even")) return remainder_is(r, v, elm_tv_int(2), 0);
+    if (elm_ts_is(t, "divisibleby")) return remainder_is(r, v, other, 0);
     if (elm_ts_is(t, "in")) return contains(r, other, v);
     if (elm_ts_is(t, "eq") || elm_ts_is(t, "equalto") || elm_ts_is(t, "=="))
         return elm_tv_equal(v, other);
@@ -86,6 +83,11 @@ bool elm_tv_test(elm_trender *r, elm_tstr t, elm_tv v, const elm_targs *args) {
         return elm_tv_compare(r, v, other) > 0;
     if (elm_ts_is(t, "ge") || elm_ts_is(t, ">=")) return elm_tv_compare(r, v, other) >= 0;
     if (elm_ts_is(t, "sameas")) return same_as(v, other);
+    if (!elm_test_known(t)) {
+        elm_tr_fail(r, ELM_UNSUPPORTED, "test '%.*s' is not supported",
+                    (int)(t.size < 40 ? t.size : 40), (const char *)t.data);
+        return false;
+    }
     const char *method = elm_ts_is(t, "upper") ? "isupper" : "islower";
     elm_tv text = elm_tv_string(elm_tv_str(r, v));
     return elm_tv_truth(elm_tv_method(r, text, elm_tv_literal(method).as.string, NULL));

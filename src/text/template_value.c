@@ -283,7 +283,7 @@ int elm_tv_compare(elm_trender *r, elm_tv a, elm_tv b) {
     return 0;
 }
 
-int64_t elm_tv_length(elm_tv v) {
+int64_t elm_tv_length(elm_trender *r, elm_tv v) {
     switch (v.type) {
     case ELM_TV_STRING:
         return elm_ts_length(v.as.string);
@@ -297,6 +297,7 @@ int64_t elm_tv_length(elm_tv v) {
     case ELM_TV_UNDEFINED:
         return 0;
     case ELM_TV_LOOP:
+        (void)elm_te_loop_reach(r, v.as.loop, INT64_MAX);
         return v.as.loop->items.n;
     default:
         return -1;

@@ -54,6 +54,7 @@ typedef struct elm_trange {
 
 struct elm_tv {
     elm_tv_type type;
+    bool safe; /* of a string: `escape` or `safe` made it (template_markup.c) */
     union {
         bool boolean;
         int64_t integer;
@@ -89,13 +90,19 @@ typedef struct elm_titems {
     int64_t n;
 } elm_titems;
 
+/* With an `if`, items are chosen from the source when the loop comes to them, or when somebody asks
+ * for what follows: the condition sees what the rounds before have changed. */
 typedef struct elm_tloop {
-    elm_titems items;
+    elm_titems items;             /* with an `if`: those chosen so far, in `chosen` */
     int64_t index;                /* from 0 */
     uint32_t depth;               /* from 1 */
-    const struct elm_tnode *node; /* of a recursive loop, else NULL */
+    const struct elm_tnode *node; /* the for */
     void *scope;                  /* in which it stands */
     elm_tv changed;               /* what loop.changed saw last: a list, or undefined */
+    elm_titems source;
+    int64_t taken; /* from the source */
+    elm_tv chosen;
+    void *filter_scope; /* NULL: no `if` */
 } elm_tloop;
 
 /* One render. Failures are latched in `status`; every function returns something harmless
@@ -139,7 +146,7 @@ bool elm_tv_truth(elm_tv v);
 bool elm_tv_equal(elm_tv a, elm_tv b);
 /* -1, 0, 1; fails on types that do not compare. */
 int elm_tv_compare(elm_trender *r, elm_tv a, elm_tv b);
-int64_t elm_tv_length(elm_tv v); /* -1: it has none */
+int64_t elm_tv_length(elm_trender *r, elm_tv v); /* -1: it has none */
 const char *elm_tv_type_name(elm_tv v);
 
 /* str() and repr() as Python writes them. */
@@ -182,8 +189,10 @@ elm_tlist *elm_tv_iterate(elm_trender *r, elm_tv v);
 /* The same without making a list of a range. */
 elm_titems elm_tv_items(elm_trender *r, elm_tv v);
 elm_tv elm_titem(const elm_titems *items, int64_t i);
+/* Chooses items until there are n of them (template_run.c); false when there are not so many. */
+bool elm_te_loop_reach(elm_trender *r, elm_tloop *loop, int64_t n);
 /* An attribute of `loop`. */
-elm_tv elm_tv_loop_attribute(const elm_tloop *loop, elm_tstr name);
+elm_tv elm_tv_loop_attribute(elm_trender *r, elm_tloop *loop, elm_tstr name);
 /* Joins the str() of a list's items. */
 elm_tv elm_tv_join(elm_trender *r, const elm_tlist *items, elm_tstr separator);
 elm_tv elm_targ(const elm_targs *args, uint32_t index, const char *name, elm_tv def);
@@ -194,9 +203,17 @@ elm_tv elm_tv_negate(elm_trender *r, elm_tv v);
 /* v[begin:end:step]; none where a bound was left out. */
 elm_tv elm_tv_slice(elm_trender *r, elm_tv v, elm_tv begin, elm_tv end, elm_tv step);
 
-/* "%s" % value and "{}".format(...) (template_format.c). */
-elm_tv elm_tv_percent(elm_trender *r, elm_tstr format, elm_tv values);
-elm_tv elm_tv_format(elm_trender *r, elm_tstr format, const elm_targs *args);
+/* "%s" % value and "{}".format(...) of a string (template_format.c). */
+elm_tv elm_tv_percent(elm_trender *r, elm_tv format, elm_tv values);
+elm_tv elm_tv_format(elm_trender *r, elm_tv format, const elm_targs *args);
+
+/* Strings that are safe (template_markup.c): str() with & < > ' " escaped where it is not; the same of
+ * what a tuple or dict holds, but for numbers; a string that is as safe as another; a method of a safe
+ * string. */
+elm_tv elm_tv_escape(elm_trender *r, elm_tv v);
+elm_tv elm_tv_escape_all(elm_trender *r, elm_tv v);
+elm_tv elm_tv_marked(elm_tv v, elm_tv like);
+elm_tv elm_tv_marked_method(elm_trender *r, elm_tv self, elm_tstr name, const elm_targs *args);
 
 bool elm_ts_is(elm_tstr s, const char *text);
 bool elm_filter_known(elm_tstr name);

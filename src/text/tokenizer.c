@@ -18,7 +18,7 @@ typedef struct source {
 static void encode_segment(elm_encoding *e, const source *s, size_t begin, size_t end) {
     if (begin >= end) return;
     elm_marked segment = {elm_span_of(s->text.data + begin, end - begin),
-                          s->marks ? s->marks + begin : NULL};
+                          s->marks ? s->marks + begin : NULL, false};
     segment = elm_normalize(e, segment);
     elm_added_scan scan = elm_added_scan_of(e->t, true, segment.text);
     scan.all_template = !s->parts && s->origin == ELM_PART_TEMPLATE;
@@ -26,7 +26,7 @@ static void encode_segment(elm_encoding *e, const source *s, size_t begin, size_
     for (elm_added_part part = {0, 0, 0}; part.id != ELM_NO_TOKEN;) {
         part = elm_added_scan_next(&scan);
         elm_pretokenize(e, elm_span_of(segment.text.data + part.begin, part.end - part.begin),
-                        begin == 0 && part.begin == 0);
+                        begin == 0 && part.begin == 0 && !segment.beheaded);
         if (part.id != ELM_NO_TOKEN) elm_encoding_emit(e, part.id);
     }
 }

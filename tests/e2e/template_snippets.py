@@ -147,6 +147,27 @@ nested | sum(start=[]) | [[1], [2]] | sum(start=[0]) | [[1], (2,)] | sum(start=[
 [true, true] | sum | [1, 2.5, 1] | sum | [0.1, 0.2, 0.3] | sum | [1] | sum(start=0.5) | ['a'] | sum | ['a'] | sum(start='') |
 [] | sum(start='') | [] | sum(start=true) | [1, none] | sum | users | sum('tags', []) | users[:2] | sum('tags', []) | nested |
 sum
+html | safe + html | html + html | safe | html | e + html | html | e | e | html | forceescape | e | html | e | forceescape |
+'<%s>' | safe % html | '<%s %d>' | safe % (html, 3) | '<%(a)s>' | safe % {'a': html} | '%s' % (html | e) | html | safe ~ html |
+'<%s>' | safe | format(html) | '<{}>{:>3}' | safe.format(html, 2) | '<{a}>' | safe.format(a=html) | '<{}>' | safe.format(html | e) |
+(html | safe).upper() + html | (html | safe)[1:] + html | (html | safe)[0] + html | (html | safe)[::-1] + html |
+(html | safe) * 2 + html | 2 * (html | safe) + html | (html | safe).strip('<') + html | (html | safe).split('=') | s | safe |
+(html | safe).split('=')[1] + html | (html | safe).partition('=')[0] + html | (s | safe).join([html, html | e]) |
+(html | safe).replace('x', html) | html | safe | replace('x', '<') + html | html | safe | upper + html | html | safe | trim + html |
+html | safe | title + html | html | safe | capitalize + html | (html | safe | string) + html | html | safe | reverse + html |
+lines | safe | indent + html | lines | safe | indent('<', true) + html | '' | safe | indent('<', true) + html |
+'hello big world & more' | safe | truncate(9, true, '<') | 'hello big world' | truncate(9, false, '<' | safe) |
+s | safe | first + html | s | safe | last + html | [html | safe, html] | join('&') | [s | safe] | html | safe | tojson |
+html | safe is escaped | html is escaped | n | safe + html | (html | safe) + n | html | safe == html | {'a': html | safe} | xmlattr |
+'ab' | safe.center(6, '*') + html | s | safe | center(20) + html | 'a' | safe | wordwrap(3) + html | 'x' | safe is upper |
+(html | safe).startswith('<') | (html | safe).removeprefix('<a') + html | (s | safe).isalpha() | html | safe in html ~ html |
+html | safe | list | first + html | s | safe | urlencode + html | html | safe | default('x') + html |
+lines | indent(70) | lines | indent(-3) | lines | indent(true) | missing | indent | n | indent | lines | indent(2.5) |
+self.nothing | self.nothing is defined | self.a.b |
+nil | map('upper') | list | nil | selectattr('x') | list | 0 | select | list | no | reject | list | e | rejectattr('x') |
+list | missing | selectattr('x', 'equalto', 1) | list | length | 5 | select | list |
+missing is callable | n is callable | 10 is divisibleby(2.5) | 10.0 is divisibleby(3) | 2.5 is odd | 3.0 is odd | t is odd |
+no is even | neg is odd | n is divisibleby(0) | s is even | nil is odd | 10 is divisibleby('x') |
 0 | filesizeformat | 1 | filesizeformat | t | filesizeformat | 999.9 | filesizeformat | 1000 | filesizeformat | -5.7 |
 filesizeformat | -0.5 | filesizeformat | 1e24 | filesizeformat | 1e30 | filesizeformat | 1023 | filesizeformat(true) |
 1024 | filesizeformat(binary=true) | 1e30 | filesizeformat(true) | ' 1_0e3 ' | filesizeformat | 'inf' | filesizeformat |
@@ -164,6 +185,36 @@ STATEMENTS = [
         "op.cycle('a', 'b') }}{{ loop.changed(x) }};{% endfor %}"
     ),
     "{% for x in dup if x > 1 %}{{ x }}{{ loop.length }}{% else %}none{% endfor %}",
+    "{% set x = '<' | safe %}{{ x + '&' }}{% set y %}<{% endset %}{{ y + '&' }}{% set ns = namespace(v=x) %}{{ ns.v + '<' }}",
+    "{% macro m(a) %}{{ a + '<' }}{% endmacro %}{{ m('&' | safe) }}{{ m('&') | e + '>' }}{{ (m('&' | e)) + '>' }}",
+    # A filter or test that nobody knows is no mistake where nobody comes.
+    "{% if no %}{{ s | nosuchfilter }}{% endif %}{{ s }}",
+    "{% if t %}{{ s | nosuchfilter }}{% endif %}{{ s }}",
+    "{% if s is nosuchtest %}{% endif %}",
+    "{% if no and s is nosuchtest %}{% elif no %}{{ s | nosuchfilter }}{% else %}b{% endif %}",
+    "{% if no %}{% else %}{{ s | nosuchfilter }}{% endif %}",
+    "{% if no %}x{% endif %}{{ s | nosuchfilter }}",
+    "{{ "+" + ".join(["n"] * 190)+" }}{{ s"+" | trim" * 190+" }}{{ "+" or ".join(["no"] * 190)+" }}",
+    "{{ "+"".join(["'a' if no else "] * 100)+"'b' }}",
+    # The `if` of a for sees what the rounds before have changed, and what asks for the rest is early.
+    (
+        "{% set ns = namespace(n=0) %}{% for x in dup if x != ns.n %}{% set ns.n = x %}{{ x }}{{ loop.index }}"
+        "{{ loop.previtem }},{% else %}none{% endfor %}{{ ns.n }}"
+    ),
+    "{% set ns = namespace(n=0) %}{% for x in dup if x != ns.n %}{{ loop.last }}{% set ns.n = x %}{{ x }},{% endfor %}",
+    (
+        "{% set ns = namespace(n=0) %}{% for x in dup if x > ns.n %}{{ loop.nextitem }}{% set ns.n = 2 %}{{ x }}"
+        "{{ loop.revindex }}{{ loop.revindex0 }},{% endfor %}"
+    ),
+    "{% set ns = namespace(n=0) %}{% for x in dup if x > ns.n %}{{ loop.length }}{% set ns.n = 2 %}{{ x }},{% endfor %}",
+    "{% set ns = namespace(n=0) %}{% for x in dup if x > ns.n %}{{ loop | length }}{% set ns.n = 9 %}{{ x }},{% endfor %}",
+    "{% for x in dup if x > 9 %}{{ x }}{% else %}none{% endfor %}{% for x in l if loop is defined %}{{ x }}{% endfor %}",
+    "{% for y in l %}{% for x in dup if loop.index == x %}{{ y }}{{ x }}{{ loop.last }},{% endfor %}{% endfor %}",
+    "{% for a, b in [[1, 2], [3, 4]] if b > 2 %}{{ a }}{{ loop.first }}{{ loop.last }}{% endfor %}",
+    "{% for x in nested if x recursive %}{% if x is iterable %}[{{ loop(x) }}]{% else %}{{ x }}{% endif %}{% endfor %}",
+    "{% for x in dup if x > 1 %}{% if loop.index == 2 %}{% break %}{% endif %}{{ x }}{% endfor %}",
+    "{% for x in dup if x.y.z %}{{ x }}{% endfor %}",
+    "{% for x in range(10) if x is odd %}{{ x }}{{ loop.cycle('a', 'b') }}{{ loop.changed(x > 3) }}{% endfor %}",
     "{% for x in empty %}{{ x }}{% else %}none{% endfor %}",
     "{% for a, b in [[1, 2], [3, 4]] %}{{ a }}{{ b }}{% endfor %}",
     "{% for k, v in d.items() %}{{ k }}={{ v }};{% endfor %}",

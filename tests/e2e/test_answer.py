@@ -5,7 +5,7 @@ import random
 import pytest
 import text_tool
 from conftest import SHARED
-from test_template_jinja2 import ENV, TOOL, user
+from test_template_jinja2 import BASE, ENV, TOOL, check, expected_of, user
 
 TEMPLATES = SHARED / "vectors" / "templates"
 NESTED = {
@@ -100,6 +100,66 @@ def test_round_trip(name, case):
         tool_calls=[{"type": "function", "id": f"call0000{i}", "function": c} for i, c in enumerate(got_calls)],
     )
     assert rendered_answer(source, again, [TOOL]) == (prompt, text)
+
+
+# What a model may answer with, form by form; read by every template's own format, whatever that makes of it.
+A = '{"city": "Paris", "n": 3, "l": [1, null, "x"], "f": 1.50}'
+ANSWERS = {
+    "text": "Hello.\n\n* one\n",
+    "nothing": "",
+    "thought": "<think>\nLet me see.\n</think>\n\nYes.",
+    "open_thought": "Let me see.\n</think>\n\nYes.",
+    "channel": "<|channel>thought\nLet me see.<channel|>Yes.",
+    "json": '<tool_call>\n{"name": "get_weather", "arguments": ' + A + "}\n</tool_call>",
+    "two_json": "Both.\n" + ('<tool_call>\n{"name": "get_weather", "arguments": ' + A + "}\n</tool_call>\n") * 2,
+    "xml": (
+        "<think>\nOne call.\n</think>\n\n<tool_call>\n<function=get_weather>\n<parameter=city>\nParis\n</parameter>\n"
+        "<parameter=opts>\n{\"x\": [\"a\"]}\n</parameter>\n</function>\n</tool_call>"
+    ),
+    "keyed": '<|tool_call>call:get_weather{city:<|"|>Paris<|"|>,n:3,opts:{x:[<|"|>a<|"|>]}}<tool_call|>',
+    "list": '[TOOL_CALLS][{"name": "get_weather", "arguments": ' + A + "}]",
+    "bare": '{"name": "get_weather", "parameters": ' + A + "}",
+}
+
+
+def message_of(parsed):
+    """The message that elm_answer_message makes of an answer (src/api/answer.c)."""
+    thought, text, calls, _ = parsed
+    message = {"role": "assistant", "content": text}
+    if thought:
+        message["reasoning_content"] = thought
+    if calls:
+        message["tool_calls"] = [
+            {"type": "function", "id": f"call{i + 1:05}", "function": call} for i, call in enumerate(calls)
+        ]
+    return message
+
+
+@pytest.mark.parametrize("kind", sorted(ANSWERS))
+def test_the_turn_after_an_answer(kind):
+    """Every template goes on from every answer as jinja2 does; where it repeats the turns before, the prompt that was
+    read goes on too, so that what the session has read of it stays."""
+    if not TEMPLATES.is_dir():
+        pytest.skip("the real templates are not in the tree")
+    sources = [path.read_text(encoding="utf-8") for path in sorted(TEMPLATES.glob("*.jinja"))]
+    answer = ANSWERS[kind]
+    parsed = text_tool.answer([(s, [answer], kind == "open_thought", [TOOL]) for s in sources])
+    jobs, went_on = [], 0
+    for source, got in zip(sources, parsed):
+        message = message_of(got)
+        results = [
+            {"role": "tool", "name": "get_weather", "tool_call_id": c["id"], "content": "20"}
+            for c in message.get("tool_calls", [])
+        ]
+        turns = [user("weather?"), message, *results]
+        jobs.append((source, dict(BASE, tools=[TOOL], messages=turns if results else [*turns, user("and now?")])))
+        before = expected_of(source, dict(BASE, tools=[TOOL], messages=turns[:1], add_generation_prompt=False))
+        after = expected_of(*jobs[-1])
+        went_on += isinstance(before, str) and isinstance(after, str) and after.startswith(before)
+    assert check(jobs) >= 12
+    assert went_on >= 9
+    readers = {"json": 6, "two_json": 6, "xml": 2, "keyed": 2, "list": 1, "bare": 1}
+    assert sum(bool(got[2]) for got in parsed) >= readers.get(kind, 0)
 
 
 XML, JSON, BARE, LIST = (

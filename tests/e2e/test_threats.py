@@ -146,9 +146,17 @@ def test_t06_a_template_reaches_no_host_object(tmp_path, source):
 def test_t07_a_megabyte_of_nesting(tmp_path, piece):
     (tmp_path / "t.jinja").write_text("{{ " + piece * (1000000 // len(piece)))
     (tmp_path / "c.json").write_text("{}")
-    # A long chain is not deep: then it is the memory that ends it, 6.
-    refused("template", tmp_path / "t.jinja", "--chat", tmp_path / "c.json", codes=(4, 5, 6, 9),
-            memory=MEMORY + (16 << 20))
+    refused("template", tmp_path / "t.jinja", "--chat", tmp_path / "c.json", memory=MEMORY // 4)
+
+
+@pytest.mark.parametrize("piece", ["{{1}}", "1,", "{% if a %}{{a}}{% endif %}", "a"])
+def test_t07_a_megabyte_side_by_side(tmp_path, piece):
+    """What is long and not deep is refused too, before it takes a share of the machine; but text may be long."""
+    begin, end = ("{{ [", "0] }}") if piece == "1," else ("", "")
+    (tmp_path / "t.jinja").write_text(begin + piece * (1000000 // len(piece)) + end)
+    (tmp_path / "c.json").write_text("{}")
+    result = run("template", tmp_path / "t.jinja", "--chat", tmp_path / "c.json", check=0 if piece == "a" else 9)
+    assert piece == "a" or "too many" in result.message
 
 
 @pytest.mark.parametrize("option", ["-n", "--ctx", "--seed", "--top-k", "--threads", "--temp", "--top-p"])

@@ -182,6 +182,8 @@ def test_options_of_the_command(tmp_path):
             "Precompiled",
         ),
         (byte_level, lambda d: d.update(normalizer={"type": "BertNormalizer"}), "BertNormalizer"),
+        (byte_level, lambda d: d.update(normalizer={"type": "Nmt"}), "Nmt"),
+        (byte_level, lambda d: d.update(normalizer={"type": "ByteLevel"}), "ByteLevel"),
         (byte_level, lambda d: d.update(pre_tokenizer={"type": "BertPreTokenizer"}), "BertPreTokenizer"),
         (byte_level, lambda d: d.update(pre_tokenizer={"type": "UnicodeScripts"}), "UnicodeScripts"),
         (

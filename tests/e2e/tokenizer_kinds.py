@@ -31,6 +31,15 @@ O200K = (
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|"
     r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+TEKKEN = (
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|"
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+DEEPSEEK = (
+    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|"
+    r"\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 HAN = r"[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
 QWEN35 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|"
@@ -159,8 +168,11 @@ KINDS = {
     ),
     "o200k": lambda: split(Regex(O200K), "isolated"),
     "qwen35": lambda: split(Regex(QWEN35), "isolated"),
+    "tekken": lambda: byte_level(
+        P.Sequence([P.Split(Regex(TEKKEN), "isolated"), P.ByteLevel(False, use_regex=False)]), ignore_merges=True
+    ),
     "deepseek": lambda: before_bytes(
-        P.Split(Regex(r"\p{N}{1,3}"), "isolated"), P.Split(Regex(HAN), "isolated"), P.Split(Regex(GPT2), "isolated")
+        *(P.Split(Regex(p), "isolated") for p in (r"\p{N}{1,3}", HAN, DEEPSEEK)),
     ),
     "gpt2_inverted": lambda: split(Regex(GPT2), "removed", True),
     "digits": lambda: before_bytes(P.Digits(True), regex=True),
@@ -238,6 +250,12 @@ KINDS = {
     "unigram_bytes": lambda: unigram(N.Replace(" ", MARK), None, decoders.Sequence(SPM_DECODER), fallback=True),
     "unigram_first": lambda: unigram(
         N.Sequence([N.NFC(), N.Replace(Regex(" {2,}"), " ")]),
+        P.Metaspace(MARK, "first"),
+        decoders.Metaspace(MARK, "first"),
+    ),
+    # "first" is where the text begins, unless a normalizer takes that away.
+    "metaspace_behind_strip": lambda: plain_bpe(
+        N.Sequence([N.NFD(), N.Strip(), N.StripAccents(), N.Replace("(", "")]),
         P.Metaspace(MARK, "first"),
         decoders.Metaspace(MARK, "first"),
     ),
