@@ -3,12 +3,13 @@
  *
  * Layer: backend/cpu. Included by one .c file of each instruction set, which defines:
  *
- *   dot_start(pair, zero)   lanes to begin with, so that u8 codes count as u - zero: `pair` is
- *                           acts->start of the block, zero 8 or 128
+ *   dot_start(pair, sum, zero)  lanes to begin with, so that u8 codes count as u - zero, 8 or 128; of
+ *                           acts->start and acts->sum of the block
  *   dot(acc, u, x)          adds the products of 4 u8 codes and 4 int8 activations a row
  *   dot_join(a, b)          lanes of both
  *   dot_sum(acc)            int32 a row, of a block of 32 k at most
  *   plane_sum(high, low)    int32 a row, of the two planes of 4 bits of int8 codes, 16 (high - 8) + low
+ *   pair_dot(acc, a, b)     adds to int32 lanes the products of pairs of int16
  *   i8_operand(w)           what i8_dot multiplies for the int8 codes w
  *   i8_dot(acc, u, w, x)    int32 lanes, from i8_start(sum of the activations)
  *   FORM_I8_MANY            how int8 is expanded: FORM_U8 if i8_operand alone makes an operand of dot,
@@ -84,8 +85,8 @@ ELM_INLINE void block(const uint8_t *codes, const int8_t *x, size_t xs, const in
         if (form == FORM_I8)
             acc[t][0] = i8_start(sum[(size_t)t * bs]);
         else
-            acc[t][0] =
-                dot_start(start[(size_t)t * bs], form == FORM_U8 ? ELM_ZERO_I8 : ELM_ZERO_I4);
+            acc[t][0] = dot_start(start[(size_t)t * bs], sum[(size_t)t * bs],
+                                  form == FORM_U8 ? ELM_ZERO_I8 : ELM_ZERO_I4);
         acc[t][1] = form == FORM_PLANES ? _mm256_setzero_si256() : acc[t][0];
     }
 #pragma GCC unroll 8
@@ -344,42 +345,62 @@ static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t
 
 /* ---- int8 values ---- */
 
-/* m queries x 16 columns; m is a constant. Sixteen bytes are 4 columns of 4 positions: widened, and
- * multiplied in pairs with the weights of the 4 positions. */
+/* Bytes 0 and 2 of each four as int16, and bytes 1 and 3: no step across the halves of a register, and
+ * the products of a pair belong to one column. */
+ELM_INLINE __m256i even_bytes(__m256i v) {
+    return _mm256_maddubs_epi16(_mm256_set1_epi16(1), v);
+}
+ELM_INLINE __m256i odd_bytes(__m256i v) {
+    return _mm256_srai_epi16(v, 8);
+}
+ELM_INLINE __m256i broadcast_pair(const int16_t *p) {
+    int32_t pair;
+    memcpy(&pair, p, sizeof pair);
+    return _mm256_set1_epi32(pair);
+}
+
+enum { VALUE_QUERIES = 4 };
+
+/* Codes of 4 positions in the order of even and odd bytes: 0, 2, 1, 3. */
+static float weigh_i8(const float *p, const float *scales, void *codes) {
+    v16 w[4];
+    float unit = weigh(p, scales, w);
+    for (size_t i = 0; i < 4; i++) {
+        __m256i x = _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(v_to_i16(w[i]), 0xd8), 0xd8);
+        _mm256_storeu_si256((__m256i *)codes + i, x);
+    }
+    return unit;
+}
+
+/* m queries x 16 columns; m is a constant. One or two queries have chains of their own for odd bytes:
+ * shorter dependencies. 64 * 32512 * 127 < 2^31. */
 ELM_INLINE void value_i8_tile(const int16_t *w, const float *unit, const float *c, const int8_t *v,
                               float *o, size_t o_stride, const int m) {
-    __m256i acc[3][4];
-#pragma GCC unroll 3
+    __m256i acc[VALUE_QUERIES][2], odds[VALUE_QUERIES][2];
+#pragma GCC unroll 4
     for (int t = 0; t < m; t++)
+        acc[t][0] = acc[t][1] = odds[t][0] = odds[t][1] = _mm256_setzero_si256();
 #pragma GCC unroll 4
-        for (int e = 0; e < 4; e++) acc[t][e] = _mm256_setzero_si256();
-    for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 4) {
-        __m256i x[3];
-#pragma GCC unroll 3
+    for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 4) { /* 16 columns x 4 positions */
+        __m256i v0 = load_bytes(v + 16 * j), v1 = load_bytes(v + 16 * j + 32);
+        __m256i e0 = even_bytes(v0), e1 = even_bytes(v1), o0 = odd_bytes(v0), o1 = odd_bytes(v1);
+#pragma GCC unroll 4
         for (int t = 0; t < m; t++) {
-            long long four;
-            memcpy(&four, w + t * ELM_CPU_KV_BLOCK + j, sizeof four);
-            x[t] = _mm256_set1_epi64x(four);
+            const int16_t *four = w + (size_t)t * ELM_CPU_KV_BLOCK + j;
+            __m256i even = broadcast_pair(four), odd = broadcast_pair(four + 2);
+            __m256i *b = m <= 2 ? odds[t] : acc[t];
+            acc[t][0] = pair_dot(acc[t][0], e0, even);
+            acc[t][1] = pair_dot(acc[t][1], e1, even);
+            b[0] = pair_dot(b[0], o0, odd);
+            b[1] = pair_dot(b[1], o1, odd);
+            __asm__ volatile("" : "+x"(acc[t][0]), "+x"(acc[t][1]), "+x"(b[0]), "+x"(b[1]));
         }
-#pragma GCC unroll 4
-        for (size_t e = 0; e < 4; e++) {
-            const void *at = v + 16 * j + 16 * e;
-            __m256i y = _mm256_cvtepi8_epi16(_mm_loadu_si128(at));
-#pragma GCC unroll 3
-            for (int t = 0; t < m; t++)
-                acc[t][e] = _mm256_add_epi32(acc[t][e], _mm256_madd_epi16(y, x[t]));
-        }
-#pragma GCC unroll 3
-        for (int t = 0; t < m; t++)
-            __asm__ volatile(""
-                             : "+x"(acc[t][0]), "+x"(acc[t][1]), "+x"(acc[t][2]), "+x"(acc[t][3]));
     }
-#pragma GCC unroll 3
+#pragma GCC unroll 4
     for (int t = 0; t < m; t++, o += o_stride)
 #pragma GCC unroll 2
-        for (int h = 0; h < 2; h++) { /* neighbours are of one column */
-            __m256i isum = _mm256_hadd_epi32(acc[t][2 * h], acc[t][2 * h + 1]);
-            isum = _mm256_permute4x64_epi64(isum, 0xd8);
+        for (int h = 0; h < 2; h++) {
+            __m256i isum = m <= 2 ? _mm256_add_epi32(acc[t][h], odds[t][h]) : acc[t][h];
             __m256 y = _mm256_mul_ps(_mm256_loadu_ps(o + 8 * h), _mm256_set1_ps(c[t]));
             y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), _mm256_set1_ps(unit[t]), y);
             _mm256_storeu_ps(o + 8 * h, y);
@@ -390,10 +411,12 @@ static void values_i8(const void *codes, const float *unit, const float *c, size
                       const int8_t *v, size_t width, float *o, size_t o_stride) {
     const int16_t *w = codes;
     for (size_t n; n_q > 0; n_q -= n, w += n * ELM_CPU_KV_BLOCK, unit += n, c += n) {
-        n = n_q < 3 ? n_q : 3;
+        n = n_q < VALUE_QUERIES ? n_q : VALUE_QUERIES;
         for (size_t d = 0; d < width; d += 16) {
             const int8_t *columns = v + d * ELM_CPU_KV_BLOCK;
-            if (n == 3)
+            if (n == 4)
+                value_i8_tile(w, unit, c, columns, o + d, o_stride, 4);
+            else if (n == 3)
                 value_i8_tile(w, unit, c, columns, o + d, o_stride, 3);
             else if (n == 2)
                 value_i8_tile(w, unit, c, columns, o + d, o_stride, 2);
@@ -410,6 +433,7 @@ static inline void fill_ymm_kernels(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     fill_attention_kernels(k);
     k->scores_i8 = scores_i8;
+    k->weigh_i8 = weigh_i8;
     k->values_i8 = values_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
