@@ -197,7 +197,7 @@ static elm_status place_tensors(elm_gguf *g, elm_error *err) {
             }
         }
     }
-    return elm_checkpoint_index(&g->checkpoint, err);
+    return g->checkpoint.n_tensors > 0 ? elm_checkpoint_index(&g->checkpoint, err) : ELM_OK;
 }
 
 /* A fresh arena with the first n bytes in it: what an earlier, shorter piece left is given back. */
