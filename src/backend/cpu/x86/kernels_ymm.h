@@ -44,7 +44,7 @@ static inline __m256i broadcast4(const int8_t *p) {
 
 typedef struct scales16 {
     __m256 s[2];
-    __m256i z[2]; /* 8 - zero or 128 - zero */
+    __m256i z[2]; /* 8 - zero or 128 - zero, as int16 in the low halves of the lanes */
 } scales16;
 
 /* Of n_v times 8 rows from half `half` on. */
@@ -60,6 +60,7 @@ ELM_INLINE scales16 load_scales(const elm_cpu_weight *w, size_t panel, size_t gr
         const void *z = w->zeros + at + 8 * v;
         r.z[v] =
             _mm256_sub_epi32(_mm256_set1_epi32(zero), _mm256_cvtepu8_epi32(_mm_loadl_epi64(z)));
+        r.z[v] = _mm256_and_si256(r.z[v], _mm256_set1_epi32(0xffff));
     }
     return r;
 }
@@ -151,9 +152,8 @@ ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t token, size
                 __m256i isum = form == FORM_PLANES ? plane_sum(acc[t][0], acc[t][1])
                                : form == FORM_I8   ? acc[t][v]
                                                    : dot_sum(acc[t][v]);
-                if (zeros)
-                    isum = _mm256_add_epi32(isum,
-                                            _mm256_mullo_epi32(s.z[v], _mm256_set1_epi32(sum[at])));
+                if (zeros) /* a sum fits 16 bits: 32 * 127 */
+                    isum = pair_dot(isum, s.z[v], _mm256_set1_epi32(sum[at]));
                 y[t][v] =
                     _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), _mm256_mul_ps(s.s[v], dt), y[t][v]);
             }
