@@ -24,7 +24,8 @@
 enum {
     GEMV_PREFETCH_BYTES = 8192,
     TILE_TOKENS = 5,        /* 5 tokens x 16 rows: 10 accumulators, two operands, one activation */
-    GEMM_BYTES = 16 * 1024, /* of one expansion: half of the first cache */
+    PART_BYTES = 16 * 1024, /* an expanded panel or half of one */
+    SUMS = 32,              /* floats of a token's sums */
     GEMM_MIN_TOKENS = 11,
 };
 
@@ -110,32 +111,36 @@ ELM_INLINE void block(const uint8_t *codes, const int8_t *x, size_t xs, const in
     acc[0][1] = form == FORM_I8 ? _mm256_add_epi32(acc[0][1], odd[1]) : dot_join(acc[0][1], odd[1]);
 }
 
-/* Blocks [b0, b0 + n_blocks) of m tokens of a panel, whose codes begin at `codes`, added to their sums
- * [m][16]; of planes those of half `half` of the rows. m, form and zeros are constants. */
-ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t token, size_t b0,
-                     size_t n_blocks, const uint8_t *codes, size_t half, float (*sums)[16],
-                     const int m, const int form, const bool zeros) {
+/* Blocks [begin, begin + n) along K; the group of the first and how many blocks of it are left. */
+typedef struct k_range {
+    size_t begin, n, group, left;
+} k_range;
+
+/* Adds a range of m tokens of a panel, whose codes begin at `codes`, to their sums, rows of SUMS floats;
+ * of planes those of half `half` of the rows. m, form and zeros are constants. */
+ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t half, size_t token,
+                     const k_range *k, const uint8_t *codes, float *sums, const int m,
+                     const int form, const bool zeros) {
     const elm_cpu_weight *w = job->weight;
-    const size_t bs = job->acts.block_stride, xs = job->acts.q_stride,
-                 group_blocks = w->group_blocks;
+    const size_t bs = job->acts.block_stride, xs = job->acts.q_stride;
     const size_t block_bytes = form == FORM_I4 ? 256 : 512;
     const int n_v = form == FORM_PLANES ? 1 : 2; /* vectors of 8 rows */
     const int zero = form == FORM_I4 || form == FORM_U4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
-    const int8_t *x = job->acts.q + token * xs + b0 * 32;
-    const float *d = job->acts.d + token * bs + b0;
-    const int32_t *start = job->acts.start + token * bs + b0,
-                  *sum = job->acts.sum + token * bs + b0;
-    size_t group = b0 / group_blocks, left = group_blocks - b0 % group_blocks;
+    const int8_t *x = job->acts.q + token * xs + k->begin * 32;
+    const float *d = job->acts.d + token * bs + k->begin;
+    const int32_t *start = job->acts.start + token * bs + k->begin,
+                  *sum = job->acts.sum + token * bs + k->begin;
+    size_t group = k->group, left = k->left;
     scales16 s = load_scales(w, panel, group, half, n_v, zero, zeros);
     __m256 y[TILE_TOKENS][2];
 #pragma GCC unroll 5
     for (int t = 0; t < m; t++)
 #pragma GCC unroll 2
-        for (int v = 0; v < n_v; v++) y[t][v] = _mm256_load_ps(sums[t] + 8 * (half + (size_t)v));
-    for (size_t b = 0; b < n_blocks; b++, x += 32, codes += block_bytes) {
+        for (int v = 0; v < n_v; v++) y[t][v] = _mm256_load_ps(sums + SUMS * t + 8 * v);
+    for (size_t b = 0; b < k->n; b++, x += 32, codes += block_bytes) {
         if (left == 0) {
             s = load_scales(w, panel, ++group, half, n_v, zero, zeros);
-            left = group_blocks;
+            left = w->group_blocks;
         }
         left--;
         if (form == FORM_I4 || form == FORM_I8)
@@ -162,32 +167,38 @@ ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t token, size
 #pragma GCC unroll 5
     for (int t = 0; t < m; t++)
 #pragma GCC unroll 2
-        for (int v = 0; v < n_v; v++) _mm256_store_ps(sums[t] + 8 * (half + (size_t)v), y[t][v]);
+        for (int v = 0; v < n_v; v++) _mm256_store_ps(sums + SUMS * t + 8 * v, y[t][v]);
 }
 
-/* n tokens, a few at a time: their number is a constant in a tile. form and zeros are constants. */
-ELM_INLINE void tiles(const elm_cpu_linear *job, size_t panel, size_t token, size_t n, size_t b0,
-                      size_t n_blocks, const uint8_t *codes, size_t half, float (*sums)[16],
-                      const int form, const bool zeros) {
+/* n tokens, a few at a time, through `parts` parts in turn: panels, or (planes) the halves of one. Codes
+ * of a part lie PART_BYTES apart, its sums side by side. form and zeros are constants. */
+ELM_INLINE void tiles(const elm_cpu_linear *job, size_t panel, size_t parts, size_t token, size_t n,
+                      const k_range *k, const uint8_t *codes, float *sums, const int form,
+                      const bool zeros) {
     for (size_t passes = (n + TILE_TOKENS - 1) / TILE_TOKENS, now; passes > 0; passes--) {
         now = (n + passes - 1) / passes;
-        switch (now) {
-#define TOKENS(m)                                                                 \
-    case m:                                                                       \
-        tile(job, panel, token, b0, n_blocks, codes, half, sums, m, form, zeros); \
+        for (size_t i = 0; i < parts; i++) {
+            size_t p = form == FORM_PLANES ? panel : panel + i, half = form == FORM_PLANES ? i : 0;
+            const uint8_t *c = codes + i * PART_BYTES;
+            float *y = sums + i * (form == FORM_PLANES ? 8 : 16);
+            switch (now) { /* the number of tokens is a constant in a tile */
+#define TOKENS(m)                                           \
+    case m:                                                 \
+        tile(job, p, half, token, k, c, y, m, form, zeros); \
         break
-            TOKENS(1);
-            TOKENS(2);
-            TOKENS(3);
-            TOKENS(4);
-            TOKENS(5);
+                TOKENS(1);
+                TOKENS(2);
+                TOKENS(3);
+                TOKENS(4);
+                TOKENS(5);
 #undef TOKENS
-        default:
-            break;
+            default:
+                break;
+            }
         }
         n -= now;
         token += now;
-        sums += now;
+        sums += now * SUMS;
     }
 }
 
@@ -199,32 +210,34 @@ ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end,
                             const bool zeros) {
     const elm_cpu_weight *w = job->weight;
     const size_t panel_bytes = (size_t)w->k_padded * (form == FORM_I4 ? 8 : 16);
+    const k_range all = {0, w->n_blocks, 0, w->group_blocks};
     for (size_t panel = begin; panel < end; panel++) {
         const uint8_t *codes = (const uint8_t *)w->codes + panel * panel_bytes;
-        _Alignas(32) float sums[GEMM_MIN_TOKENS][16];
-        memset(sums, 0, job->n_tokens * sizeof sums[0]);
-        tiles(job, panel, 0, job->n_tokens, 0, w->n_blocks, codes, 0, sums, form, zeros);
-        for (size_t t = 0; t < job->n_tokens; t++) linear_finish(job, panel, t, v_load(sums[t]));
+        _Alignas(32) float sums[GEMM_MIN_TOKENS * SUMS];
+        memset(sums, 0, job->n_tokens * SUMS * sizeof *sums);
+        tiles(job, panel, 1, 0, job->n_tokens, &all, codes, sums, form, zeros);
+        for (size_t t = 0; t < job->n_tokens; t++)
+            linear_finish(job, panel, t, v_load(sums + t * SUMS));
     }
 }
 
 /* ---- many tokens: a panel is expanded once and used for all of them ---- */
 
 typedef struct panel_scratch {
-    _Alignas(64) uint8_t codes[GEMM_BYTES];
-    float sums[ELM_CPU_TOKEN_BLOCK][16];
+    _Alignas(64) uint8_t codes[2 * PART_BYTES];
+    float sums[ELM_CPU_TOKEN_BLOCK * SUMS];
 } panel_scratch;
 _Static_assert(sizeof(panel_scratch) <= ELM_CPU_LINEAR_SCRATCH,
                "the scratch of a linear kernel is too small");
 
-/* Blocks [b0, b0 + n_blocks) of a panel in the form that tiles read. form is a constant. */
-ELM_INLINE void expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t n_blocks,
-                       uint8_t *out, const int form) {
+/* A range of a panel in the form that tiles read. form is a constant. */
+ELM_INLINE void expand(const elm_cpu_weight *w, size_t panel, const k_range *k, uint8_t *out,
+                       const int form) {
     const uint8_t *codes = w->codes;
     const __m256i mask = _mm256_set1_epi8(15);
-    codes += form == FORM_U4 ? elm_p16_i4_offset(w->k_padded, panel * 16, b0 * 32)
-                             : elm_p16_i8_offset(w->k_padded, panel * 16, b0 * 32);
-    const size_t n = n_blocks * (form == FORM_U4 ? 8 : 16);
+    codes += form == FORM_U4 ? elm_p16_i4_offset(w->k_padded, panel * 16, k->begin * 32)
+                             : elm_p16_i8_offset(w->k_padded, panel * 16, k->begin * 32);
+    const size_t n = k->n * (form == FORM_U4 ? 8 : 16);
     for (size_t i = 0; i < n; i++, codes += 32) {
         __m256i v = load_bytes(codes), *to = (__m256i *)(void *)out;
         if (form == FORM_U4) { /* i: half of a cell of 8 k */
@@ -234,7 +247,7 @@ ELM_INLINE void expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t 
         } else if (form == FORM_U8) {
             _mm256_store_si256(to + i, i8_operand(v));
         } else { /* v + 128 = 16 high + low; all of one half of the rows, then of the other */
-            to += i / 2 * 2 + i % 2 * (GEMM_BYTES / 64);
+            to += i / 2 * 2 + i % 2 * (PART_BYTES / 32);
             v = _mm256_xor_si256(v, _mm256_set1_epi8((char)0x80));
             _mm256_store_si256(to, _mm256_and_si256(_mm256_srli_epi16(v, 4), mask));
             _mm256_store_si256(to + 1, _mm256_and_si256(v, mask));
@@ -242,21 +255,22 @@ ELM_INLINE void expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t 
     }
 }
 
-/* n tokens from t0 of one panel. form and zeros are constants. */
-ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t t0, size_t n, panel_scratch *s,
-                     const int form, const bool zeros) {
+/* n tokens from t0 of one or two panels. form and zeros are constants. */
+ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t n_panels, size_t t0, size_t n,
+                     panel_scratch *s, const int form, const bool zeros) {
     const elm_cpu_weight *w = job->weight;
-    const size_t halves = form == FORM_PLANES ? 2 : 1, step = GEMM_BYTES / 512 / halves;
-    memset(s->sums, 0, n * sizeof s->sums[0]);
+    const size_t step = PART_BYTES / 512, parts = form == FORM_PLANES ? 2 : n_panels;
+    memset(s->sums, 0, n * SUMS * sizeof *s->sums);
     for (size_t b0 = 0; b0 < w->n_blocks; b0 += step) {
-        size_t blocks = w->n_blocks - b0 < step ? w->n_blocks - b0 : step;
-        expand(w, panel, b0, blocks, s->codes, form);
-        for (size_t half = 0; half < halves; half++) {
-            const uint8_t *codes = s->codes + half * (GEMM_BYTES / 2);
-            tiles(job, panel, t0, n, b0, blocks, codes, half, s->sums, form, zeros);
-        }
+        k_range k = {b0, w->n_blocks - b0 < step ? w->n_blocks - b0 : step, b0 / w->group_blocks,
+                     w->group_blocks - b0 % w->group_blocks};
+        for (size_t p = 0; p < n_panels; p++)
+            expand(w, panel + p, &k, s->codes + p * PART_BYTES, form);
+        tiles(job, panel, parts, t0, n, &k, s->codes, s->sums, form, zeros);
     }
-    for (size_t t = 0; t < n; t++) linear_finish(job, panel, t0 + t, v_load(s->sums[t]));
+    for (size_t t = 0; t < n; t++) /* rows lie pages apart: both panels of one together */
+        for (size_t p = 0; p < n_panels; p++)
+            linear_finish(job, panel + p, t0 + t, v_load(s->sums + t * SUMS + 16 * p));
 }
 
 /* few: the form of stored codes, many: of expanded ones. All but the range are constants. */
@@ -266,12 +280,15 @@ ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, void
         gemv_panels(job, begin, end, few, zeros);
         return;
     }
-    for (size_t panel = begin; panel < end; panel++)
+    const size_t most = many == FORM_PLANES ? 1 : 2; /* panels that run side by side */
+    for (size_t panel = begin; panel < end; panel += most) {
+        size_t n_panels = end - panel < most ? end - panel : most;
         for (size_t t0 = 0; t0 < job->n_tokens; t0 += ELM_CPU_TOKEN_BLOCK) {
-            size_t left = job->n_tokens - t0;
-            gemm(job, panel, t0, left < ELM_CPU_TOKEN_BLOCK ? left : ELM_CPU_TOKEN_BLOCK, scratch,
-                 many, zeros);
+            size_t left = job->n_tokens - t0,
+                   n = left < ELM_CPU_TOKEN_BLOCK ? left : ELM_CPU_TOKEN_BLOCK;
+            gemm(job, panel, n_panels, t0, n, scratch, many, zeros);
         }
+    }
 }
 
 static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
