@@ -45,8 +45,8 @@ ELM_INLINE __m512 scale_add(__m512i isum, __m512 s, float d, __m512 y) {
 ELM_INLINE __m512i start_of(__m512i minus_zeros, int32_t sum, const bool zeros, const int zero) {
     __m512i s = _mm512_set1_epi32(sum);
     if (zeros) return _mm512_madd_epi16(minus_zeros, s);
-    return _mm512_slli_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), s),
-                             zero == ELM_ZERO_I4 ? 3 : 7);
+    __m512i minus = _mm512_sub_epi32(_mm512_setzero_si512(), s);
+    return zero == ELM_ZERO_I4 ? _mm512_slli_epi32(minus, 3) : _mm512_slli_epi32(minus, 7);
 }
 
 /* ---- few tokens ---- */

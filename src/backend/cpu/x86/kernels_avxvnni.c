@@ -21,7 +21,7 @@ ELM_INLINE __m256i dot(__m256i acc, __m256i u, __m256i x) {
 ELM_INLINE __m256i dot_start(int32_t pair, int32_t sum, int zero) {
     (void)pair;
     __m256i minus = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_set1_epi32(sum));
-    return _mm256_slli_epi32(minus, zero == ELM_ZERO_I4 ? 3 : 7);
+    return zero == ELM_ZERO_I4 ? _mm256_slli_epi32(minus, 3) : _mm256_slli_epi32(minus, 7);
 }
 ELM_INLINE __m256i dot_join(__m256i a, __m256i b) {
     return _mm256_add_epi32(a, b);
