@@ -11,8 +11,8 @@
 
 #define FORM_I8_MANY FORM_PLANES
 
-ELM_INLINE __m256i dot_start(int32_t pair, int zero) {
-    (void)zero; /* of 4 bits: 8 */
+ELM_INLINE __m256i dot_start(int32_t pair, int32_t sum, int zero) {
+    (void)sum, (void)zero; /* the pair is for codes of 4 bits */
     return _mm256_set1_epi32(pair);
 }
 ELM_INLINE __m256i dot(__m256i acc, __m256i u, __m256i x) {
@@ -36,6 +36,10 @@ ELM_INLINE __m256i i8_operand(__m256i w) {
 }
 ELM_INLINE __m256i i8_dot(__m256i acc, __m256i u, __m256i w, __m256i x) {
     return _mm256_add_epi32(acc, dot_sum(_mm256_maddubs_epi16(u, _mm256_sign_epi8(x, w))));
+}
+
+ELM_INLINE __m256i pair_dot(__m256i acc, __m256i a, __m256i b) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
 }
 
 /* Eight chains. The operand is named in an empty statement, or one product would serve all chains.

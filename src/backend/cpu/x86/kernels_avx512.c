@@ -27,31 +27,26 @@ static inline __m512 load_scale(const elm_cpu_weight *w, size_t panel, size_t gr
     return v_load_f16(w->scales + (panel * w->n_groups + group) * 16);
 }
 
-/* Start value of the lanes for activations that sum to 1: -8 or -128, or minus the row's own zero.
- */
-static inline __m512i load_start(const elm_cpu_weight *w, size_t panel, size_t group, int zero) {
-    if (!w->zeros) return _mm512_set1_epi32(-zero);
+/* Minus the rows' own zeros, 0 to 256, as int16 in the low halves of the lanes; symmetric: not used. */
+static inline __m512i load_zeros(const elm_cpu_weight *w, size_t panel, size_t group) {
+    if (!w->zeros) return _mm512_setzero_si512();
     const void *z = w->zeros + (panel * w->n_groups + group) * 16;
-    return _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_cvtepu8_epi32(_mm_loadu_si128(z)));
+    __m512i minus =
+        _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_cvtepu8_epi32(_mm_loadu_si128(z)));
+    return _mm512_and_si512(minus, _mm512_set1_epi32(0xffff));
 }
 
 ELM_INLINE __m512 scale_add(__m512i isum, __m512 s, float d, __m512 y) {
     return _mm512_fmadd_ps(_mm512_cvtepi32_ps(isum), _mm512_mul_ps(s, _mm512_set1_ps(d)), y);
 }
 
-/* Start of the lanes for activations that sum to `sum`. */
-ELM_INLINE __m512i start_of(__m512i start, int32_t sum, const bool zeros, const int zero) {
-    return zeros ? _mm512_mullo_epi32(start, _mm512_set1_epi32(sum))
-                 : _mm512_set1_epi32(-zero * sum);
-}
-
-/* The same from acts->start, which holds -8 times the sum in two halves: no detour over the integer
- * registers, which few tokens would wait for. */
-ELM_INLINE __m512i start_few(__m512i start, const elm_cpu_acts *acts, size_t at, const bool zeros,
-                             const int zero) {
-    if (zeros) return start_of(start, acts->sum[at], true, zero);
-    return _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_set1_epi16((short)(zero / 8)),
-                               _mm512_set1_epi32(acts->start[at]));
+/* Start of the lanes for activations that sum to `sum`, which fits 16 bits: 32 * 127. Symmetric codes
+ * by a shift, since products are what everything waits for. */
+ELM_INLINE __m512i start_of(__m512i minus_zeros, int32_t sum, const bool zeros, const int zero) {
+    __m512i s = _mm512_set1_epi32(sum);
+    if (zeros) return _mm512_madd_epi16(minus_zeros, s);
+    __m512i minus = _mm512_sub_epi32(_mm512_setzero_si512(), s);
+    return zero == ELM_ZERO_I4 ? _mm512_slli_epi32(minus, 3) : _mm512_slli_epi32(minus, 7);
 }
 
 /* ---- few tokens ---- */
@@ -67,16 +62,17 @@ ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, cons
     const uint8_t *codes = (const uint8_t *)w->codes + panel * (w->k_padded / 32) * block_bytes;
     const int8_t *a = acts->q + token * qs;
     const float *d = acts->d + token * bs;
+    const int32_t *sum = acts->sum + token * bs;
     const __m512i mask = _mm512_set1_epi8(15), flip = _mm512_set1_epi8((char)0x80);
     __m512 y[8], s = _mm512_setzero_ps();
-    __m512i start = _mm512_setzero_si512();
+    __m512i minus_zeros = _mm512_setzero_si512();
 #pragma GCC unroll 8
     for (int t = 0; t < m; t++) y[t] = _mm512_setzero_ps();
     size_t left = 0, group = 0;
     for (size_t b = 0; b < w->n_blocks; b++, codes += block_bytes, a += 32) {
         if (left == 0) {
             s = load_scale(w, panel, group);
-            if (zeros) start = load_start(w, panel, group, zero);
+            if (zeros) minus_zeros = load_zeros(w, panel, group);
             group++;
             left = w->group_blocks;
         }
@@ -85,7 +81,7 @@ ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, cons
             high = _mm512_setzero_si512(); /* one token: a second chain, shorter dependencies */
 #pragma GCC unroll 8
         for (int t = 0; t < m; t++)
-            acc[t] = start_few(start, acts, (token + (size_t)t) * bs + b, zeros, zero);
+            acc[t] = start_of(minus_zeros, sum[(size_t)t * bs + b], zeros, zero);
 #pragma GCC unroll 8
         for (size_t j = 0; j < n_cells; j++) {
             __m512i v = _mm512_loadu_si512(codes + 64 * j);
@@ -145,7 +141,7 @@ ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end,
 typedef struct panel_scratch {
     _Alignas(64) uint8_t u[GEMM_K / 4][GEMM_PANELS][64]; /* [k/4][panel][16 rows][4] */
     float scale[GEMM_K / 32][GEMM_PANELS][16];
-    int32_t start[GEMM_K / 32][GEMM_PANELS][16];
+    int32_t minus_zeros[GEMM_K / 32][GEMM_PANELS][16];
     float sums[ELM_CPU_TOKEN_BLOCK][GEMM_PANELS][16];
 } panel_scratch;
 _Static_assert(sizeof(panel_scratch) <= ELM_CPU_LINEAR_SCRATCH,
@@ -176,8 +172,7 @@ static void expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t n_bl
         for (size_t b = 0; b < n_blocks; b++) {
             size_t group = (b0 + b) / w->group_blocks;
             v_store(s->scale[b][p], load_scale(w, panel + p, group));
-            _mm512_store_si512(s->start[b][p],
-                               load_start(w, panel + p, group, i4 ? ELM_ZERO_I4 : ELM_ZERO_I8));
+            _mm512_store_si512(s->minus_zeros[b][p], load_zeros(w, panel + p, group));
         }
     }
 }
@@ -201,8 +196,9 @@ ELM_INLINE void tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_t n
         for (int t = 0; t < m; t++)
 #pragma GCC unroll 2
             for (int p = 0; p < n_p; p++) {
-                __m512i start = zeros ? _mm512_load_si512(s->start[b][p]) : _mm512_setzero_si512();
-                acc[p][t] = start_of(start, sum[(size_t)t * bs + b], zeros, zero);
+                __m512i z =
+                    zeros ? _mm512_load_si512(s->minus_zeros[b][p]) : _mm512_setzero_si512();
+                acc[p][t] = start_of(z, sum[(size_t)t * bs + b], zeros, zero);
             }
 #pragma GCC unroll 8
         for (size_t j = 0; j < 8; j++) {

@@ -17,9 +17,11 @@ ELM_INLINE __m256i dot(__m256i acc, __m256i u, __m256i x) {
     return _mm256_dpbusd_avx_epi32(acc, u, x);
 #endif
 }
-/* The pair holds -8 times the sum. */
-ELM_INLINE __m256i dot_start(int32_t pair, int zero) {
-    return _mm256_madd_epi16(_mm256_set1_epi32(pair), _mm256_set1_epi16((short)(zero / 8)));
+/* A shift, since products are what everything waits for. */
+ELM_INLINE __m256i dot_start(int32_t pair, int32_t sum, int zero) {
+    (void)pair;
+    __m256i minus = _mm256_sub_epi32(_mm256_setzero_si256(), _mm256_set1_epi32(sum));
+    return zero == ELM_ZERO_I4 ? _mm256_slli_epi32(minus, 3) : _mm256_slli_epi32(minus, 7);
 }
 ELM_INLINE __m256i dot_join(__m256i a, __m256i b) {
     return _mm256_add_epi32(a, b);
@@ -32,7 +34,7 @@ ELM_INLINE __m256i plane_sum(__m256i high, __m256i low) {
     return high;
 }
 ELM_INLINE __m256i i8_start(int32_t sum) {
-    return _mm256_set1_epi32(-128 * sum);
+    return dot_start(0, sum, ELM_ZERO_I8);
 }
 ELM_INLINE __m256i i8_operand(__m256i w) {
     return _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
@@ -40,6 +42,14 @@ ELM_INLINE __m256i i8_operand(__m256i w) {
 ELM_INLINE __m256i i8_dot(__m256i acc, __m256i u, __m256i w, __m256i x) {
     (void)w;
     return dot(acc, u, x);
+}
+
+ELM_INLINE __m256i pair_dot(__m256i acc, __m256i a, __m256i b) {
+#ifdef __AVX512VNNI__
+    return _mm256_dpwssd_epi32(acc, a, b);
+#else
+    return _mm256_dpwssd_avx_epi32(acc, a, b);
+#endif
 }
 
 static uint64_t peak(size_t rounds) {

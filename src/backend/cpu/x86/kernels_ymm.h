@@ -3,12 +3,13 @@
  *
  * Layer: backend/cpu. Included by one .c file of each instruction set, which defines:
  *
- *   dot_start(pair, zero)   lanes to begin with, so that u8 codes count as u - zero: `pair` is
- *                           acts->start of the block, zero 8 or 128
+ *   dot_start(pair, sum, zero)  lanes to begin with, so that u8 codes count as u - zero, 8 or 128; of
+ *                           acts->start and acts->sum of the block
  *   dot(acc, u, x)          adds the products of 4 u8 codes and 4 int8 activations a row
  *   dot_join(a, b)          lanes of both
  *   dot_sum(acc)            int32 a row, of a block of 32 k at most
  *   plane_sum(high, low)    int32 a row, of the two planes of 4 bits of int8 codes, 16 (high - 8) + low
+ *   pair_dot(acc, a, b)     adds to int32 lanes the products of pairs of int16
  *   i8_operand(w)           what i8_dot multiplies for the int8 codes w
  *   i8_dot(acc, u, w, x)    int32 lanes, from i8_start(sum of the activations)
  *   FORM_I8_MANY            how int8 is expanded: FORM_U8 if i8_operand alone makes an operand of dot,
@@ -23,7 +24,8 @@
 enum {
     GEMV_PREFETCH_BYTES = 8192,
     TILE_TOKENS = 5,        /* 5 tokens x 16 rows: 10 accumulators, two operands, one activation */
-    GEMM_BYTES = 16 * 1024, /* of one expansion: half of the first cache */
+    PART_BYTES = 16 * 1024, /* an expanded panel or half of one */
+    SUMS = 32,              /* floats of a token's sums */
     GEMM_MIN_TOKENS = 11,
 };
 
@@ -43,7 +45,7 @@ static inline __m256i broadcast4(const int8_t *p) {
 
 typedef struct scales16 {
     __m256 s[2];
-    __m256i z[2]; /* 8 - zero or 128 - zero */
+    __m256i z[2]; /* 8 - zero or 128 - zero, as int16 in the low halves of the lanes */
 } scales16;
 
 /* Of n_v times 8 rows from half `half` on. */
@@ -59,6 +61,7 @@ ELM_INLINE scales16 load_scales(const elm_cpu_weight *w, size_t panel, size_t gr
         const void *z = w->zeros + at + 8 * v;
         r.z[v] =
             _mm256_sub_epi32(_mm256_set1_epi32(zero), _mm256_cvtepu8_epi32(_mm_loadl_epi64(z)));
+        r.z[v] = _mm256_and_si256(r.z[v], _mm256_set1_epi32(0xffff));
     }
     return r;
 }
@@ -84,8 +87,8 @@ ELM_INLINE void block(const uint8_t *codes, const int8_t *x, size_t xs, const in
         if (form == FORM_I8)
             acc[t][0] = i8_start(sum[(size_t)t * bs]);
         else
-            acc[t][0] =
-                dot_start(start[(size_t)t * bs], form == FORM_U8 ? ELM_ZERO_I8 : ELM_ZERO_I4);
+            acc[t][0] = dot_start(start[(size_t)t * bs], sum[(size_t)t * bs],
+                                  form == FORM_U8 ? ELM_ZERO_I8 : ELM_ZERO_I4);
         acc[t][1] = form == FORM_PLANES ? _mm256_setzero_si256() : acc[t][0];
     }
 #pragma GCC unroll 8
@@ -108,32 +111,36 @@ ELM_INLINE void block(const uint8_t *codes, const int8_t *x, size_t xs, const in
     acc[0][1] = form == FORM_I8 ? _mm256_add_epi32(acc[0][1], odd[1]) : dot_join(acc[0][1], odd[1]);
 }
 
-/* Blocks [b0, b0 + n_blocks) of m tokens of a panel, whose codes begin at `codes`, added to their sums
- * [m][16]; of planes those of half `half` of the rows. m, form and zeros are constants. */
-ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t token, size_t b0,
-                     size_t n_blocks, const uint8_t *codes, size_t half, float (*sums)[16],
-                     const int m, const int form, const bool zeros) {
+/* Blocks [begin, begin + n) along K; the group of the first and how many blocks of it are left. */
+typedef struct k_range {
+    size_t begin, n, group, left;
+} k_range;
+
+/* Adds a range of m tokens of a panel, whose codes begin at `codes`, to their sums, rows of SUMS floats;
+ * of planes those of half `half` of the rows. m, form and zeros are constants. */
+ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t half, size_t token,
+                     const k_range *k, const uint8_t *codes, float *sums, const int m,
+                     const int form, const bool zeros) {
     const elm_cpu_weight *w = job->weight;
-    const size_t bs = job->acts.block_stride, xs = job->acts.q_stride,
-                 group_blocks = w->group_blocks;
+    const size_t bs = job->acts.block_stride, xs = job->acts.q_stride;
     const size_t block_bytes = form == FORM_I4 ? 256 : 512;
     const int n_v = form == FORM_PLANES ? 1 : 2; /* vectors of 8 rows */
     const int zero = form == FORM_I4 || form == FORM_U4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
-    const int8_t *x = job->acts.q + token * xs + b0 * 32;
-    const float *d = job->acts.d + token * bs + b0;
-    const int32_t *start = job->acts.start + token * bs + b0,
-                  *sum = job->acts.sum + token * bs + b0;
-    size_t group = b0 / group_blocks, left = group_blocks - b0 % group_blocks;
+    const int8_t *x = job->acts.q + token * xs + k->begin * 32;
+    const float *d = job->acts.d + token * bs + k->begin;
+    const int32_t *start = job->acts.start + token * bs + k->begin,
+                  *sum = job->acts.sum + token * bs + k->begin;
+    size_t group = k->group, left = k->left;
     scales16 s = load_scales(w, panel, group, half, n_v, zero, zeros);
     __m256 y[TILE_TOKENS][2];
 #pragma GCC unroll 5
     for (int t = 0; t < m; t++)
 #pragma GCC unroll 2
-        for (int v = 0; v < n_v; v++) y[t][v] = _mm256_load_ps(sums[t] + 8 * (half + (size_t)v));
-    for (size_t b = 0; b < n_blocks; b++, x += 32, codes += block_bytes) {
+        for (int v = 0; v < n_v; v++) y[t][v] = _mm256_load_ps(sums + SUMS * t + 8 * v);
+    for (size_t b = 0; b < k->n; b++, x += 32, codes += block_bytes) {
         if (left == 0) {
             s = load_scales(w, panel, ++group, half, n_v, zero, zeros);
-            left = group_blocks;
+            left = w->group_blocks;
         }
         left--;
         if (form == FORM_I4 || form == FORM_I8)
@@ -150,9 +157,8 @@ ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t token, size
                 __m256i isum = form == FORM_PLANES ? plane_sum(acc[t][0], acc[t][1])
                                : form == FORM_I8   ? acc[t][v]
                                                    : dot_sum(acc[t][v]);
-                if (zeros)
-                    isum = _mm256_add_epi32(isum,
-                                            _mm256_mullo_epi32(s.z[v], _mm256_set1_epi32(sum[at])));
+                if (zeros) /* a sum fits 16 bits: 32 * 127 */
+                    isum = pair_dot(isum, s.z[v], _mm256_set1_epi32(sum[at]));
                 y[t][v] =
                     _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), _mm256_mul_ps(s.s[v], dt), y[t][v]);
             }
@@ -161,32 +167,38 @@ ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t token, size
 #pragma GCC unroll 5
     for (int t = 0; t < m; t++)
 #pragma GCC unroll 2
-        for (int v = 0; v < n_v; v++) _mm256_store_ps(sums[t] + 8 * (half + (size_t)v), y[t][v]);
+        for (int v = 0; v < n_v; v++) _mm256_store_ps(sums + SUMS * t + 8 * v, y[t][v]);
 }
 
-/* n tokens, a few at a time: their number is a constant in a tile. form and zeros are constants. */
-ELM_INLINE void tiles(const elm_cpu_linear *job, size_t panel, size_t token, size_t n, size_t b0,
-                      size_t n_blocks, const uint8_t *codes, size_t half, float (*sums)[16],
-                      const int form, const bool zeros) {
+/* n tokens, a few at a time, through `parts` parts in turn: panels, or (planes) the halves of one. Codes
+ * of a part lie PART_BYTES apart, its sums side by side. form and zeros are constants. */
+ELM_INLINE void tiles(const elm_cpu_linear *job, size_t panel, size_t parts, size_t token, size_t n,
+                      const k_range *k, const uint8_t *codes, float *sums, const int form,
+                      const bool zeros) {
     for (size_t passes = (n + TILE_TOKENS - 1) / TILE_TOKENS, now; passes > 0; passes--) {
         now = (n + passes - 1) / passes;
-        switch (now) {
-#define TOKENS(m)                                                                 \
-    case m:                                                                       \
-        tile(job, panel, token, b0, n_blocks, codes, half, sums, m, form, zeros); \
+        for (size_t i = 0; i < parts; i++) {
+            size_t p = form == FORM_PLANES ? panel : panel + i, half = form == FORM_PLANES ? i : 0;
+            const uint8_t *c = codes + i * PART_BYTES;
+            float *y = sums + i * (form == FORM_PLANES ? 8 : 16);
+            switch (now) { /* the number of tokens is a constant in a tile */
+#define TOKENS(m)                                           \
+    case m:                                                 \
+        tile(job, p, half, token, k, c, y, m, form, zeros); \
         break
-            TOKENS(1);
-            TOKENS(2);
-            TOKENS(3);
-            TOKENS(4);
-            TOKENS(5);
+                TOKENS(1);
+                TOKENS(2);
+                TOKENS(3);
+                TOKENS(4);
+                TOKENS(5);
 #undef TOKENS
-        default:
-            break;
+            default:
+                break;
+            }
         }
         n -= now;
         token += now;
-        sums += now;
+        sums += now * SUMS;
     }
 }
 
@@ -198,32 +210,34 @@ ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end,
                             const bool zeros) {
     const elm_cpu_weight *w = job->weight;
     const size_t panel_bytes = (size_t)w->k_padded * (form == FORM_I4 ? 8 : 16);
+    const k_range all = {0, w->n_blocks, 0, w->group_blocks};
     for (size_t panel = begin; panel < end; panel++) {
         const uint8_t *codes = (const uint8_t *)w->codes + panel * panel_bytes;
-        _Alignas(32) float sums[GEMM_MIN_TOKENS][16];
-        memset(sums, 0, job->n_tokens * sizeof sums[0]);
-        tiles(job, panel, 0, job->n_tokens, 0, w->n_blocks, codes, 0, sums, form, zeros);
-        for (size_t t = 0; t < job->n_tokens; t++) linear_finish(job, panel, t, v_load(sums[t]));
+        _Alignas(32) float sums[GEMM_MIN_TOKENS * SUMS];
+        memset(sums, 0, job->n_tokens * SUMS * sizeof *sums);
+        tiles(job, panel, 1, 0, job->n_tokens, &all, codes, sums, form, zeros);
+        for (size_t t = 0; t < job->n_tokens; t++)
+            linear_finish(job, panel, t, v_load(sums + t * SUMS));
     }
 }
 
 /* ---- many tokens: a panel is expanded once and used for all of them ---- */
 
 typedef struct panel_scratch {
-    _Alignas(64) uint8_t codes[GEMM_BYTES];
-    float sums[ELM_CPU_TOKEN_BLOCK][16];
+    _Alignas(64) uint8_t codes[2 * PART_BYTES];
+    float sums[ELM_CPU_TOKEN_BLOCK * SUMS];
 } panel_scratch;
 _Static_assert(sizeof(panel_scratch) <= ELM_CPU_LINEAR_SCRATCH,
                "the scratch of a linear kernel is too small");
 
-/* Blocks [b0, b0 + n_blocks) of a panel in the form that tiles read. form is a constant. */
-ELM_INLINE void expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t n_blocks,
-                       uint8_t *out, const int form) {
+/* A range of a panel in the form that tiles read. form is a constant. */
+ELM_INLINE void expand(const elm_cpu_weight *w, size_t panel, const k_range *k, uint8_t *out,
+                       const int form) {
     const uint8_t *codes = w->codes;
     const __m256i mask = _mm256_set1_epi8(15);
-    codes += form == FORM_U4 ? elm_p16_i4_offset(w->k_padded, panel * 16, b0 * 32)
-                             : elm_p16_i8_offset(w->k_padded, panel * 16, b0 * 32);
-    const size_t n = n_blocks * (form == FORM_U4 ? 8 : 16);
+    codes += form == FORM_U4 ? elm_p16_i4_offset(w->k_padded, panel * 16, k->begin * 32)
+                             : elm_p16_i8_offset(w->k_padded, panel * 16, k->begin * 32);
+    const size_t n = k->n * (form == FORM_U4 ? 8 : 16);
     for (size_t i = 0; i < n; i++, codes += 32) {
         __m256i v = load_bytes(codes), *to = (__m256i *)(void *)out;
         if (form == FORM_U4) { /* i: half of a cell of 8 k */
@@ -233,7 +247,7 @@ ELM_INLINE void expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t 
         } else if (form == FORM_U8) {
             _mm256_store_si256(to + i, i8_operand(v));
         } else { /* v + 128 = 16 high + low; all of one half of the rows, then of the other */
-            to += i / 2 * 2 + i % 2 * (GEMM_BYTES / 64);
+            to += i / 2 * 2 + i % 2 * (PART_BYTES / 32);
             v = _mm256_xor_si256(v, _mm256_set1_epi8((char)0x80));
             _mm256_store_si256(to, _mm256_and_si256(_mm256_srli_epi16(v, 4), mask));
             _mm256_store_si256(to + 1, _mm256_and_si256(v, mask));
@@ -241,21 +255,22 @@ ELM_INLINE void expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t 
     }
 }
 
-/* n tokens from t0 of one panel. form and zeros are constants. */
-ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t t0, size_t n, panel_scratch *s,
-                     const int form, const bool zeros) {
+/* n tokens from t0 of one or two panels. form and zeros are constants. */
+ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t n_panels, size_t t0, size_t n,
+                     panel_scratch *s, const int form, const bool zeros) {
     const elm_cpu_weight *w = job->weight;
-    const size_t halves = form == FORM_PLANES ? 2 : 1, step = GEMM_BYTES / 512 / halves;
-    memset(s->sums, 0, n * sizeof s->sums[0]);
+    const size_t step = PART_BYTES / 512, parts = form == FORM_PLANES ? 2 : n_panels;
+    memset(s->sums, 0, n * SUMS * sizeof *s->sums);
     for (size_t b0 = 0; b0 < w->n_blocks; b0 += step) {
-        size_t blocks = w->n_blocks - b0 < step ? w->n_blocks - b0 : step;
-        expand(w, panel, b0, blocks, s->codes, form);
-        for (size_t half = 0; half < halves; half++) {
-            const uint8_t *codes = s->codes + half * (GEMM_BYTES / 2);
-            tiles(job, panel, t0, n, b0, blocks, codes, half, s->sums, form, zeros);
-        }
+        k_range k = {b0, w->n_blocks - b0 < step ? w->n_blocks - b0 : step, b0 / w->group_blocks,
+                     w->group_blocks - b0 % w->group_blocks};
+        for (size_t p = 0; p < n_panels; p++)
+            expand(w, panel + p, &k, s->codes + p * PART_BYTES, form);
+        tiles(job, panel, parts, t0, n, &k, s->codes, s->sums, form, zeros);
     }
-    for (size_t t = 0; t < n; t++) linear_finish(job, panel, t0 + t, v_load(s->sums[t]));
+    for (size_t t = 0; t < n; t++) /* rows lie pages apart: both panels of one together */
+        for (size_t p = 0; p < n_panels; p++)
+            linear_finish(job, panel + p, t0 + t, v_load(s->sums + t * SUMS + 16 * p));
 }
 
 /* few: the form of stored codes, many: of expanded ones. All but the range are constants. */
@@ -265,12 +280,15 @@ ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, void
         gemv_panels(job, begin, end, few, zeros);
         return;
     }
-    for (size_t panel = begin; panel < end; panel++)
+    const size_t most = many == FORM_PLANES ? 1 : 2; /* panels that run side by side */
+    for (size_t panel = begin; panel < end; panel += most) {
+        size_t n_panels = end - panel < most ? end - panel : most;
         for (size_t t0 = 0; t0 < job->n_tokens; t0 += ELM_CPU_TOKEN_BLOCK) {
-            size_t left = job->n_tokens - t0;
-            gemm(job, panel, t0, left < ELM_CPU_TOKEN_BLOCK ? left : ELM_CPU_TOKEN_BLOCK, scratch,
-                 many, zeros);
+            size_t left = job->n_tokens - t0,
+                   n = left < ELM_CPU_TOKEN_BLOCK ? left : ELM_CPU_TOKEN_BLOCK;
+            gemm(job, panel, n_panels, t0, n, scratch, many, zeros);
         }
+    }
 }
 
 static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
@@ -344,42 +362,62 @@ static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t
 
 /* ---- int8 values ---- */
 
-/* m queries x 16 columns; m is a constant. Sixteen bytes are 4 columns of 4 positions: widened, and
- * multiplied in pairs with the weights of the 4 positions. */
+/* Bytes 0 and 2 of each four as int16, and bytes 1 and 3: no step across the halves of a register, and
+ * the products of a pair belong to one column. */
+ELM_INLINE __m256i even_bytes(__m256i v) {
+    return _mm256_maddubs_epi16(_mm256_set1_epi16(1), v);
+}
+ELM_INLINE __m256i odd_bytes(__m256i v) {
+    return _mm256_srai_epi16(v, 8);
+}
+ELM_INLINE __m256i broadcast_pair(const int16_t *p) {
+    int32_t pair;
+    memcpy(&pair, p, sizeof pair);
+    return _mm256_set1_epi32(pair);
+}
+
+enum { VALUE_QUERIES = 4 };
+
+/* Codes of 4 positions in the order of even and odd bytes: 0, 2, 1, 3. */
+static float weigh_i8(const float *p, const float *scales, void *codes) {
+    v16 w[4];
+    float unit = weigh(p, scales, w);
+    for (size_t i = 0; i < 4; i++) {
+        __m256i x = _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(v_to_i16(w[i]), 0xd8), 0xd8);
+        _mm256_storeu_si256((__m256i *)codes + i, x);
+    }
+    return unit;
+}
+
+/* m queries x 16 columns; m is a constant. One or two queries have chains of their own for odd bytes:
+ * shorter dependencies. 64 * 32512 * 127 < 2^31. */
 ELM_INLINE void value_i8_tile(const int16_t *w, const float *unit, const float *c, const int8_t *v,
                               float *o, size_t o_stride, const int m) {
-    __m256i acc[3][4];
-#pragma GCC unroll 3
+    __m256i acc[VALUE_QUERIES][2], odds[VALUE_QUERIES][2];
+#pragma GCC unroll 4
     for (int t = 0; t < m; t++)
+        acc[t][0] = acc[t][1] = odds[t][0] = odds[t][1] = _mm256_setzero_si256();
 #pragma GCC unroll 4
-        for (int e = 0; e < 4; e++) acc[t][e] = _mm256_setzero_si256();
-    for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 4) {
-        __m256i x[3];
-#pragma GCC unroll 3
+    for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 4) { /* 16 columns x 4 positions */
+        __m256i v0 = load_bytes(v + 16 * j), v1 = load_bytes(v + 16 * j + 32);
+        __m256i e0 = even_bytes(v0), e1 = even_bytes(v1), o0 = odd_bytes(v0), o1 = odd_bytes(v1);
+#pragma GCC unroll 4
         for (int t = 0; t < m; t++) {
-            long long four;
-            memcpy(&four, w + t * ELM_CPU_KV_BLOCK + j, sizeof four);
-            x[t] = _mm256_set1_epi64x(four);
+            const int16_t *four = w + (size_t)t * ELM_CPU_KV_BLOCK + j;
+            __m256i even = broadcast_pair(four), odd = broadcast_pair(four + 2);
+            __m256i *b = m <= 2 ? odds[t] : acc[t];
+            acc[t][0] = pair_dot(acc[t][0], e0, even);
+            acc[t][1] = pair_dot(acc[t][1], e1, even);
+            b[0] = pair_dot(b[0], o0, odd);
+            b[1] = pair_dot(b[1], o1, odd);
+            __asm__ volatile("" : "+x"(acc[t][0]), "+x"(acc[t][1]), "+x"(b[0]), "+x"(b[1]));
         }
-#pragma GCC unroll 4
-        for (size_t e = 0; e < 4; e++) {
-            const void *at = v + 16 * j + 16 * e;
-            __m256i y = _mm256_cvtepi8_epi16(_mm_loadu_si128(at));
-#pragma GCC unroll 3
-            for (int t = 0; t < m; t++)
-                acc[t][e] = _mm256_add_epi32(acc[t][e], _mm256_madd_epi16(y, x[t]));
-        }
-#pragma GCC unroll 3
-        for (int t = 0; t < m; t++)
-            __asm__ volatile(""
-                             : "+x"(acc[t][0]), "+x"(acc[t][1]), "+x"(acc[t][2]), "+x"(acc[t][3]));
     }
-#pragma GCC unroll 3
+#pragma GCC unroll 4
     for (int t = 0; t < m; t++, o += o_stride)
 #pragma GCC unroll 2
-        for (int h = 0; h < 2; h++) { /* neighbours are of one column */
-            __m256i isum = _mm256_hadd_epi32(acc[t][2 * h], acc[t][2 * h + 1]);
-            isum = _mm256_permute4x64_epi64(isum, 0xd8);
+        for (int h = 0; h < 2; h++) {
+            __m256i isum = m <= 2 ? _mm256_add_epi32(acc[t][h], odds[t][h]) : acc[t][h];
             __m256 y = _mm256_mul_ps(_mm256_loadu_ps(o + 8 * h), _mm256_set1_ps(c[t]));
             y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), _mm256_set1_ps(unit[t]), y);
             _mm256_storeu_ps(o + 8 * h, y);
@@ -390,10 +428,12 @@ static void values_i8(const void *codes, const float *unit, const float *c, size
                       const int8_t *v, size_t width, float *o, size_t o_stride) {
     const int16_t *w = codes;
     for (size_t n; n_q > 0; n_q -= n, w += n * ELM_CPU_KV_BLOCK, unit += n, c += n) {
-        n = n_q < 3 ? n_q : 3;
+        n = n_q < VALUE_QUERIES ? n_q : VALUE_QUERIES;
         for (size_t d = 0; d < width; d += 16) {
             const int8_t *columns = v + d * ELM_CPU_KV_BLOCK;
-            if (n == 3)
+            if (n == 4)
+                value_i8_tile(w, unit, c, columns, o + d, o_stride, 4);
+            else if (n == 3)
                 value_i8_tile(w, unit, c, columns, o + d, o_stride, 3);
             else if (n == 2)
                 value_i8_tile(w, unit, c, columns, o + d, o_stride, 2);
@@ -410,6 +450,7 @@ static inline void fill_ymm_kernels(elm_cpu_kernels *k) {
     fill_float_kernels(k);
     fill_attention_kernels(k);
     k->scores_i8 = scores_i8;
+    k->weigh_i8 = weigh_i8;
     k->values_i8 = values_i8;
     k->linear_i4 = linear_i4;
     k->linear_i8 = linear_i8;
