@@ -115,17 +115,21 @@ static uint32_t quota_of(const char *root) {
     return least;
 }
 
-void elm_cores_read(const char *root, const elm_cpu_set *allowed, elm_cores *out) {
+void elm_cores_read(const char *root, const elm_cpu_set *allowed, uint32_t wanted, elm_cores *out) {
     memset(out, 0, sizeof *out);
     out->n_allowed = elm_cpu_set_count(allowed);
-    if (out->n_allowed > 0) pick_big(root, allowed, &out->big);
+    out->big = *allowed;
+    out->n_threads = wanted;
+    bool all_alike = wanted == 1 || wanted >= out->n_allowed; /* no worker, or one for each */
+    if (out->n_allowed > 0 && !all_alike) pick_big(root, allowed, &out->big);
+    if (wanted > 0) return;
     out->n_threads = elm_cpu_set_count(&out->big);
     uint32_t quota = quota_of(root);
     if (quota < out->n_threads) out->n_threads = quota;
     if (out->n_threads == 0) out->n_threads = 1;
 }
 
-void elm_cores_of_process(elm_cores *out) {
+void elm_cores_of_process(uint32_t wanted, elm_cores *out) {
     elm_cpu_set allowed = {0};
     cpu_set_t mask;
     if (sched_getaffinity(0, sizeof mask, &mask) == 0) {
@@ -137,7 +141,7 @@ void elm_cores_of_process(elm_cores *out) {
         for (long cpu = 0; cpu < n && cpu < ELM_MAX_CPUS; cpu++)
             elm_cpu_set_add(&allowed, (uint32_t)cpu);
     }
-    elm_cores_read("", &allowed, out);
+    elm_cores_read("", &allowed, wanted, out);
 }
 
 static void bind_worker(void *context, uint32_t thread, uint32_t n_threads) {

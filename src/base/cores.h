@@ -24,7 +24,8 @@ uint32_t elm_cpu_set_count(const elm_cpu_set *s);
 typedef struct elm_cores {
     elm_cpu_set big;    /* of those allowed, the ones that are about as fast as the fastest */
     uint32_t n_allowed; /* processors this process may run on */
-    uint32_t n_threads; /* as many as big ones, or as the control group grants: at least 1 */
+    uint32_t n_threads; /* as wanted; else as many as big ones, or as the control group grants: at
+                           least 1 */
 } elm_cores;
 
 /* Reads below `root` ("" for the system itself; tests bring a tree of their own):
@@ -34,11 +35,13 @@ typedef struct elm_cores {
  *   /sys/devices/system/cpu/cpuN/cpufreq/cpuinfo_max_freq    others
  *   /proc/self/cgroup, /sys/fs/cgroup/.../cpu.max    processors' worth of time, rounded up
  *
- * What is missing or unreadable restricts nothing. */
-void elm_cores_read(const char *root, const elm_cpu_set *allowed, elm_cores *out);
+ * What is missing or unreadable restricts nothing. `wanted`: a number of threads that was decided
+ * on, 0 for none; with one, only what places workers is read, and nothing at all when it is 1 or
+ * leaves no processor out. */
+void elm_cores_read(const char *root, const elm_cpu_set *allowed, uint32_t wanted, elm_cores *out);
 
 /* The same for this process: its affinity mask, the system's files. */
-void elm_cores_of_process(elm_cores *out);
+void elm_cores_of_process(uint32_t wanted, elm_cores *out);
 
 /* Keeps the pool's workers on the big cores when there are others; the caller's thread is the
  * application's and stays as it is. */

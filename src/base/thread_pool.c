@@ -22,9 +22,15 @@ enum {
     LEFT_ONE = 2,
     GENERATION_SHIFT = 16,
     LEFT_MASK = (1 << GENERATION_SHIFT) - LEFT_ONE,
-    SPIN_US = 100,       /* a thread without work spins this long: longer than a stage is open */
+    /* A thread without work spins, in a run for longer than a part takes, between runs for longer
+     * than it takes to choose a token. What it waits for may need this very processor: a spin
+     * in vain halves the next and doubles the nap that follows. */
+    SPIN_MAX_US = 50,
+    SPIN_MIN_US = 10,
+    IDLE_SPINS = 10, /* times that between runs */
+    NAP_MIN_US = 50,
+    NAP_MAX_US = 800,
     SPINS_PER_LOOK = 32, /* at the clock */
-    NAP_US = 50,         /* then it gives way, inside a run */
 };
 _Static_assert(ELM_MAX_PARTS *LEFT_ONE <= LEFT_MASK, "parts of a share are counted in 15 bits");
 
@@ -32,6 +38,7 @@ typedef struct worker {
     _Alignas(64) atomic_uint_fast64_t share;
     atomic_bool parked; /* set by the worker, cleared by who wakes it */
     sem_t wake;
+    uint32_t spin_us, nap_us;
     elm_thread_pool *pool;
     uint32_t index;
     pthread_t thread;
@@ -152,25 +159,41 @@ static void park(elm_thread_pool *p, worker *w) {
     while (sem_wait(&w->wake) != 0 && errno == EINTR) {}
 }
 
-/* Until there may be parts to take, or, for the caller, the run is over. Spins; then gives way, so
- * that a thread with a part in hand can have this processor. */
+/* In a run: gives way, so that a thread with a part in hand can have this processor. */
+static void nap(worker *w) {
+    const struct timespec time = {.tv_nsec = (long)w->nap_us * 1000};
+    nanosleep(&time, NULL);
+    w->spin_us = w->spin_us / 2 > SPIN_MIN_US ? w->spin_us / 2 : SPIN_MIN_US;
+    w->nap_us = 2 * w->nap_us < NAP_MAX_US ? 2 * w->nap_us : NAP_MAX_US;
+}
+
+static void spin_paid(worker *w) {
+    w->spin_us = 2 * w->spin_us < SPIN_MAX_US ? 2 * w->spin_us : SPIN_MAX_US;
+    w->nap_us = NAP_MIN_US;
+}
+
+/* Until there may be parts to take, or, for the caller, the run is over. */
 static void wait_for_parts(elm_thread_pool *p, uint32_t thread, uint64_t seen) {
-    const struct timespec nap = {.tv_nsec = NAP_US * 1000};
+    worker *w = &p->workers[thread];
     uint64_t start = 0;
-    for (uint32_t i = 1; waits(p, thread, seen); i++) {
+    bool slept = false;
+    uint32_t i = 0;
+    for (; waits(p, thread, seen); i++) {
         bool running = atomic_load_explicit(&p->running, memory_order_acquire);
-        if (thread == 0 && !running) return;
+        if (thread == 0 && !running) break;
         relax();
-        if (i % SPINS_PER_LOOK != 0) continue;
+        if ((i + 1) % SPINS_PER_LOOK != 0) continue;
         if (start == 0) start = now_us();
-        if (now_us() - start < SPIN_US) continue;
-        if (running) {
-            nanosleep(&nap, NULL);
-        } else {
-            park(p, &p->workers[thread]);
-            start = 0;
-        }
+        if (now_us() - start < w->spin_us * (running ? 1u : IDLE_SPINS)) continue;
+        if (running)
+            nap(w);
+        else
+            park(p, w);
+        slept = true;
+        start = 0;
     }
+    /* A spin that took longer than it may was cut short by another thread's turn. */
+    if (i > 0 && !slept && (start == 0 || now_us() - start < w->spin_us)) spin_paid(w);
 }
 
 /* `seen` is read before the search: what is given out after it ends the wait. */
@@ -250,6 +273,10 @@ elm_status elm_thread_pool_create(const elm_allocator *alloc, uint32_t n_threads
         elm_alloc_array(alloc, n_threads, sizeof *p->workers, "workers", &p->workers, err);
     for (uint32_t i = 1; status == ELM_OK && i < n_threads; i++)
         sem_init(&p->workers[i].wake, 0, 0);
+    for (uint32_t i = 0; status == ELM_OK && i < n_threads; i++) {
+        p->workers[i].spin_us = SPIN_MAX_US;
+        p->workers[i].nap_us = NAP_MIN_US;
+    }
     for (uint32_t i = 1; status == ELM_OK && i < n_threads; i++) {
         worker *w = &p->workers[i];
         w->pool = p;

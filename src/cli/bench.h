@@ -12,10 +12,11 @@ typedef struct bench_result {
     char test[24];
     uint32_t depth, threads;
     double median, min, max; /* tokens a second */
-    double gb_s;  /* decode: weight and KV bytes of a token times tokens a second; else 0 */
-    double gop_s; /* prefill: operations of the linears a second; else 0 */
-    double share; /* of the read bandwidth, or of the integer peak */
-    double steps; /* verification: its time in steps of one token; else 0 */
+    double gb_s;     /* decode: weight and KV bytes of a token times tokens a second; else 0 */
+    double gop_s;    /* prefill: operations of the linears a second; else 0 */
+    double share;    /* of the read bandwidth, or of the integer peak */
+    double steps;    /* verification: its time in steps of one token; else 0 */
+    double worst_ms; /* decode: the longest of all tokens; else 0 */
     double load_ms, first_token_ms;
     uint64_t file_bytes, anonymous_bytes; /* resident */
     uint64_t file_huge_bytes;             /* of file_bytes, as pages of 2 MiB: decode needs them */

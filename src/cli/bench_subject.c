@@ -8,7 +8,10 @@
 #include "backend/kv.h"
 #include "runtime/session.h"
 
-enum { FIRST_TOKENS = 16 /* prompt of the time to the first token */ };
+enum {
+    FIRST_TOKENS = 16,   /* prompt of the time to the first token */
+    PIECE_TOKENS = 4096, /* of a long prompt: between two, Ctrl-C is heard */
+};
 
 double bench_now(void) {
     return (double)elm_now_us(elm_platform_default()) / 1e6;
@@ -104,10 +107,15 @@ elm_status bench_feed(bench_subject *s, uint32_t n, bool one_by_one, double *sec
     if (!ids) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory for ids");
     for (uint32_t i = 0; i < n; i++) ids[i] = seeded_id(at + i, s->info.n_real_tokens);
     elm_status status = ELM_OK;
-    double start = bench_now();
-    if (!one_by_one) status = elm_session_append(s->session, ids, n, err);
-    for (uint32_t i = 0; one_by_one && i < n && status == ELM_OK; i++)
-        status = elm_session_append(s->session, ids + i, 1, err);
+    double start = bench_now(), before = start;
+    for (uint32_t i = 0; i < n && status == ELM_OK && !cli_interrupted;) {
+        uint32_t count = one_by_one ? 1 : n - i < PIECE_TOKENS ? n - i : PIECE_TOKENS;
+        status = elm_session_append(s->session, ids + i, count, err);
+        i += count;
+        double now = bench_now();
+        if (one_by_one && now - before > s->worst_seconds) s->worst_seconds = now - before;
+        before = now;
+    }
     *seconds = bench_now() - start;
     free(ids);
     ELM_TRY(status);

@@ -14,6 +14,7 @@ typedef struct bench_subject {
     bench_machine *machine;
     cli_costs costs;
     double load_ms, first_token_ms;
+    double worst_seconds; /* longest token since it was set to 0 */
 } bench_subject;
 
 /* Seconds of the monotonic clock. */
@@ -37,7 +38,8 @@ void bench_fill(bench_subject *s, uint32_t depth);
  * cut.) */
 elm_status bench_stand_at(bench_subject *s, uint32_t depth, elm_error *err);
 
-/* Appends n seeded ids, as one prompt or one by one; checks that the logits are numbers. */
+/* Appends n seeded ids, as one prompt or one by one; checks that the logits are numbers. Ctrl-C is
+ * heard between tokens and between pieces of a long prompt. */
 elm_status bench_feed(bench_subject *s, uint32_t n, bool one_by_one, double *seconds,
                       elm_error *err);
 /* Seconds of one step over n candidates with the logits of all, as speculative decoding verifies

@@ -139,6 +139,7 @@ static elm_status measure(bench *b, bench_subject *s, bool decode, uint32_t dept
         ELM_TRY(bench_stand_at(s, depth, err));
         ELM_TRY(bench_feed(s, n, decode, &seconds, err));
         double after = limit_now(b, s, decode), rate = (double)n / seconds;
+        if (r == 0) s->worst_seconds = 0.0;
         if (r > 0) rates[r - 1] = rate;
         if (r > 0) shares[r - 1] = rate * cost / ((before + after) / 2);
         before = after;
@@ -146,6 +147,7 @@ static elm_status measure(bench *b, bench_subject *s, bool decode, uint32_t dept
     bench_result *out = new_result(b, s, decode ? "tg" : "pp", n, depth);
     set_rates(out, rates, b->repeat);
     out->share = median(shares, b->repeat);
+    if (decode) out->worst_ms = s->worst_seconds * 1e3;
     *(decode ? &out->gb_s : &out->gop_s) = out->median * cost / 1e9;
     return ELM_OK;
 }

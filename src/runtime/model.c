@@ -126,8 +126,8 @@ static elm_status open_all(elm_model *m, const char *path, const elm_model_optio
     ELM_TRY(read_graph(m, err));
     ELM_TRY(read_text_sections(m, err));
     elm_cores cores;
-    elm_cores_of_process(&cores);
-    m->n_threads = o->n_threads ? o->n_threads : cores.n_threads;
+    elm_cores_of_process(o->n_threads, &cores);
+    m->n_threads = cores.n_threads;
     if (o->n_threads == 0 && m->n_threads > MAX_DEFAULT_THREADS) m->n_threads = MAX_DEFAULT_THREADS;
     if (m->n_threads > ELM_MAX_THREADS) {
         return elm_fail(err, ELM_INVALID_ARGUMENT, "%u threads; at most %d", m->n_threads,

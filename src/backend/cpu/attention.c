@@ -525,7 +525,8 @@ elm_cpu_work elm_cpu_attention_work(const elm_cpu_run *r, const elm_cpu_step *s)
     elm_cpu_work w = {1, elm_thread_pool_size(r->step->pool),
                       n_rows * seen * s->n_heads * (kv->k_dim + kv->v_dim)};
     if (way == by_tokens) {
-        w.units = n_rows * kv->n_heads;
+        size_t step = rows_of_tile(r, s, s->n_heads / kv->n_heads);
+        w.units = (n_rows + step - 1) / step * kv->n_heads;
     } else if (way == by_chunks) {
         size_t n_waves = (n_chunks + ELM_CPU_WAVE_CHUNKS - 1) / ELM_CPU_WAVE_CHUNKS;
         w.n_passes = (uint32_t)(2 * n_waves);

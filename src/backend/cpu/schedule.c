@@ -1,14 +1,16 @@
 /* schedule.c - runs a program: how its stages are cut into parts. Layer: backend/cpu.
  *
  * A part should be worth the few hundred nanoseconds that it takes to hand out a stage, and there
- * should be several for each thread, so that others can take over what a slow one has not begun.
+ * should be several for each thread, so that others can take over what a slow one has not begun;
+ * and none should be so long that the others wait for the last one.
  * Nothing that is computed depends on the number of parts. */
 #include "backend/cpu/program.h"
 
 enum {
     WORKSPACE_ALIGN = 64,
     PARTS_PER_THREAD = 8,
-    MIN_PART_COST = 32 * 1024, /* a microsecond or two */
+    MIN_PART_COST = 16 * 1024,  /* about a microsecond */
+    MAX_PART_COST = 512 * 1024, /* tens of them */
 };
 
 typedef struct walk {
@@ -61,16 +63,18 @@ static elm_cpu_work work_of(const elm_cpu_run *r, const elm_cpu_step *s) {
 
 static uint32_t parts_of(const walk *w) {
     const uint32_t n_threads = w->n_threads;
-    size_t units = 1, most = (size_t)n_threads * PARTS_PER_THREAD;
+    size_t units = 1;
     uint64_t cost = 0;
     for (uint32_t i = w->begin; i < w->end; i++) {
         elm_cpu_work work = work_of(&w->run, &w->run.program->steps[i]);
         if (work.units > units) units = work.units;
         cost += work.cost;
     }
-    uint64_t n = cost / MIN_PART_COST;
+    uint64_t n = cost / MIN_PART_COST, fewest = (uint64_t)n_threads * PARTS_PER_THREAD;
+    if (n > fewest) n = fewest;
+    if (n < cost / MAX_PART_COST) n = cost / MAX_PART_COST;
     if (n > units) n = units;
-    if (n > most) n = most;
+    if (n > ELM_MAX_PARTS) n = ELM_MAX_PARTS;
     if (n_threads <= 1 || n == 0) return 1;
     if (n > n_threads) n -= n % n_threads; /* equal shares */
     return (uint32_t)n;

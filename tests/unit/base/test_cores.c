@@ -49,13 +49,17 @@ static int remove_root(void **state) {
     return system(command);
 }
 
-static elm_cores read_cores(uint32_t first, uint32_t n) {
+static elm_cores read_for(uint32_t first, uint32_t n, uint32_t wanted) {
     elm_cpu_set allowed = {0};
     elm_cores cores;
     for (uint32_t cpu = first; cpu < first + n; cpu++) elm_cpu_set_add(&allowed, cpu);
-    elm_cores_read(root, &allowed, &cores);
+    elm_cores_read(root, &allowed, wanted, &cores);
     assert_int_equal(cores.n_allowed, n);
     return cores;
+}
+
+static elm_cores read_cores(uint32_t first, uint32_t n) {
+    return read_for(first, n, 0);
 }
 
 static void expect_big(const elm_cores *cores, uint32_t first, uint32_t n) {
@@ -123,10 +127,29 @@ static void test_quota(void **state) {
     expect_big(&(elm_cores){.big = read_cores(0, 8).big}, 0, 8);
 }
 
+/* Big ones are looked for only where a number that is given leaves a choice. */
+static void test_a_number_that_is_given(void **state) {
+    (void)state;
+    put("/sys/devices/cpu_core/cpus", "0-3\n");
+    put("/sys/fs/cgroup/cpu.max", "200000 100000\n");
+    elm_cores cores = read_for(0, 8, 0);
+    expect_big(&cores, 0, 4);
+    assert_int_equal(cores.n_threads, 2);
+    cores = read_for(0, 8, 3);
+    expect_big(&cores, 0, 4);
+    assert_int_equal(cores.n_threads, 3);
+    cores = read_for(0, 8, 1);
+    expect_big(&cores, 0, 8);
+    assert_int_equal(cores.n_threads, 1);
+    cores = read_for(0, 8, 9);
+    expect_big(&cores, 0, 8);
+    assert_int_equal(cores.n_threads, 9);
+}
+
 static void test_this_process(void **state) {
     (void)state;
     elm_cores cores;
-    elm_cores_of_process(&cores);
+    elm_cores_of_process(0, &cores);
     assert_in_range(cores.n_threads, 1, cores.n_allowed);
     assert_true(elm_cpu_set_count(&cores.big) <= cores.n_allowed);
 }
@@ -138,6 +161,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_frequencies, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_intel_core_types, make_root, remove_root),
         cmocka_unit_test_setup_teardown(test_quota, make_root, remove_root),
+        cmocka_unit_test_setup_teardown(test_a_number_that_is_given, make_root, remove_root),
         cmocka_unit_test(test_this_process),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -116,28 +117,33 @@ static void test_stages_follow_each_other(void **state) {
 
 /* A thread that gets the signal stays in its handler until `gate` is closed: what a thread looks
  * like whose processor another program has, as long as the test likes. */
-static int gate[2];
+static atomic_int gate, gate_end; /* a pipe */
 static atomic_uint n_stopped;
 
 static void stay(int signal) {
     char unused;
+    int saved = errno, fd = atomic_load(&gate);
     (void)signal;
     atomic_fetch_add(&n_stopped, 1);
-    while (read(gate[0], &unused, 1) < 0) {}
+    while (read(fd, &unused, 1) < 0) {}
+    errno = saved;
     atomic_fetch_sub(&n_stopped, 1);
 }
 
 static void stop_threads(const pthread_t *threads, uint32_t n_threads, uint32_t but) {
-    assert_int_equal(pipe(gate), 0);
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    atomic_store(&gate, ends[0]);
+    atomic_store(&gate_end, ends[1]);
     for (uint32_t t = 0; t < n_threads; t++)
         if (t != but) assert_int_equal(pthread_kill(threads[t], SIGUSR1), 0);
     while (atomic_load(&n_stopped) < n_threads - 1) sched_yield();
 }
 
 static void let_go(void) {
-    close(gate[1]);
+    close(atomic_load(&gate_end));
     while (atomic_load(&n_stopped) > 0) sched_yield();
-    close(gate[0]);
+    close(atomic_load(&gate));
 }
 
 static void note_thread(void *context, uint32_t thread, uint32_t n_threads) {

@@ -42,12 +42,13 @@ ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4
     for (int i = 0; i < 8; i++) acc[i] = vdupq_n_s32(0);
     for (int j = 0; j < 8; j += 2) {
         int8x16_t x0 = repeat4(a + 4 * j), x1 = repeat4(a + 4 * j + 4);
+        int8x16_t w[8]; /* two cells, loaded in pairs */
+        for (int i = 0; i < 8; i++) w[i] = vreinterpretq_s8_u8(vld1q_u8(cells + 64 * j + 16 * i));
         for (int i = 0; i < 4; i++) {
-            int8x16_t w0 = vreinterpretq_s8_u8(vld1q_u8(cells + 64 * j + 16 * i));
-            int8x16_t w1 = vreinterpretq_s8_u8(vld1q_u8(cells + 64 * j + 64 + 16 * i));
-            int16x8_t lo = vmull_s8(vget_low_s8(w0), vget_low_s8(x0)), hi = vmull_high_s8(w0, x0);
-            lo = vmlal_s8(lo, vget_low_s8(w1), vget_low_s8(x1));
-            hi = vmlal_high_s8(hi, w1, x1);
+            int16x8_t lo = vmull_s8(vget_low_s8(w[i]), vget_low_s8(x0)),
+                      hi = vmull_high_s8(w[i], x0);
+            lo = vmlal_s8(lo, vget_low_s8(w[i + 4]), vget_low_s8(x1));
+            hi = vmlal_high_s8(hi, w[i + 4], x1);
             acc[2 * i] = vpadalq_s16(acc[2 * i], lo);
             acc[2 * i + 1] = vpadalq_s16(acc[2 * i + 1], hi);
             /* Nothing of the next quarter before this one: products of all would not fit. */
