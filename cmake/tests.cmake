@@ -26,6 +26,12 @@ if(EDGE_LLM_HOST)
   elm_tests(conform elm_convert elm_api)
 endif()
 elm_tests(kernel elm_backend)
+if(ELM_CPU_AVX512_FLAGS) # the AVX-VNNI kernels in their EVEX form, which more machines run
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/tests/kernel/kernels_evex.c
+    PROPERTIES COMPILE_OPTIONS "${ELM_CPU_AVX512_FLAGS}")
+  target_sources(kernel_test_cpu_kernels PRIVATE ${CMAKE_SOURCE_DIR}/tests/kernel/kernels_evex.c)
+  target_compile_definitions(kernel_test_cpu_kernels PRIVATE TEST_EVEX=1)
+endif()
 # The oracle of pattern programs.
 if(TARGET unit_parse_test_pattern)
   find_library(PCRE2 pcre2-8 REQUIRED)

@@ -24,6 +24,7 @@ typedef enum fault_call {
     FAULT_WRITE,
     FAULT_SYNC,
     FAULT_TRUNCATE,
+    FAULT_RESERVE,
     FAULT_MAP,
     FAULT_LOCK,
     FAULT_RENAME,
@@ -191,6 +192,11 @@ static inline int fault_truncate(void *self, void *handle, uint64_t size) {
     return error;
 }
 
+static inline int fault_reserve(void *self, void *handle, uint64_t size) {
+    (void)handle, (void)size;
+    return fault_check(self, FAULT_RESERVE);
+}
+
 static inline int fault_map(void *self, void *handle, uint64_t size, const void **out) {
     int error = fault_check(self, FAULT_MAP);
     fault_node *n = fault_node_of(self, handle);
@@ -292,6 +298,7 @@ static inline void fault_io_init(fault_io *f) {
                      fault_sync,
                      fault_forget,
                      fault_truncate,
+                     fault_reserve,
                      fault_map,
                      fault_unmap,
                      fault_advise,

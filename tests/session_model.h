@@ -265,7 +265,7 @@ static inline void session_model_write(session_model *m, const elm_platform *p, 
         status = elm_writer_tensor(w, &m->tensors[i], &err);
     if (status == ELM_OK) status = elm_writer_end(w, &err);
     if (status == ELM_OK) status = elm_writer_tensors(w, &err);
-    if (status == ELM_OK) status = elm_writer_finish(w, &err);
+    if (status == ELM_OK) status = elm_writer_finish(w, NULL, &err);
     if (status != ELM_OK) fprintf(stderr, "%s\n", err.message);
     assert(status == ELM_OK);
     elm_buf_free(&tokenizer);

@@ -71,7 +71,7 @@ static inline elm_status tiny_write(const elm_platform *p, const char *path, elm
         elm_writer_abort(w);
         return status;
     }
-    return elm_writer_finish(w, err);
+    return elm_writer_finish(w, NULL, err);
 }
 
 /* ---- changing a file and repairing the checksums over the change ---- */

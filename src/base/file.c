@@ -18,6 +18,9 @@ static elm_status fail_errno(elm_error *err, const char *what, const char *path,
     case ELOOP:
     case ENAMETOOLONG:
         return elm_fail(err, ELM_NOT_FOUND, "cannot %s '%s': %s", what, path, strerror(number));
+    case ESPIPE:
+        return elm_fail(err, ELM_NOT_FOUND, "'%s' is a pipe or a device; give the path of a file",
+                        path);
     case ENOMEM:
         return elm_fail(err, ELM_OUT_OF_MEMORY, "cannot %s '%s': %s", what, path, strerror(number));
     case ENOSPC:
@@ -107,6 +110,13 @@ void elm_file_forget(const elm_file *file) {
 
 elm_status elm_file_truncate(const elm_file *file, uint64_t size, elm_error *err) {
     return check(file->io->truncate(file->io->self, file->handle, size), "resize", file->path, err);
+}
+
+elm_status elm_file_reserve(const elm_file *file, uint64_t size, elm_error *err) {
+    int result = -EINTR;
+    for (int i = 0; i < MAX_RETRIES && result == -EINTR; i++)
+        result = size > 0 ? file->io->reserve(file->io->self, file->handle, size) : 0;
+    return check(result, "reserve room for", file->path, err);
 }
 
 elm_status elm_file_fail_busy(const char *path, elm_error *err) {

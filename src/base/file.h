@@ -32,12 +32,15 @@ typedef struct elm_io {
     void *self;
     int (*open)(void *self, const char *path, elm_open_mode mode, void **out_handle);
     void (*close)(void *self, void *handle);
-    int64_t (*size)(void *self, void *handle);
+    int64_t (*size)(void *self, void *handle); /* -ESPIPE for what is no file, as a pipe */
     int64_t (*read_at)(void *self, void *handle, uint64_t offset, void *data, size_t size);
     int64_t (*write_at)(void *self, void *handle, uint64_t offset, const void *data, size_t size);
     int (*sync)(void *self, void *handle);    /* fdatasync */
     void (*forget)(void *self, void *handle); /* a hint: what is synced leaves memory */
     int (*truncate)(void *self, void *handle, uint64_t size); /* grows with zeros or cuts */
+    /* Room for `size` bytes in all is set aside; the file stays as long as it is. 0 too where the
+     * file system cannot. */
+    int (*reserve)(void *self, void *handle, uint64_t size);
     int (*map)(void *self, void *handle, uint64_t size,
                const void **out); /* whole file, read only */
     void (*unmap)(void *self, const void *data, uint64_t size);
@@ -80,6 +83,9 @@ elm_status elm_file_sync(const elm_file *file, elm_error *err) ELM_MUST_CHECK;
  * long as it stays there; read through a mapping it comes in 2 MiB pages. */
 void elm_file_forget(const elm_file *file);
 elm_status elm_file_truncate(const elm_file *file, uint64_t size, elm_error *err) ELM_MUST_CHECK;
+/* A disk that fills up later does not stop the writer of these `size` bytes. A truncation gives back
+ * what was not used. */
+elm_status elm_file_reserve(const elm_file *file, uint64_t size, elm_error *err) ELM_MUST_CHECK;
 /* One writer at a time: ELM_IO when another holds it. */
 elm_status elm_file_lock(const elm_file *file, elm_error *err) ELM_MUST_CHECK;
 elm_status elm_file_is_at(const elm_file *file, const char *path, bool *out,

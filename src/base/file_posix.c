@@ -18,7 +18,7 @@ static int fd_of(void *handle) {
 }
 
 static int posix_open(void *self, const char *path, elm_open_mode mode, void **out) {
-    int flags = O_RDONLY;
+    int flags = O_RDONLY | O_NONBLOCK; /* a pipe that nobody writes to must not be waited for */
     (void)self;
     if (mode == ELM_OPEN_CREATE) flags = O_RDWR | O_CREAT | O_TRUNC;
     if (mode == ELM_OPEN_UPDATE) flags = O_RDWR;
@@ -38,6 +38,7 @@ static int64_t posix_size(void *self, void *handle) {
     (void)self;
     if (fstat(fd_of(handle), &st) != 0) return -errno;
     if (S_ISDIR(st.st_mode)) return -EISDIR;
+    if (!S_ISREG(st.st_mode)) return -ESPIPE;
     return st.st_size;
 }
 
@@ -67,6 +68,18 @@ static void posix_forget(void *self, void *handle) {
 static int posix_truncate(void *self, void *handle, uint64_t size) {
     (void)self;
     return ftruncate(fd_of(handle), (off_t)size) == 0 ? 0 : -errno;
+}
+
+/* Not posix_fallocate, which writes to every block where the file system cannot. */
+static int posix_reserve(void *self, void *handle, uint64_t size) {
+    (void)self;
+#ifdef FALLOC_FL_KEEP_SIZE
+    if (fallocate(fd_of(handle), FALLOC_FL_KEEP_SIZE, 0, (off_t)size) == 0) return 0;
+    return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno;
+#else
+    (void)handle, (void)size;
+    return 0;
+#endif
 }
 
 static int posix_map(void *self, void *handle, uint64_t size, const void **out) {
@@ -179,26 +192,13 @@ static void posix_copy_mode(void *self, void *from, void *to) {
 
 const elm_io *elm_io_posix(void) {
     static const elm_io io = {
-        NULL,
-        posix_open,
-        posix_close,
-        posix_size,
-        posix_read_at,
-        posix_write_at,
-        posix_sync,
-        posix_forget,
-        posix_truncate,
-        posix_map,
-        posix_unmap,
-        posix_advise,
-        posix_lock,
-        posix_rename,
-        posix_remove,
-        posix_sync_folder,
-        posix_free_space,
-        posix_kind,
-        posix_is_at,
-        posix_copy_mode,
+        NULL,          posix_open,        posix_close,
+        posix_size,    posix_read_at,     posix_write_at,
+        posix_sync,    posix_forget,      posix_truncate,
+        posix_reserve, posix_map,         posix_unmap,
+        posix_advise,  posix_lock,        posix_rename,
+        posix_remove,  posix_sync_folder, posix_free_space,
+        posix_kind,    posix_is_at,       posix_copy_mode,
     };
     return &io;
 }

@@ -52,7 +52,9 @@ static void install_signals(void) {
     action.sa_handler = on_signal;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN); /* a reader that goes away is a write error, reported as one */
+    /* A reader that goes away and a limit on the size of files are write errors, reported as such. */
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
 }
 
 const cli_command *cli_command_find(const char *name) {

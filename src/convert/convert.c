@@ -206,7 +206,6 @@ static elm_status build(elm_conversion *c, const char *path, elm_error *err) {
 }
 
 static elm_status convert(elm_conversion *c, const char *source, const char *path, elm_error *err) {
-    elm_file file;
     ELM_TRY(elm_source_open(&c->platform, source, true, &c->source, err));
     ELM_TRY(build(c, source, err));
     c->out->source_bytes = elm_source_checkpoint(&c->source)->total_bytes;
@@ -216,11 +215,7 @@ static elm_status convert(elm_conversion *c, const char *source, const char *pat
     if (threads == 0) threads = cores > 0 ? (uint32_t)cores : 1;
     ELM_TRY(elm_store_create(c->platform.alloc, elm_source_checkpoint(&c->source), threads,
                              c->o.should_stop, c->o.context, &c->store, err));
-    ELM_TRY(elm_conversion_emit(c, path, err));
-    ELM_TRY(elm_file_open(&c->platform, path, ELM_OPEN_READ, &file, err));
-    elm_status status = elm_file_size(&file, &c->out->file_bytes, err);
-    elm_file_close(&file);
-    return status;
+    return elm_conversion_emit(c, path, err);
 }
 
 static void copy_options(elm_convert_options *out, const elm_convert_options *options) {

@@ -256,5 +256,5 @@ elm_status elm_conversion_emit(elm_conversion *c, const char *path, elm_error *e
     ELM_TRY(elm_writer_section(c->writer, ELM_SECTION_QUANT, elm_buf_span(&c->quant.text), err));
     elm_writer *writer = c->writer;
     c->writer = NULL; /* finish frees it, whatever happens */
-    return elm_writer_finish(writer, err);
+    return elm_writer_finish(writer, &c->out->file_bytes, err);
 }

@@ -43,8 +43,7 @@ static elm_status retire_toc(elm_appender *a, elm_error *err) {
     memcpy(toc.sha256, c->toc_sha256, sizeof toc.sha256);
     const elm_container with = {.checksums = sums.data};
     elm_status status = elm_buf_check(&sums, "the checksums", err);
-    if (status == ELM_OK)
-        status = elm_body_keep(&a->body, &with, &toc, ELM_SECTION_RETIRED, err);
+    if (status == ELM_OK) status = elm_body_keep(&a->body, &with, &toc, ELM_SECTION_RETIRED, err);
     elm_buf_free(&sums);
     return status;
 }
@@ -52,10 +51,12 @@ static elm_status retire_toc(elm_appender *a, elm_error *err) {
 elm_status elm_append_start(elm_appender *a, uint64_t new_bytes, elm_error *err) {
     static const uint8_t zeros[ELM_SECTION_ALIGN] = {0};
     const elm_container *c = &a->c;
-    uint64_t end = c->committed_end, gap = (ELM_SECTION_ALIGN - end % ELM_SECTION_ALIGN) %
-                                           ELM_SECTION_ALIGN;
-    ELM_TRY(check_space(a, new_bytes + 2 * c->toc_bytes + 3 * ELM_SECTION_ALIGN, err));
+    uint64_t end = c->committed_end,
+             gap = (ELM_SECTION_ALIGN - end % ELM_SECTION_ALIGN) % ELM_SECTION_ALIGN;
+    uint64_t more = new_bytes + 2 * c->toc_bytes + 3 * ELM_SECTION_ALIGN;
+    ELM_TRY(check_space(a, more, err));
     ELM_TRY(elm_body_init(&a->body, c->platform, &a->file, end + gap, err));
+    ELM_TRY(elm_file_reserve(&a->file, end + more, err));
     for (uint32_t i = 0; i < c->n_sections; i++) {
         const elm_section *s = &c->sections[i];
         elm_section_type type = a->retire[i] ? ELM_SECTION_RETIRED : (elm_section_type)s->type;

@@ -141,8 +141,20 @@ static elm_status no_slot(const elm_container *c, const char *path, slot_state s
                         "copy it again",
                         path);
     }
+    bool gguf = size >= 4 && memcmp(c->map.data, "GGUF", 4) == 0;
     return elm_fail(err, ELM_MALFORMED,
-                    "'%s' is not an .elm file: it does not begin with its magic", path);
+                    gguf ? "'%s' is a GGUF file; 'edge-llm convert' makes an .elm file of it"
+                         : "'%s' is not an .elm file: it does not begin with its magic",
+                    path);
+}
+
+static elm_status refuse_folder(const elm_platform *platform, const char *path, elm_error *err) {
+    elm_path_kind kind;
+    ELM_TRY(elm_path_kind_of(platform, path, &kind, err));
+    if (kind != ELM_PATH_FOLDER) return ELM_OK;
+    return elm_fail(err, ELM_MALFORMED,
+                    "'%s' is a folder; 'edge-llm convert' makes an .elm file of a model's folder",
+                    path);
 }
 
 /* Chooses the valid slot of the higher generation. */
@@ -340,6 +352,7 @@ elm_status elm_container_open(const elm_platform *platform, const char *path, el
     memset(c, 0, sizeof *c);
     c->platform = platform;
     elm_arena_init(&c->arena, platform->alloc, 0);
+    ELM_TRY(refuse_folder(platform, path, err));
     ELM_TRY(elm_file_open(platform, path, ELM_OPEN_READ, &c->file, err));
     ELM_TRY(elm_file_map(&c->file, &c->map, err));
     elm_status status = choose_slot(c, path, err);

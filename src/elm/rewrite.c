@@ -62,7 +62,7 @@ static elm_status write_file(elm_container *c, const char *path, const bool *tak
     ELM_TRY(elm_writer_open(c->platform, path, bytes, &w, err));
     elm_writer_copy_mode(w, mode_of);
     elm_status status = write_taken(c, w, take, drop_weights, err);
-    if (status == ELM_OK) return elm_writer_finish(w, err);
+    if (status == ELM_OK) return elm_writer_finish(w, NULL, err);
     elm_writer_abort(w);
     return status;
 }
@@ -104,8 +104,8 @@ static elm_status check_whole(const elm_container *c, const elm_product *p, elm_
                     c->file.path, p->target);
 }
 
-static elm_status choose(elm_container *c, const elm_strip_options *o, elm_arena *arena,
-                         bool *take, elm_error *err) {
+static elm_status choose(elm_container *c, const elm_strip_options *o, elm_arena *arena, bool *take,
+                         elm_error *err) {
     uint8_t digests[ELM_MAX_SECTIONS][32];
     uint32_t n = 0;
     for (uint32_t i = 0; i < c->n_sections; i++) {

@@ -15,7 +15,7 @@ struct elm_writer {
     char *path, *part, *side; /* side: NULL, or a file that goes when PATH.part goes */
     size_t path_bytes, part_bytes, side_bytes;
     elm_body body;
-    bool resumed;   /* PATH.part may be longer than what is written */
+    bool resumed;   /* PATH.part holds what a killed run wrote */
     bool keep_part; /* also after a failure */
     elm_buf tensors, names;
     uint32_t n_tensors;
@@ -104,15 +104,19 @@ elm_status elm_writer_side_file(elm_writer *w, const char *path, elm_error *err)
     return copy_path(w, path, "", &w->side, &w->side_bytes, err);
 }
 
-/* To resume, PATH.part is kept as it is, and what it holds needs no more space. */
+/* To resume, PATH.part is kept as it is, and what it holds needs no more space. The space is not
+ * only counted but set aside: the disk may fill while hours of work go into the file. */
 static elm_status open_part(elm_writer *w, uint64_t expected_bytes, elm_error *err) {
     uint64_t present = 0;
     ELM_TRY(elm_body_init(&w->body, w->platform, &w->file, ELM_SECTION_ALIGN, err));
     if (!w->resumed) ELM_TRY(check_space(w->platform, w->path, expected_bytes, err));
     ELM_TRY(claim_part(w, &present, err));
-    if (!w->resumed) return present > 0 ? elm_file_truncate(&w->file, 0, err) : ELM_OK;
-    return check_space(w->platform, w->path,
-                       present < expected_bytes ? expected_bytes - present : 0, err);
+    if (!w->resumed && present > 0) ELM_TRY(elm_file_truncate(&w->file, 0, err));
+    if (w->resumed) {
+        uint64_t more = present < expected_bytes ? expected_bytes - present : 0;
+        ELM_TRY(check_space(w->platform, w->path, more, err));
+    }
+    return elm_file_reserve(&w->file, expected_bytes, err);
 }
 
 static elm_status open_writer(const elm_platform *platform, const char *path,
@@ -279,7 +283,8 @@ static elm_status write_end(elm_writer *w, elm_error *err) {
     uint8_t slot[ELM_SLOT_BYTES];
     static const uint8_t zeros[ELM_SECTION_ALIGN] = {0};
     ELM_TRY(elm_body_toc(&w->body, 1, 0, slot, err));
-    if (w->resumed) ELM_TRY(elm_file_truncate(&w->file, w->body.position, err));
+    /* Room that was not used, or what a killed run left there. */
+    ELM_TRY(elm_file_truncate(&w->file, w->body.position, err));
     /* The rest of the header area first, then the data is made safe, then the slot that makes it a
      * file. */
     ELM_TRY(elm_file_write_at(&w->file, 0, zeros, sizeof zeros, err));
@@ -290,9 +295,10 @@ static elm_status write_end(elm_writer *w, elm_error *err) {
     return ELM_OK;
 }
 
-elm_status elm_writer_finish(elm_writer *w, elm_error *err) {
+elm_status elm_writer_finish(elm_writer *w, uint64_t *file_bytes, elm_error *err) {
     assert(!w->body.open);
     elm_status status = write_end(w, err);
+    if (file_bytes) *file_bytes = w->body.position;
     /* Renamed while it is open, so that the lock holds until the name is gone. */
     if (status == ELM_OK) status = elm_path_rename(w->platform, w->part, w->path, err);
     bool renamed = status == ELM_OK;

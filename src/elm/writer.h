@@ -65,8 +65,9 @@ elm_status elm_writer_tensors(elm_writer *w, elm_error *err) ELM_MUST_CHECK;
 /* Writes the TOC and the header slots, syncs, renames PATH.part to PATH, syncs the folder. The
  * writer is gone afterwards, whatever the result. On failure, also of an earlier call, PATH.part is
  * removed (unless it is kept) and PATH is what it was; but when only the last step fails, PATH is
- * the new file, whole, and ELM_IO says that a power cut may still bring the old one back. */
-elm_status elm_writer_finish(elm_writer *w, elm_error *err) ELM_MUST_CHECK;
+ * the new file, whole, and ELM_IO says that a power cut may still bring the old one back.
+ * *file_bytes (may be NULL) is the length of the file. */
+elm_status elm_writer_finish(elm_writer *w, uint64_t *file_bytes, elm_error *err) ELM_MUST_CHECK;
 /* Gives up: closes and removes PATH.part. NULL is fine. */
 void elm_writer_abort(elm_writer *w);
 

@@ -150,7 +150,7 @@ static elm_status parse(elm_gguf *g, elm_span piece, uint64_t size, bool *comple
     uint32_t version = elm_read_u32(&r);
     uint64_t n_tensors = elm_read_u64(&r), n_values = elm_read_u64(&r);
     if (r.failed || memcmp(magic, "GGUF", 4) != 0)
-        return bad(g, "is not a GGUF file (no magic, or too short)", err);
+        return bad(g, "is neither a model's folder nor a GGUF file (no magic, or too short)", err);
     if (version != 2 && version != 3) {
         return elm_fail(err, ELM_UNSUPPORTED, "'%s' is GGUF version %u; this program reads 2 and 3",
                         ck->shards[0].path, version);
@@ -197,7 +197,7 @@ static elm_status place_tensors(elm_gguf *g, elm_error *err) {
             }
         }
     }
-    return elm_checkpoint_index(&g->checkpoint, err);
+    return g->checkpoint.n_tensors > 0 ? elm_checkpoint_index(&g->checkpoint, err) : ELM_OK;
 }
 
 /* A fresh arena with the first n bytes in it: what an earlier, shorter piece left is given back. */

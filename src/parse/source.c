@@ -26,7 +26,7 @@ elm_status elm_source_open(const elm_platform *platform, const char *path, bool 
         return elm_fail(err, ELM_INVALID_ARGUMENT,
                         "'%s' is one file of a model; give the folder that holds it", path);
     }
-    return elm_source_read_gguf(out, path, err);
+    return elm_source_read_gguf(out, path, with_weights, err);
 }
 
 void elm_source_close(elm_source *s) {

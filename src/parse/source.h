@@ -49,8 +49,8 @@ typedef struct elm_source {
 } elm_source;
 
 /* Opens a folder or a .gguf file. Missing optional files are fine; unreadable or malformed ones are
- * errors that name them. Close in any case. with_weights = false reads only what a tokenizer needs.
- */
+ * errors that name them. Close in any case. with_weights = false reads only what a tokenizer needs:
+ * of a GGUF no architecture and no tensors, which vocabulary files do not have. */
 elm_status elm_source_open(const elm_platform *platform, const char *path, bool with_weights,
                            elm_source *out, elm_error *err) ELM_MUST_CHECK;
 void elm_source_close(elm_source *s);
@@ -64,7 +64,8 @@ elm_status elm_source_tokenizer(const elm_source *s, elm_buf *blob, elm_error *e
 /* Internal to parse/: the two readers. */
 elm_status elm_source_read_folder(elm_source *s, const char *folder, bool with_weights,
                                   elm_error *err) ELM_MUST_CHECK;
-elm_status elm_source_read_gguf(elm_source *s, const char *path, elm_error *err) ELM_MUST_CHECK;
+elm_status elm_source_read_gguf(elm_source *s, const char *path, bool with_weights,
+                                elm_error *err) ELM_MUST_CHECK;
 void elm_source_add_eos(elm_source *s, int64_t id);
 
 #endif

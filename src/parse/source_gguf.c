@@ -81,7 +81,7 @@ static elm_status read_lists(elm_source *s, elm_error *err) {
     return ELM_OK;
 }
 
-/* What llama.cpp does where the file is silent: SentencePiece and Llama 3 begin with BOS. */
+/* What llama.cpp does where the file is silent: SentencePiece, Llama 3 and Tekken begin with BOS. */
 static void default_flags(elm_gguf_vocab *v) {
     static const char *const with_bos[] = {"llama3",    "llama-v3", "llama-bpe", "falcon3",
                                            "falcon-h1", "pixtral",  "midm-2.0",  "lfm2"};
@@ -176,19 +176,18 @@ static elm_status read_texts(elm_source *s, elm_error *err) {
     return ELM_OK;
 }
 
-elm_status elm_source_read_gguf(elm_source *s, const char *path, elm_error *err) {
+/* The architecture, its config.json and the tensors under Hugging Face's names. */
+static elm_status read_model(elm_source *s, elm_error *err) {
     elm_span name;
-    s->is_gguf = true;
-    s->where = elm_arena_string(&s->arena, elm_span_str(path));
-    if (!s->where) return elm_fail_oom(err, strlen(path), "a path");
-    ELM_TRY(elm_gguf_open(s->platform, path, &s->gguf, err));
+    if (s->gguf.checkpoint.n_tensors == 0)
+        return elm_fail(err, ELM_MALFORMED, "'%s' holds no tensors", s->where);
     if (!elm_gguf_string(&s->gguf, "general.architecture", &name)) {
-        return elm_fail(err, ELM_MALFORMED, "'%s' has no general.architecture", path);
+        return elm_fail(err, ELM_MALFORMED, "'%s' has no general.architecture", s->where);
     }
     const elm_gguf_architecture *a = elm_gguf_architecture_find(name);
     if (!a) {
         return elm_fail(err, ELM_UNSUPPORTED,
-                        "'%s': architecture '%.*s' is not supported in GGUF files", path,
+                        "'%s': architecture '%.*s' is not supported in GGUF files", s->where,
                         (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
     }
     ELM_TRY(take_rope_factors(s, err));
@@ -197,7 +196,16 @@ elm_status elm_source_read_gguf(elm_source *s, const char *path, elm_error *err)
     s->root = s->config;
     if (elm_json_find(s->config, "rope_parameters")) s->n_rope_factors = 0; /* they are in there */
     if (s->n_rope_factors == 0) s->rope_factors = NULL;
-    ELM_TRY(elm_gguf_rename_tensors(&s->gguf, a, s->config, &s->arena, err));
+    return elm_gguf_rename_tensors(&s->gguf, a, s->config, &s->arena, err);
+}
+
+elm_status elm_source_read_gguf(elm_source *s, const char *path, bool with_weights,
+                                elm_error *err) {
+    s->is_gguf = true;
+    s->where = elm_arena_string(&s->arena, elm_span_str(path));
+    if (!s->where) return elm_fail_oom(err, strlen(path), "a path");
+    ELM_TRY(elm_gguf_open(s->platform, path, &s->gguf, err));
+    if (with_weights) ELM_TRY(read_model(s, err));
     ELM_TRY(read_vocab(s, err));
     ELM_TRY(special_tokens(s, err));
     return read_texts(s, err);

@@ -10,7 +10,13 @@
 
 #define MARK "\xe2\x96\x81" /* U+2581 in the place of a space */
 
-enum { TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER_DEFINED = 4, TYPE_BYTE = 6 };
+enum {
+    TYPE_UNKNOWN = 2,
+    TYPE_CONTROL = 3,
+    TYPE_USER_DEFINED = 4,
+    TYPE_BYTE = 6,
+    MAX_MERGE_BYTES = 1 << 20
+};
 
 typedef struct builder {
     elm_tokenizer_spec s;
@@ -100,20 +106,22 @@ static elm_status read_tokens(builder *b) {
     return ELM_OK;
 }
 
-static elm_status read_merge(builder *b, uint32_t i, const elm_spelling_index *index) {
+static elm_status read_merge(builder *b, uint32_t i, const elm_spelling_index *index,
+                             elm_buf *joined) {
     elm_span m = b->v->merges[i];
-    uint8_t joined[1024];
     uint32_t *out = b->s.merges + (size_t)i * 3;
     /* A token may itself hold a space only at its beginning: the separator is the first one behind
      * byte 0. */
     const uint8_t *space = m.size > 1 ? memchr(m.data + 1, ' ', m.size - 1) : NULL;
-    if (space && m.size <= sizeof joined) {
+    if (space) {
         size_t n = (size_t)(space - m.data);
-        memcpy(joined, m.data, n);
-        memcpy(joined + n, space + 1, m.size - n - 1);
+        elm_buf_clear(joined);
+        elm_buf_append(joined, m.data, n);
+        elm_buf_append(joined, space + 1, m.size - n - 1);
+        ELM_TRY(elm_buf_check(joined, "a merge", b->err));
         out[0] = elm_spelling_index_find(index, elm_span_of(m.data, n));
         out[1] = elm_spelling_index_find(index, elm_span_of(space + 1, m.size - n - 1));
-        out[2] = elm_spelling_index_find(index, elm_span_of(joined, m.size - 1));
+        out[2] = elm_spelling_index_find(index, elm_buf_span(joined));
         if (out[0] != UINT32_MAX && out[1] != UINT32_MAX && out[2] != UINT32_MAX) return ELM_OK;
     }
     return elm_fail(b->err, ELM_MALFORMED, "the GGUF's merge %u is not made of tokens", i);
@@ -129,9 +137,14 @@ static elm_status read_merges(builder *b) {
     ELM_TRY(elm_spelling_index_make(&b->s.arena, v->tokens, v->n_tokens, &index, b->err));
     b->s.merges = elm_arena_array(&b->s.arena, (size_t)v->n_merges * 3, sizeof *b->s.merges);
     if (!b->s.merges) return elm_fail_oom(b->err, (size_t)v->n_merges * 12, "the merges");
-    for (uint32_t i = 0; i < v->n_merges; i++) ELM_TRY(read_merge(b, i, &index));
+    elm_buf joined;
+    elm_status status = ELM_OK;
+    elm_buf_init(&joined, b->s.arena.alloc, MAX_MERGE_BYTES);
+    for (uint32_t i = 0; i < v->n_merges && status == ELM_OK; i++)
+        status = read_merge(b, i, &index, &joined);
+    elm_buf_free(&joined);
     b->s.n_merges = v->n_merges;
-    return ELM_OK;
+    return status;
 }
 
 static elm_status read_scores(builder *b) {

@@ -221,6 +221,11 @@ def test_a_flipped_weight_is_found_before_it_is_used(tiny, tmp_path):
 def test_not_a_model(tmp_path):
     (tmp_path / "x.elm").write_bytes(b"hello" * 100000)
     assert "not an .elm" in run("inspect", tmp_path / "x.elm", check=4).message
+    (tmp_path / "x.elm").write_bytes(b"GGUF\3\0\0\0")
+    assert "'edge-llm convert' makes" in run("run", tmp_path / "x.elm", "-p", "a", check=4).message
+    assert "'edge-llm convert' makes" in run("run", tmp_path, "-p", "a", check=4).message
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a pipe" in run("inspect", tmp_path / "pipe", check=3).message
     run("inspect", tmp_path / "nothing.elm", check=3)
 
 

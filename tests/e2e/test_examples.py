@@ -31,7 +31,7 @@ def library_folder(prefix):
 
 @pytest.fixture(scope="module")
 def examples(installed, tmp_path_factory):
-    """The three programs, built with CMake."""
+    """The programs, built with CMake."""
     build = tmp_path_factory.mktemp("examples")
     sh("cmake", "-S", ROOT / "examples", "-B", build, f"-DCMAKE_PREFIX_PATH={installed}",
        "-DCMAKE_C_FLAGS=-Wall -Wextra -Werror")
@@ -47,6 +47,27 @@ def test_pkg_config_builds_them(installed, tmp_path):
         source = ROOT / "examples" / f"{name}.c"
         sh("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", source, *flags, "-o", tmp_path / name)
         sh(tmp_path / name, code=2, env={"LD_LIBRARY_PATH": str(library_folder(installed))})
+
+
+@pytest.mark.skipif(shutil.which("pkg-config") is None, reason="no pkg-config")
+def test_convert_is_what_the_program_makes(installed, examples, tiny, tmp_path):
+    env = {"PKG_CONFIG_PATH": str(library_folder(installed) / "pkgconfig")}
+    flags = sh("pkg-config", "--cflags", "--libs", "edge_llm_convert", env=env).decode().split()
+    sh("cc", "-std=c11", "-Wall", "-Wextra", "-Werror", ROOT / "examples" / "convert.c", *flags, "-o",
+       tmp_path / "convert")
+    model = tiny("qwen3_untied", "--quant", "int8")
+    for program in (examples / "convert", tmp_path / "convert"):
+        assert b"parameters" in sh(program, model.parent / "hf", tmp_path / "out.elm", "int8")
+        assert (tmp_path / "out.elm").read_bytes() == model.read_bytes()
+    sh(examples / "convert", tmp_path / "nothing", tmp_path / "out.elm", code=3)
+    sh(examples / "convert", model, code=2)
+
+
+def test_pages_say_what_the_program_says(installed):
+    for kind, path in {"man": "man/man1/edge-llm.1", "bash": "bash-completion/completions/edge-llm",
+                       "fish": "fish/vendor_completions.d/edge-llm.fish",
+                       "zsh": "zsh/site-functions/_edge-llm"}.items():
+        assert (installed / "share" / path).read_bytes() == run("completion", kind).stdout, kind
 
 
 def test_ask(examples, tiny):

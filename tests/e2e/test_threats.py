@@ -113,6 +113,15 @@ def test_t04_small_files_stay_small(folder, tmp_path):
     refused("convert", folder, "-o", tmp_path / "out.elm")
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_t04_a_pipe_is_not_waited_for(folder, tmp_path, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert name in refused("convert", folder, "-o", tmp_path / "out.elm", codes=(3,))
+    for command in ("run", "inspect", "verify"):
+        assert "pipe" in refused(command, folder / name, codes=(3,))
+
+
 def test_t05_cut_at_any_length(model):
     good = model.read_bytes()
     lengths = [*range(0, 200, 13), 4095, 4096, 8191, 8192, 65535, 65536, len(good) // 2, len(good) - 1]

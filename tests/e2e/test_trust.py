@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import resource
 import shutil
 import subprocess
 import time
@@ -79,75 +80,8 @@ def test_killed_at_twenty_points_and_resumed(folder, tmp_path):
     assert n_resumed >= len(points) - 3
 
 
-def calls_of(log, *args):
-    """[(system call, how often)] of a program; strace counts every one for itself when it injects."""
-    subprocess.run(["strace", "-f", "-c", "-S", "name", "-U", "name,calls", "-o", log, *map(str, args)], check=True,
-                   capture_output=True)
-    rows = [line.split() for line in pathlib.Path(log).read_text().splitlines()]
-    return [(r[0], int(r[1])) for r in rows if len(r) == 2 and r[1].isdigit() and r[0] != "total"]
-
-
-def killed_at_every_call(log, make, program, check):
-    """Kills `program` at every call of the system that it makes (make test: at a sample) and checks what is left."""
-    make()
-    points = [(name, n) for name, count in calls_of(log, *program) for n in range(1, count + 1)]
-    n_killed = 0
-    for name, n in points if SOAK else points[::17]:
-        make()
-        code = subprocess.run(["strace", "-f", "-o", "/dev/null", "-e", f"inject={name}:signal=KILL:when={n}",
-                               *map(str, program)], capture_output=True).returncode
-        n_killed += code != 0
-        check(code == 0)
-    print(f"{len(points)} points, {n_killed} killed")
-    assert n_killed > len(points) / (2 if SOAK else 34)
-
-
 @pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
-@pytest.mark.parametrize("family", ["qwen3", "gemma3"])
-def test_convert_killed_at_every_call(tmp_path, family):
-    folder = tiny_models.write_folder(tmp_path / "hf", family)
-    out = tmp_path / "out.elm"
-    run("convert", folder, "-o", out)
-    whole = out.read_bytes()
-
-    def make():
-        for path in tmp_path.glob("out.elm*"):
-            path.unlink()
-        out.write_bytes(b"before")
-
-    def check(finished):
-        assert out.read_bytes() == whole or (not finished and out.read_bytes() == b"before")
-
-    killed_at_every_call(tmp_path / "log", make, [BIN, "convert", folder, "-o", out, "--threads", 1], check)
-
-
-@pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
-@pytest.mark.parametrize("what", ["append", "compact"])
-def test_products_killed_at_every_call(model, tmp_path, what):
-    before = model.read_bytes()
-    add_product(model, "cpu:a", blob="one")
-    add_product(model, "cpu:a", blob="two")
-    twice = model.read_bytes()
-    program = [TOOL, model, "cpu:b", WHOLE, "three"] if what == "append" else [BIN, "compact", model]
-
-    def make():
-        for path in tmp_path.glob("model.elm.part*"):
-            path.unlink()
-        model.write_bytes(before if what == "append" else twice)
-
-    def check(finished):
-        products = json.loads(run("inspect", model, "--json").text)["products"]
-        assert len(products) == (1 if what == "compact" or finished else len(products)) <= 1
-        run("verify", model)
-        program_again = subprocess.run(list(map(str, program)), capture_output=True)
-        assert program_again.returncode == 0, program_again.stderr
-        run("verify", model)
-
-    killed_at_every_call(tmp_path / "log", make, program, check)
-
-
-@pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
-@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "rename", "ftruncate"])
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "rename", "ftruncate", "fallocate"])
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_errors_of_the_system_leave_nothing(folder, tmp_path, call, error):
     out = tmp_path / "out.elm"
@@ -185,6 +119,24 @@ def test_resume_refuses_other_options_and_sources(folder, tmp_path):
 def test_space_is_asked_for_first(folder, tmp_path):
     message = run("convert", folder, "-o", tmp_path / "out.elm").message
     assert "MB needed" in message and "MB free" in message
+    used = (tmp_path / "out.elm").stat()
+    assert used.st_blocks * 512 <= used.st_size + 65536  # what was set aside and not used is given back
+
+
+@pytest.mark.skipif(not can_trace(), reason="strace may not trace here")
+def test_a_file_system_that_cannot_set_room_aside(folder, tmp_path):
+    run("convert", folder, "-o", tmp_path / "whole.elm")
+    assert traced("fallocate:error=EOPNOTSUPP", "convert", folder, "-o", tmp_path / "out.elm") == 0
+    assert (tmp_path / "out.elm").read_bytes() == (tmp_path / "whole.elm").read_bytes()
+
+
+def test_a_limit_on_the_size_of_files(folder, tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100000, 100000))
+    result = subprocess.run([BIN, "convert", folder, "-o", tmp_path / "out.elm"], capture_output=True, text=True,
+                            preexec_fn=limit)
+    assert result.returncode == 7 and "out.elm" in result.stderr.splitlines()[-1], result.stderr
+    assert list(tmp_path.glob("out.elm*")) == []
 
 
 # ---- provenance ----

@@ -16,7 +16,7 @@ static elm_status write_file(const elm_platform *p, elm_section_type type, elm_s
         elm_writer_begin(w, type, 4096, type == ELM_SECTION_PRODUCT ? "cpu:a" : NULL, NULL);
     if (status == ELM_OK) status = elm_writer_write(w, section.data, section.size, NULL);
     if (status == ELM_OK) status = elm_writer_end(w, NULL);
-    if (status == ELM_OK) return elm_writer_finish(w, NULL);
+    if (status == ELM_OK) return elm_writer_finish(w, NULL, NULL);
     elm_writer_abort(w);
     return status;
 }

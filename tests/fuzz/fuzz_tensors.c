@@ -15,7 +15,7 @@ static elm_status write_file(const elm_platform *p, elm_span section) {
     if (status == ELM_OK) status = elm_writer_write(w, weights, sizeof weights, NULL);
     if (status == ELM_OK) status = elm_writer_end(w, NULL);
     if (status == ELM_OK) status = elm_writer_section(w, ELM_SECTION_TENSORS, section, NULL);
-    if (status == ELM_OK) return elm_writer_finish(w, NULL);
+    if (status == ELM_OK) return elm_writer_finish(w, NULL, NULL);
     elm_writer_abort(w);
     return status;
 }

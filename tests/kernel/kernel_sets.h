@@ -50,6 +50,9 @@ static inline int guards_hold(const void *p, size_t n) {
     return 1;
 }
 
+/* In kernels_evex.c, on x86. */
+void elm_cpu_kernels_evex(elm_cpu_kernels *k);
+
 /* Every set that this machine can run, C first. Returns the number. */
 static inline size_t kernel_sets(elm_cpu_kernels sets[8], char names[8][64]) {
     uint32_t found = elm_cpu_features(UINT32_MAX), mask = 0;
@@ -62,6 +65,13 @@ static inline size_t kernel_sets(elm_cpu_kernels sets[8], char names[8][64]) {
         elm_cpu_kernels_init(&sets[n], mask);
         elm_cpu_features_text(mask, names[n++], 64);
     }
+#ifdef TEST_EVEX
+    if (found & ELM_CPU_AVX512_VNNI) {
+        sets[n] = sets[0];
+        elm_cpu_kernels_evex(&sets[n]);
+        snprintf(names[n++], 64, "avx-vnni, EVEX");
+    }
+#endif
     return n;
 }
 

@@ -304,8 +304,7 @@ static size_t first_chunk(const elm_attrs *attrs, size_t position) {
     return (window && position + 1 > window ? position + 1 - window : 0) / ELM_CPU_KV_CHUNK;
 }
 
-static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
-                    uint32_t thread) {
+static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv) {
     tile t = {
         .kernels = r->kernels,
         .kv = kv,
@@ -317,7 +316,7 @@ static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *k
         .stride = kv->n_heads,
     };
     size_t n_q = tile_tokens(t.group) * t.group, side = side_queries(s->n_heads);
-    tile_layout(&t, elm_cpu_scratch(r, thread), n_q > side ? n_q : side);
+    tile_layout(&t, elm_cpu_scratch(r), n_q > side ? n_q : side);
     return t;
 }
 
@@ -353,6 +352,12 @@ static size_t rows_of_tile(const elm_cpu_run *r, const elm_cpu_step *s, size_t g
     return apart ? 1 : tile_tokens(group);
 }
 
+/* Of the first row. */
+static size_t position_of(const elm_cpu_run *r, const elm_cpu_step *s) {
+    size_t n = elm_cpu_n_rows(r, &s->in[0]);
+    return r->step->n_past + (n > 0 ? elm_cpu_token_of(r, &s->in[0], 0) : 0);
+}
+
 static void join_chunk(const tile *t) {
     for (size_t i = 0; i < t->n_q; i++)
         join(t->kernels, &t->total.m[i], &t->total.l[i], t->total.o + i * t->v_pad, t->chunk.m[i],
@@ -369,12 +374,12 @@ static void put(const tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size
 }
 
 /* Tiles of tokens, dealt out in turn: later tiles see more keys. */
-static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
-                      uint32_t thread, uint32_t n_threads) {
-    tile t = tile_of(r, s, kv, thread);
+static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t part,
+                      uint32_t n_parts) {
+    tile t = tile_of(r, s, kv);
     size_t n_tokens = elm_cpu_n_rows(r, &s->in[0]), step = rows_of_tile(r, s, t.group),
            n_tiles = (n_tokens + step - 1) / step;
-    for (size_t item = thread; item < n_tiles * kv->n_heads; item += n_threads) {
+    for (size_t item = part; item < n_tiles * kv->n_heads; item += n_parts) {
         size_t head = item / n_tiles, token = item % n_tiles * step;
         tile_aim(&t, r, s, head, token, n_tokens - token < step ? n_tokens - token : step);
         sums_clear(&t.total, t.n_q, t.v_pad);
@@ -426,13 +431,13 @@ static void attend_heads(const tile *all, size_t begin, size_t end, size_t base)
         }
 }
 
-/* Few tokens run at the speed of memory: a thread's heads side by side, block by block, so that the
+/* Few tokens run at the speed of memory: a part's heads side by side, block by block, so that the
  * cache is read as it lies. */
-static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t thread,
-                     uint32_t n_threads) {
-    tile all = tile_of(r, s, kv, thread);
+static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t part,
+                     uint32_t n_parts) {
+    tile all = tile_of(r, s, kv);
     size_t begin, end, n_rows = elm_cpu_n_rows(r, &s->in[0]);
-    elm_split(kv->n_heads, 1, thread, n_threads, &begin, &end);
+    elm_split(kv->n_heads, 1, part, n_parts, &begin, &end);
     all.n_q = n_rows * all.group;
     for (size_t h = begin; h < end; h++) {
         tile t = head_of(&all, h, h - begin);
@@ -459,63 +464,79 @@ static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *
     }
 }
 
-/* One token: chunks in waves, every (KV head, chunk) of a wave on any thread, then joined head by
- * head. */
-static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv,
-                      uint32_t thread, uint32_t n_threads) {
-    tile t = tile_of(r, s, kv, thread);
-    const size_t position = r->step->n_past + elm_cpu_token_of(r, &s->in[0], 0),
-                 end = position / ELM_CPU_KV_CHUNK + 1;
+/* One token: chunks in waves, every (KV head, chunk) of a wave in one pass, joined head by head in
+ * the next. */
+static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t part,
+                      uint32_t n_parts) {
+    tile t = tile_of(r, s, kv);
+    const size_t position = position_of(r, s), end = position / ELM_CPU_KV_CHUNK + 1;
+    const size_t wave = first_chunk(t.attrs, position) + r->pass / 2 * ELM_CPU_WAVE_CHUNKS;
+    const size_t n = end - wave < ELM_CPU_WAVE_CHUNKS ? end - wave : ELM_CPU_WAVE_CHUNKS;
     const size_t floats = partial_floats(kv->v_dim), n_heads = s->n_heads;
     float *totals = (float *)(void *)(r->workspace + r->program->partials),
           *partials = totals + n_heads * floats;
-    size_t head_begin, head_end;
-    elm_split(n_heads, 1, thread, n_threads, &head_begin, &head_end);
-    for (size_t h = head_begin; h < head_end; h++) {
-        sums total = {totals + h * floats, totals + h * floats + 1, totals + h * floats + 16};
-        sums_clear(&total, 1, t.v_pad);
+    size_t item, item_end;
+    elm_split(r->pass % 2 ? n_heads : n * kv->n_heads, 1, part, n_parts, &item, &item_end);
+    for (; r->pass % 2 == 0 && item < item_end; item++) {
+        tile_aim(&t, r, s, item / n, 0, 1);
+        attend_chunk(&t, wave + item % n);
+        for (size_t g = 0; g < t.group; g++) {
+            float *out = partials + (item % n * n_heads + item / n * t.group + g) * floats;
+            out[0] = t.chunk.m[g];
+            out[1] = t.chunk.l[g];
+            memcpy(out + 16, t.chunk.o + g * t.v_pad, t.v_pad * sizeof *out);
+        }
     }
-    for (size_t wave = first_chunk(t.attrs, position); wave < end; wave += ELM_CPU_WAVE_CHUNKS) {
-        size_t n = end - wave < ELM_CPU_WAVE_CHUNKS ? end - wave : ELM_CPU_WAVE_CHUNKS;
-        size_t item, item_end;
-        elm_split(n * kv->n_heads, 1, thread, n_threads, &item, &item_end);
-        for (; item < item_end; item++) {
-            tile_aim(&t, r, s, item / n, 0, 1);
-            attend_chunk(&t, wave + item % n);
-            for (size_t g = 0; g < t.group; g++) {
-                float *out = partials + (item % n * n_heads + item / n * t.group + g) * floats;
-                out[0] = t.chunk.m[g];
-                out[1] = t.chunk.l[g];
-                memcpy(out + 16, t.chunk.o + g * t.v_pad, t.v_pad * sizeof *out);
-            }
+    for (; item < item_end; item++) {
+        float *total = totals + item * floats;
+        sums sum = {total, total + 1, total + 16};
+        if (r->pass == 1) sums_clear(&sum, 1, t.v_pad);
+        for (size_t chunk = 0; chunk < n; chunk++) {
+            const float *p = partials + (chunk * n_heads + item) * floats;
+            join(t.kernels, total, total + 1, total + 16, p[0], p[1], p + 16, t.v_pad);
         }
-        elm_thread_pool_barrier(r->step->pool);
-        for (size_t h = head_begin; h < head_end; h++) {
-            float *total = totals + h * floats;
-            for (size_t chunk = 0; chunk < n; chunk++) {
-                const float *p = partials + (chunk * n_heads + h) * floats;
-                join(t.kernels, total, total + 1, total + 16, p[0], p[1], p + 16, t.v_pad);
-            }
-            if (wave + n == end)
-                finish(elm_cpu_row(r, &s->out, 0) + h * t.v_dim, total + 16, total[1], t.v_dim);
-        }
-        elm_thread_pool_barrier(
-            r->step->pool); /* the next wave, or step, writes the partial sums again */
+        if (wave + n == end)
+            finish(elm_cpu_row(r, &s->out, 0) + item * t.v_dim, total + 16, total[1], t.v_dim);
     }
 }
 
-void elm_cpu_run_attention(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                           uint32_t n_threads) {
-    const elm_kv *kv = &r->step->states[s->state];
+typedef void (*division)(const elm_cpu_run *, const elm_cpu_step *, const elm_kv *, uint32_t,
+                         uint32_t);
+
+static division division_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv) {
+    const uint32_t n_threads = elm_thread_pool_size(r->step->pool);
     bool even = kv->n_heads % n_threads == 0 || kv->n_heads >= 8 * n_threads;
-    size_t n_rows = elm_cpu_n_rows(r, &s->in[0]);
-    size_t first = r->step->n_past + (n_rows > 0 ? elm_cpu_token_of(r, &s->in[0], 0) : 0);
+    size_t n_rows = elm_cpu_n_rows(r, &s->in[0]), first = position_of(r, s);
     bool deep = first / ELM_CPU_KV_CHUNK > first_chunk(&s->node->attrs, first);
-    if (n_rows == 1 && !even && deep)
-        by_chunks(r, s, kv, thread, n_threads);
-    else if (n_rows <= rows_of_tile(r, s, s->n_heads / kv->n_heads) &&
-             n_rows * s->n_heads <= SIDE_QUERIES)
-        by_heads(r, s, kv, thread, n_threads);
-    else
-        by_tokens(r, s, kv, thread, n_threads);
+    if (n_rows == 1 && !even && deep) return by_chunks;
+    if (n_rows <= rows_of_tile(r, s, s->n_heads / kv->n_heads) &&
+        n_rows * s->n_heads <= SIDE_QUERIES)
+        return by_heads;
+    return by_tokens;
+}
+
+elm_cpu_work elm_cpu_attention_work(const elm_cpu_run *r, const elm_cpu_step *s) {
+    const elm_kv *kv = &r->step->states[s->state];
+    const division way = division_of(r, s, kv);
+    const size_t n_rows = elm_cpu_n_rows(r, &s->in[0]), position = position_of(r, s),
+                 begin = first_chunk(&s->node->attrs, position),
+                 n_chunks = position / ELM_CPU_KV_CHUNK + 1 - begin;
+    const uint64_t seen = position + n_rows - begin * ELM_CPU_KV_CHUNK;
+    elm_cpu_work w = {1, elm_thread_pool_size(r->step->pool),
+                      n_rows * seen * s->n_heads * (kv->k_dim + kv->v_dim)};
+    if (way == by_tokens) {
+        w.units = n_rows * kv->n_heads;
+    } else if (way == by_chunks) {
+        size_t n_waves = (n_chunks + ELM_CPU_WAVE_CHUNKS - 1) / ELM_CPU_WAVE_CHUNKS;
+        w.n_passes = (uint32_t)(2 * n_waves);
+        w.units = r->pass % 2 ? s->n_heads : n_chunks * kv->n_heads;
+        if (r->pass % 2) w.cost = n_chunks * s->n_heads * kv->v_dim * ELM_CPU_ROW_FLOAT_COST;
+    }
+    return w;
+}
+
+void elm_cpu_run_attention(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                           uint32_t n_parts) {
+    const elm_kv *kv = &r->step->states[s->state];
+    division_of(r, s, kv)(r, s, kv, part, n_parts);
 }

@@ -1,6 +1,6 @@
-/* conv1d.c - causal depthwise convolution: channels divided over the threads. Layer: backend/cpu.
+/* conv1d.c - causal depthwise convolution: channels divided into parts. Layer: backend/cpu.
  *
- * Every thread keeps the state of its channels: it applies accepted tokens of a held step first,
+ * Every part keeps the state of its channels: it applies accepted tokens of a held step first,
  * and leaves the last rows behind. */
 #include <string.h>
 
@@ -11,7 +11,7 @@ enum { MAX_TAPS = 64 };
 typedef struct conv {
     const elm_state *state;
     elm_recurrent *memory;
-    size_t begin, n; /* channels of this thread */
+    size_t begin, n; /* channels of this part */
 } conv;
 
 /* The state becomes the last k_dim rows of itself with `row` behind it, in these channels. */
@@ -40,12 +40,12 @@ static void keep(const elm_cpu_run *r, const elm_cpu_step *s, const conv *c) {
         push(c, row_of(r, s, c, (int64_t)t));
 }
 
-void elm_cpu_run_causal_conv1d(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                               uint32_t n_threads) {
+void elm_cpu_run_causal_conv1d(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                               uint32_t n_parts) {
     const elm_state *state = &r->program->states[s->state];
     conv c = {.state = state, .memory = &r->step->recurrent[s->state]};
     size_t end, n_taps = (size_t)state->k_dim + 1, floats = elm_state_held_floats(state);
-    elm_split(state->v_dim, 16, thread, n_threads, &c.begin, &end);
+    elm_split(state->v_dim, 16, part, n_parts, &c.begin, &end);
     c.n = end - c.begin;
     if (c.n == 0) return;
     for (uint32_t i = 0; i < r->step->n_commit; i++)

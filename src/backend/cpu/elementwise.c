@@ -39,11 +39,11 @@ static float float_at(const void *base, size_t index, elm_dtype dtype) {
     return dtype == ELM_F16 ? elm_f32_from_f16(half) : elm_f32_from_bf16(half);
 }
 
-void elm_cpu_run_embedding(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                           uint32_t n_threads) {
+void elm_cpu_run_embedding(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                           uint32_t n_parts) {
     const elm_tensor *table = s->tensor;
     size_t begin, end, n = s->out.width;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         size_t id = (size_t)r->step->tokens[t];
         float *y = elm_cpu_row(r, &s->out, t);
@@ -63,11 +63,10 @@ void elm_cpu_run_embedding(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t
     }
 }
 
-void elm_cpu_run_glu(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                     uint32_t n_threads) {
+void elm_cpu_run_glu(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part, uint32_t n_parts) {
     size_t begin, end;
     int32_t activation = s->node->attrs.activation;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         const float *x = elm_cpu_row(r, &s->in[0], t);
         float *y = elm_cpu_row(r, &s->out, t);
@@ -88,30 +87,29 @@ void elm_cpu_run_glu(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t threa
     }
 }
 
-void elm_cpu_run_add(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                     uint32_t n_threads) {
+void elm_cpu_run_add(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part, uint32_t n_parts) {
     size_t begin, end;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         r->kernels->add(elm_cpu_row(r, &s->in[0], t), elm_cpu_row(r, &s->in[1], t), s->out.width,
                         elm_cpu_row(r, &s->out, t));
     }
 }
 
-void elm_cpu_run_gather_rows(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                             uint32_t n_threads) {
+void elm_cpu_run_gather_rows(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                             uint32_t n_parts) {
     size_t begin, end;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t i = begin; i < end; i++) {
         const float *x = elm_cpu_row(r, &s->in[0], (size_t)r->step->rows[i]);
         memmove(elm_cpu_row(r, &s->out, i), x, s->out.width * sizeof *x);
     }
 }
 
-void elm_cpu_run_concat(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                        uint32_t n_threads) {
+void elm_cpu_run_concat(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                        uint32_t n_parts) {
     size_t begin, end, first = s->in[0].width;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         float *y = elm_cpu_row(r, &s->out, t);
         memcpy(y, elm_cpu_row(r, &s->in[0], t), first * sizeof *y);
@@ -119,10 +117,9 @@ void elm_cpu_run_concat(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t th
     }
 }
 
-void elm_cpu_run_mul(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                     uint32_t n_threads) {
+void elm_cpu_run_mul(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part, uint32_t n_parts) {
     size_t begin, end;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         const float *x = elm_cpu_row(r, &s->in[0], t);
         float *y = elm_cpu_row(r, &s->out, t), factor = *s->vector;
@@ -130,20 +127,20 @@ void elm_cpu_run_mul(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t threa
     }
 }
 
-/* Rows are few and wide: logits. Blocks of columns are divided over the threads. */
-void elm_cpu_run_softcap(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                         uint32_t n_threads) {
+/* Rows are few and wide: logits. Blocks of columns are divided. */
+void elm_cpu_run_softcap(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                         uint32_t n_parts) {
     size_t begin, end;
-    elm_split(s->out.width, 16, thread, n_threads, &begin, &end);
+    elm_split(s->out.width, 16, part, n_parts, &begin, &end);
     for (size_t t = 0; t < elm_cpu_n_rows(r, &s->out); t++)
         r->kernels->softcap(elm_cpu_row(r, &s->in[0], t) + begin, end - begin,
                             s->node->attrs.softcap, elm_cpu_row(r, &s->out, t) + begin);
 }
 
-void elm_cpu_run_load_hidden(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                             uint32_t n_threads) {
+void elm_cpu_run_load_hidden(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                             uint32_t n_parts) {
     size_t begin, end;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++)
         memcpy(elm_cpu_row(r, &s->out, t), r->step->hidden + t * r->step->hidden_stride,
                s->out.width * sizeof(float));

@@ -15,6 +15,8 @@ static uint64_t saved_state(void) {
     return (uint64_t)high << 32 | low;
 }
 
+enum { LEAF7_1_EAX_AVX_VNNI = 1 << 4 };
+
 static uint32_t detect(void) {
     uint32_t a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
@@ -28,6 +30,8 @@ static uint32_t detect(void) {
     const uint32_t need7 = bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
     if ((state & 0xe6) == 0xe6 && (b & need7) == need7 && (c & bit_AVX512VNNI))
         found |= ELM_CPU_AVX512_VNNI;
+    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & LEAF7_1_EAX_AVX_VNNI))
+        found |= ELM_CPU_AVX_VNNI;
     return found;
 }
 #elif defined(__aarch64__)
@@ -59,7 +63,7 @@ static uint32_t detect(void) {
 
 uint32_t elm_cpu_features(uint32_t mask) {
     uint32_t found = detect() & mask;
-    if (!(found & ELM_CPU_AVX2)) found &= ~(uint32_t)ELM_CPU_AVX512_VNNI;
+    if (!(found & ELM_CPU_AVX2)) found &= ~(uint32_t)(ELM_CPU_AVX_VNNI | ELM_CPU_AVX512_VNNI);
     if (!(found & ELM_CPU_NEON)) found &= ~(uint32_t)ELM_CPU_DOTPROD;
     if (!(found & ELM_CPU_DOTPROD)) found &= ~(uint32_t)ELM_CPU_I8MM;
     return found;
@@ -70,8 +74,11 @@ void elm_cpu_features_text(uint32_t features, char *out, size_t out_bytes) {
         uint32_t bit;
         const char *text;
     } names[] = {
-        {ELM_CPU_AVX2, "avx2"}, {ELM_CPU_AVX512_VNNI, "avx512-vnni"},
-        {ELM_CPU_NEON, "neon"}, {ELM_CPU_DOTPROD, "dotprod"},
+        {ELM_CPU_AVX2, "avx2"},
+        {ELM_CPU_AVX_VNNI, "avx-vnni"},
+        {ELM_CPU_AVX512_VNNI, "avx512-vnni"},
+        {ELM_CPU_NEON, "neon"},
+        {ELM_CPU_DOTPROD, "dotprod"},
         {ELM_CPU_I8MM, "i8mm"},
     };
     if (out_bytes == 0) return;

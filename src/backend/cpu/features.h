@@ -10,14 +10,15 @@
 
 enum {
     ELM_CPU_AVX2 = 1 << 0,        /* AVX2, FMA, F16C */
-    ELM_CPU_AVX512_VNNI = 1 << 1, /* AVX-512 F, BW, DQ, VL, VNNI */
-    ELM_CPU_NEON = 1 << 2,
-    ELM_CPU_DOTPROD = 1 << 3,
-    ELM_CPU_I8MM = 1 << 4,
+    ELM_CPU_AVX_VNNI = 1 << 1,    /* vpdpbusd with a VEX prefix: Alder Lake on, Zen 5 on */
+    ELM_CPU_AVX512_VNNI = 1 << 2, /* AVX-512 F, BW, DQ, VL, VNNI */
+    ELM_CPU_NEON = 1 << 3,
+    ELM_CPU_DOTPROD = 1 << 4,
+    ELM_CPU_I8MM = 1 << 5,
 };
 
 /* What this machine has, of the bits in `mask`. A set whose predecessor is masked away is left out
- * too: the AVX-512 kernels stand on those of AVX2, dotprod on NEON, i8mm on dotprod. */
+ * too: both VNNI sets stand on that of AVX2, dotprod on NEON, i8mm on dotprod. */
 uint32_t elm_cpu_features(uint32_t mask);
 
 /* "avx2, avx512-vnni", or "portable c" for 0. */

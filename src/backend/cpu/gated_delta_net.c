@@ -1,4 +1,4 @@
-/* gated_delta_net.c - Gated DeltaNet (arXiv 2412.06464): heads divided over the threads. Layer:
+/* gated_delta_net.c - Gated DeltaNet (arXiv 2412.06464): heads divided into parts. Layer:
  * backend/cpu.
  *
  * One token at a time by the recurrence; several by the chunked form inside cells of 64 positions
@@ -54,7 +54,7 @@ size_t elm_cpu_delta_scratch(const elm_state *state) {
     return (3 * CELL * k + 2 * CELL * v + 2 * CELL * CELL + state->k_dim * v) * sizeof(float);
 }
 
-static net net_of(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread) {
+static net net_of(const elm_cpu_run *r, const elm_cpu_step *s) {
     const elm_state *state = &r->program->states[s->state];
     net n = {.run = r,
              .step = s,
@@ -66,7 +66,7 @@ static net net_of(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread) 
              .v_pad = padded(state->v_dim)};
     n.keys = (s->in[0].width - (size_t)state->n_heads * n.v_dim) / 2;
     n.group = state->n_heads / (n.keys / n.k_dim);
-    float *at = elm_cpu_scratch(r, thread);
+    float *at = elm_cpu_scratch(r);
     n.c.q = at, at += CELL * n.k_pad;
     n.c.k = at, at += CELL * n.k_pad;
     n.c.x = at, at += CELL * n.v_pad;
@@ -269,10 +269,10 @@ static void run_head(net *n, size_t head) {
     put_state(n);
 }
 
-void elm_cpu_run_gated_delta_net(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                                 uint32_t n_threads) {
-    net n = net_of(r, s, thread);
+void elm_cpu_run_gated_delta_net(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                                 uint32_t n_parts) {
+    net n = net_of(r, s);
     size_t begin, end;
-    elm_split(n.state->n_heads, 1, thread, n_threads, &begin, &end);
+    elm_split(n.state->n_heads, 1, part, n_parts, &begin, &end);
     for (size_t head = begin; head < end; head++) run_head(&n, head);
 }

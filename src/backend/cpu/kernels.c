@@ -8,6 +8,7 @@ void elm_cpu_kernels_init(elm_cpu_kernels *k, uint32_t features) {
     elm_cpu_kernels_c(k);
 #if defined(__x86_64__)
     if (features & ELM_CPU_AVX2) elm_cpu_kernels_avx2(k);
+    if (features & ELM_CPU_AVX_VNNI) elm_cpu_kernels_avxvnni(k);
     if (features & ELM_CPU_AVX512_VNNI) elm_cpu_kernels_avx512(k);
 #elif defined(__aarch64__)
     if (features & ELM_CPU_NEON) elm_cpu_kernels_neon(k);

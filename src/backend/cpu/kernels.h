@@ -149,6 +149,7 @@ void elm_cpu_kernels_init(elm_cpu_kernels *k, uint32_t features);
 /* What each instruction set fills; the C one fills everything. */
 void elm_cpu_kernels_c(elm_cpu_kernels *k);
 void elm_cpu_kernels_avx2(elm_cpu_kernels *k);
+void elm_cpu_kernels_avxvnni(elm_cpu_kernels *k);
 void elm_cpu_kernels_avx512(elm_cpu_kernels *k);
 void elm_cpu_kernels_neon(elm_cpu_kernels *k);
 void elm_cpu_kernels_dotprod(elm_cpu_kernels *k);

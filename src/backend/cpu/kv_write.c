@@ -42,17 +42,17 @@ static void store_k(const elm_cpu_kernels *k, elm_kv *kv, size_t head, size_t sl
     }
 }
 
-void elm_cpu_run_kv_write(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                          uint32_t n_threads) {
+void elm_cpu_run_kv_write(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                          uint32_t n_parts) {
     elm_kv *kv = &r->step->states[s->state];
     size_t begin, end;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         const float *k = elm_cpu_row(r, &s->in[0], t), *v = elm_cpu_row(r, &s->in[1], t);
         size_t slot = elm_kv_slot(kv, r->step->n_past + t);
         for (size_t h = 0; h < kv->n_heads; h++) {
-            store_k(r->kernels, kv, h, slot, k + h * kv->k_dim, elm_cpu_scratch(r, thread));
-            store_v(r->kernels, kv, h, slot, v + h * kv->v_dim, elm_cpu_scratch(r, thread));
+            store_k(r->kernels, kv, h, slot, k + h * kv->k_dim, elm_cpu_scratch(r));
+            store_v(r->kernels, kv, h, slot, v + h * kv->v_dim, elm_cpu_scratch(r));
         }
     }
 }

@@ -1,11 +1,14 @@
 /* moe.c - mixture of experts: rows grouped by expert, then the linear kernels. Layer: backend/cpu.
  *
- *   route    every row picks its experts and their weights
- *   sort     rows are listed expert by expert ("places")
- *   gather   the input of every place: codes, or floats
- *   up       [place][2I] = gather . gate_up[expert]; panels of every expert divided over the
- * threads act      activation and product, quantised again down     [place][N] sum      out[row] =
- * its places in the order of their rank, weighed
+ *   route      every row picks its experts and their weights
+ *   sort       rows are listed expert by expert ("places")
+ *   gather     the input of every place: codes, or floats
+ *   up         [place][2I] = gather . gate_up[expert]
+ *   activate   activation and product, quantised again
+ *   down       [place][N]
+ *   sum        out[row] = its places in the order of their rank, weighed
+ *
+ * Each is a pass: a stage of its own.
  *
  * What a row gets does not depend on the rows beside it. */
 #include <math.h>
@@ -16,11 +19,13 @@
 
 /* The workspace of one step; places are rows * top_k. */
 typedef struct plan {
-    int32_t *expert;      /* [rows][top_k] chosen */
-    float *weight;        /* [rows][top_k] */
-    uint32_t *place;      /* [rows][top_k] where that pair is in the list */
-    uint32_t *row;        /* [places] which row it is */
-    uint32_t *first;      /* [n_experts + 1] places of an expert */
+    int32_t *expert;  /* [rows][top_k] chosen */
+    float *weight;    /* [rows][top_k] */
+    uint32_t *place;  /* [rows][top_k] where that pair is in the list */
+    uint32_t *row;    /* [places] which row it is */
+    uint32_t *first;  /* [n_experts + 1] places of an expert */
+    uint32_t *active; /* [n_active] experts that have any, ascending */
+    uint32_t *n_active;
     float *x;             /* [places][x_stride] without act_quant */
     float *up;            /* [places][up_stride] gate | up, then their product in front */
     float *down;          /* [places][down_stride] */
@@ -56,6 +61,8 @@ static plan plan_of(const elm_cpu_step *s, uint8_t *base, size_t rows) {
     p.place = take(base, &at, places * sizeof *p.place);
     p.row = take(base, &at, places * sizeof *p.row);
     p.first = take(base, &at, ((size_t)s->n_experts + 1) * sizeof *p.first);
+    p.active = take(base, &at, s->n_experts * sizeof *p.active);
+    p.n_active = take(base, &at, sizeof *p.n_active);
     p.up = take(base, &at, places * p.up_stride * sizeof *p.up);
     p.down = take(base, &at, places * p.down_stride * sizeof *p.down);
     if (quantised) {
@@ -105,7 +112,7 @@ static void route(const elm_cpu_step *s, const float *logits, int32_t *expert, f
     }
 }
 
-/* Lists the rows of every expert, ascending. */
+/* Lists the rows of every expert, ascending, and the experts. */
 static void sort(const elm_cpu_step *s, const plan *p, size_t places) {
     uint32_t top_k = (uint32_t)s->node->attrs.top_k, n_experts = s->n_experts;
     memset(p->first, 0, (n_experts + 1) * sizeof *p->first);
@@ -117,6 +124,9 @@ static void sort(const elm_cpu_step *s, const plan *p, size_t places) {
     }
     for (uint32_t e = n_experts; e > 0; e--) p->first[e] = p->first[e - 1]; /* ... and back */
     p->first[0] = 0;
+    *p->n_active = 0;
+    for (uint32_t e = 0; e < n_experts; e++)
+        if (p->first[e] < p->first[e + 1]) p->active[(*p->n_active)++] = e;
 }
 
 /* ---- data ---- */
@@ -178,22 +188,28 @@ static elm_cpu_weight of_expert(const elm_cpu_weight *stack, size_t expert) {
     return w;
 }
 
-/* Rows of the places of every expert times its matrix; each thread the same panels of each. */
+/* Pairs of panels, the tiles of the linear kernels, of one expert. */
+static size_t pairs_of(const elm_cpu_weight *stack) {
+    return (stack->n_panels + 1) / 2;
+}
+
+/* Rows of the places of every expert that has any times its matrix: panels of one expert after the
+ * other are divided, so that a part reads one contiguous stream of few experts. */
 static void experts(const elm_cpu_run *r, const elm_cpu_step *s, const plan *p,
-                    const elm_cpu_weight *stack, const elm_cpu_linear *all, uint32_t thread,
-                    uint32_t n_threads) {
-    size_t begin, end;
+                    const elm_cpu_weight *stack, const elm_cpu_linear *all, uint32_t part,
+                    uint32_t n_parts) {
+    size_t at, stop, pairs = pairs_of(stack);
     elm_cpu_linear_fn fn = r->kernels->linear_float;
     if (s->reads_acts)
         fn = elm_dtype_get(stack->dtype)->bits == 4 ? r->kernels->linear_i4 : r->kernels->linear_i8;
-    elm_split(stack->n_panels, 2, thread, n_threads, &begin, &end);
-    for (uint32_t e = 0; begin < end && e < s->n_experts; e++) {
-        size_t first = p->first[e], n = p->first[e + 1] - first;
-        if (n == 0) continue;
+    elm_split(*p->n_active * pairs, 1, part, n_parts, &at, &stop);
+    while (at < stop) {
+        size_t e = p->active[at / pairs], first = p->first[e];
+        size_t begin = at % pairs, end = begin + (stop - at) < pairs ? begin + (stop - at) : pairs;
         elm_cpu_weight w = of_expert(stack, e);
         elm_cpu_linear job = *all;
         job.weight = &w;
-        job.n_tokens = (uint32_t)n;
+        job.n_tokens = p->first[e + 1] - p->first[e];
         job.y += first * job.y_stride;
         if (s->reads_acts) {
             job.acts.q += first * job.acts.q_stride;
@@ -203,35 +219,69 @@ static void experts(const elm_cpu_run *r, const elm_cpu_step *s, const plan *p,
         } else {
             job.x += first * job.x_stride;
         }
-        fn(&job, begin, end, elm_cpu_scratch(r, thread));
+        fn(&job, 2 * begin, 2 * end < stack->n_panels ? 2 * end : stack->n_panels,
+           elm_cpu_scratch(r));
+        at += end - begin;
     }
 }
 
-void elm_cpu_run_moe(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                     uint32_t n_threads) {
-    elm_thread_pool *pool = r->step->pool;
+/* ---- passes ---- */
+
+enum { ROUTE, SORT, GATHER, UP, ACTIVATE, DOWN, SUM, N_PASSES };
+
+elm_cpu_work elm_cpu_moe_work(const elm_cpu_run *r, const elm_cpu_step *s) {
+    const size_t rows = elm_cpu_n_rows(r, &s->out), places = rows * (size_t)s->node->attrs.top_k;
+    const plan p = plan_of(s, r->workspace + r->program->moe, rows);
+    elm_cpu_work w = {.n_passes = rows > 0 ? N_PASSES : 1, .units = rows};
+    if (r->pass == UP || r->pass == DOWN) {
+        const elm_cpu_weight *stack = r->pass == UP ? &s->weight : &s->down;
+        w.units = *p.n_active * pairs_of(stack);
+        w.cost = w.units * 32 * stack->k_padded * elm_dtype_get(stack->dtype)->bits / 8 *
+                 (1 + places / (*p.n_active * 4));
+    } else if (r->pass == SORT) {
+        w.units = 1;
+    } else if (r->pass == ROUTE) {
+        w.cost = (uint64_t)rows * s->n_experts * ELM_CPU_ROW_FLOAT_COST;
+    } else {
+        if (r->pass != SUM) w.units = places;
+        w.cost = (uint64_t)places * s->weight.n_rows * ELM_CPU_ROW_FLOAT_COST;
+    }
+    return w;
+}
+
+void elm_cpu_run_moe(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part, uint32_t n_parts) {
     size_t rows = elm_cpu_n_rows(r, &s->out), top_k = (size_t)s->node->attrs.top_k;
     size_t begin, end, place, place_end;
     if (rows == 0) return;
     plan p = plan_of(s, r->workspace + r->program->moe, rows);
-    elm_split(rows, 1, thread, n_threads, &begin, &end);
-    elm_split(rows * top_k, 1, thread, n_threads, &place, &place_end);
-    for (size_t row = begin; row < end; row++)
-        route(s, elm_cpu_row(r, &s->in[1], row), p.expert + row * top_k, p.weight + row * top_k);
-    elm_thread_pool_barrier(pool);
-    if (thread == 0) sort(s, &p, rows * top_k);
-    elm_thread_pool_barrier(pool);
-    gather(r, s, &p, place, place_end);
-    elm_thread_pool_barrier(pool);
-    elm_cpu_linear up = {
+    elm_split(rows, 1, part, n_parts, &begin, &end);
+    elm_split(rows * top_k, 1, part, n_parts, &place, &place_end);
+    const elm_cpu_linear up = {
         .acts = p.in, .x = p.x, .x_stride = p.x_stride, .y = p.up, .y_stride = p.up_stride};
-    experts(r, s, &p, &s->weight, &up, thread, n_threads);
-    elm_thread_pool_barrier(pool);
-    activate(r, s, &p, place, place_end);
-    elm_thread_pool_barrier(pool);
-    elm_cpu_linear down = {
+    const elm_cpu_linear down = {
         .acts = p.mid, .x = p.up, .x_stride = p.up_stride, .y = p.down, .y_stride = p.down_stride};
-    experts(r, s, &p, &s->down, &down, thread, n_threads);
-    elm_thread_pool_barrier(pool);
-    sum_places(r, s, &p, begin, end);
+    switch (r->pass) {
+    case ROUTE:
+        for (size_t row = begin; row < end; row++)
+            route(s, elm_cpu_row(r, &s->in[1], row), p.expert + row * top_k,
+                  p.weight + row * top_k);
+        break;
+    case SORT:
+        sort(s, &p, rows * top_k);
+        break;
+    case GATHER:
+        gather(r, s, &p, place, place_end);
+        break;
+    case UP:
+        experts(r, s, &p, &s->weight, &up, part, n_parts);
+        break;
+    case ACTIVATE:
+        activate(r, s, &p, place, place_end);
+        break;
+    case DOWN:
+        experts(r, s, &p, &s->down, &down, part, n_parts);
+        break;
+    default:
+        sum_places(r, s, &p, begin, end);
+    }
 }

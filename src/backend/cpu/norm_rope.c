@@ -7,10 +7,10 @@
 
 #include "backend/cpu/program.h"
 
-void elm_cpu_run_rms_norm(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                          uint32_t n_threads) {
+void elm_cpu_run_rms_norm(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                          uint32_t n_parts) {
     size_t begin, end;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         const float *x = elm_cpu_row(r, &s->in[0], t);
         float *y = elm_cpu_row(r, &s->out, t);
@@ -23,11 +23,11 @@ static float *table_row(const elm_cpu_run *r, const elm_cpu_rope_table *table, s
     return (float *)(void *)(r->workspace + table->offset) + token * 2 * table->n;
 }
 
-void elm_cpu_run_rope_table(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                            uint32_t n_threads) {
+void elm_cpu_run_rope_table(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                            uint32_t n_parts) {
     const elm_cpu_rope_table *table = &r->program->tables[s->table];
     size_t begin, end;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         float *cs = table_row(r, table, t), position;
         position = (float)r->step->positions[table->is_r ? (size_t)r->step->rows[t] : t];
@@ -39,11 +39,11 @@ void elm_cpu_run_rope_table(const elm_cpu_run *r, const elm_cpu_step *s, uint32_
     }
 }
 
-void elm_cpu_run_rope(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                      uint32_t n_threads) {
+void elm_cpu_run_rope(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                      uint32_t n_parts) {
     const elm_cpu_rope_table *table = &r->program->tables[s->table];
     size_t begin, end, dim = s->inner, pair = (size_t)s->node->attrs.pair_stride;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         const float *cs = table_row(r, table, t), *x = elm_cpu_row(r, &s->in[0], t);
         float *y = elm_cpu_row(r, &s->out, t);

@@ -1,5 +1,4 @@
-/* program.c - from nodes to steps, where barriers go, the workspace, and running it all. Layer:
- * backend/cpu. */
+/* program.c - from nodes to steps and stages, and the workspace. Layer: backend/cpu. */
 #include "backend/cpu/program.h"
 
 #include <math.h>
@@ -16,7 +15,7 @@ typedef struct builder {
     const elm_prepare_info *info;
     elm_program *program;
     elm_value_id quantised; /* what the activation buffer holds; ELM_NO_VALUE = nothing */
-    uint32_t chain_begin;   /* first step since the last barrier */
+    uint32_t chain_begin;   /* first step of the stage */
     size_t max_k;           /* widest quantised input */
     size_t attention_scratch, attention_partials, delta_scratch, moe_bytes;
 } builder;
@@ -38,7 +37,7 @@ static const elm_tensor *tensor_of(const builder *b, const elm_node *node, uint3
     return &b->info->tensors[value_of(b, node->inputs[input])->index];
 }
 
-/* ---- barriers ---- */
+/* ---- stages ---- */
 
 /* Bytes of scratch that a value's rows cover. */
 static uint64_t rows_end(const elm_program *p, const elm_cpu_rows *r) {
@@ -46,7 +45,7 @@ static uint64_t rows_end(const elm_program *p, const elm_cpu_rows *r) {
     return n == 0 ? r->offset : r->offset + ((n - 1) * r->stride + r->width) * sizeof(float);
 }
 
-/* Whether threads that own the same rows of both never meet: same distance of rows, and side by
+/* Whether parts with the same rows of both never meet: same distance of rows, and side by
  * side within one. */
 static bool same_rows(const elm_cpu_rows *a, const elm_cpu_rows *b) {
     uint64_t lo = a->offset < b->offset ? a->offset : b->offset;
@@ -69,7 +68,7 @@ static bool has_state(const elm_cpu_step *s) {
     return s->node && (s->node->op == ELM_OP_KV_WRITE || s->node->op == ELM_OP_ATTENTION);
 }
 
-/* Whether `later` must wait for `earlier` to end on all threads. */
+/* Whether `later` must wait for all parts of `earlier`. */
 static bool steps_conflict(const elm_program *p, const elm_cpu_step *earlier,
                            const elm_cpu_step *later) {
     if (earlier->writes_acts ? later->reads_acts || later->writes_acts
@@ -87,13 +86,19 @@ static bool steps_conflict(const elm_program *p, const elm_cpu_step *earlier,
     return rows_conflict(p, earlier, &earlier->out, later, &later->out);
 }
 
+/* Whether a step may have several passes. */
+static bool is_alone(const elm_cpu_step *s) {
+    return s->node && (s->node->op == ELM_OP_ATTENTION || s->node->op == ELM_OP_MOE);
+}
+
 static void append(builder *b, const elm_cpu_step *step) {
     elm_program *p = b->program;
     elm_cpu_step *s = &p->steps[p->n_steps];
     *s = *step;
-    for (uint32_t i = b->chain_begin; i < p->n_steps && !s->barrier_before; i++)
-        s->barrier_before = steps_conflict(p, &p->steps[i], s);
-    if (s->barrier_before) b->chain_begin = p->n_steps;
+    s->opens_stage = is_alone(s) || (p->n_steps > 0 && is_alone(s - 1));
+    for (uint32_t i = b->chain_begin; i < p->n_steps && !s->opens_stage; i++)
+        s->opens_stage = steps_conflict(p, &p->steps[i], s);
+    if (s->opens_stage) b->chain_begin = p->n_steps;
     p->n_steps++;
 }
 
@@ -367,52 +372,4 @@ void elm_cpu_program_free(elm_program *p) {
     elm_free(p->alloc, p->tables, p->steps_capacity * sizeof *p->tables);
     elm_free(p->alloc, p->steps, p->steps_capacity * sizeof *p->steps);
     elm_free(p->alloc, p, sizeof *p);
-}
-
-/* ---- running ---- */
-
-static void walk(void *context, uint32_t thread, uint32_t n_threads) {
-    const elm_cpu_run *r = context;
-    const elm_program *p = r->program;
-    for (uint32_t i = 0; i < p->n_steps; i++) {
-        const elm_cpu_step *s = &p->steps[i];
-        if (s->barrier_before) elm_thread_pool_barrier(r->step->pool);
-        s->fn(r, s, thread, n_threads);
-    }
-}
-
-/* Numbers of the step against what the program was prepared for, and indices against their tables.
- */
-static elm_status check_step(const elm_program *p, const elm_step *step, elm_error *err) {
-    if (step->n_tokens > p->max_tokens || step->n_rows > p->max_rows)
-        return elm_fail(err, ELM_INVALID_ARGUMENT,
-                        "cpu: a step of %u tokens and %u rows; prepared for %u and %u",
-                        step->n_tokens, step->n_rows, p->max_tokens, p->max_rows);
-    if (step->n_commit > ELM_MAX_HELD || (step->hold && step->n_tokens > ELM_MAX_HELD))
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "cpu: %u tokens held, %u committed; at most %d",
-                        step->n_tokens, step->n_commit, ELM_MAX_HELD);
-    if (elm_thread_pool_size(step->pool) > p->max_threads)
-        return elm_fail(err, ELM_INVALID_ARGUMENT, "cpu: %u threads; prepared for %u",
-                        elm_thread_pool_size(step->pool), p->max_threads);
-    for (uint32_t i = 0; p->n_vocab > 0 && i < step->n_tokens; i++)
-        if (step->tokens[i] < 0 || (uint32_t)step->tokens[i] >= p->n_vocab)
-            return elm_fail(err, ELM_INVALID_ARGUMENT,
-                            "cpu: token %d at %u is outside the table of %u", (int)step->tokens[i],
-                            i, p->n_vocab);
-    for (uint32_t i = 0; i < step->n_rows; i++)
-        if (step->rows[i] < 0 || (uint32_t)step->rows[i] >= step->n_tokens)
-            return elm_fail(err, ELM_INVALID_ARGUMENT,
-                            "cpu: row %d at %u is outside the step's %u tokens", (int)step->rows[i],
-                            i, step->n_tokens);
-    return ELM_OK;
-}
-
-elm_status elm_cpu_run_program(const elm_program *p, const elm_step *step, elm_error *err) {
-    ELM_TRY(check_step(p, step, err));
-    if (step->n_tokens == 0 && step->n_commit == 0) return ELM_OK;
-    uintptr_t base = (uintptr_t)step->workspace;
-    size_t shift = (WORKSPACE_ALIGN - base % WORKSPACE_ALIGN) % WORKSPACE_ALIGN;
-    elm_cpu_run run = {p, step, &p->kernels, (uint8_t *)step->workspace + shift};
-    elm_thread_pool_run(step->pool, walk, &run);
-    return ELM_OK;
 }

@@ -1,14 +1,16 @@
-/* program.h - a prepared segment: a list of steps that all threads walk, and the workspace they
- * share.
+/* program.h - a prepared segment: a list of steps in stages, and the workspace they share.
  *
- * Layer: backend/cpu. Steps are split over threads in one of two ways:
+ * Layer: backend/cpu. A stage is a run of steps that the pool's threads divide among themselves:
+ * each of its parts does that part of every step in turn. Steps are cut into parts in one of two
+ * ways:
  *
- *   rows   each thread owns the same contiguous rows [T or R] in every such step: a chain of them
- *          needs no barrier
+ *   rows   a part has the same contiguous rows [T or R] in every such step
  *   wide   the work of all rows is divided otherwise (panels of a matrix, heads)
  *
- * prepare finds where a barrier is needed: before a step that touches memory which an earlier step
- * since the last barrier wrote (or that it overwrites), unless both split the same rows.
+ * prepare finds where a stage must end: before a step that touches memory which an earlier step of
+ * the stage wrote (or that it overwrites), unless both split the same rows. A step of several
+ * passes is a stage of its own for each of them. schedule.c runs the stages, and says how many
+ * parts each has.
  *
  *   workspace  [acts: codes, scales, starts, sums][rope tables][attention partial sums]
  *              [scratch of thread 0][thread 1]... */
@@ -39,21 +41,33 @@ typedef struct elm_cpu_rows {
 
 typedef struct elm_cpu_step elm_cpu_step;
 
-/* One step being run: what every thread sees. */
+/* A step of the session being run, as one thread sees it. */
 typedef struct elm_cpu_run {
     const elm_program *program;
     const elm_step *step;
     const elm_cpu_kernels *kernels;
     uint8_t *workspace; /* 64-byte aligned */
+    uint32_t thread;    /* whose scratch it is */
+    uint32_t pass;      /* of a step of several */
 } elm_cpu_run;
 
-typedef void (*elm_cpu_step_fn)(const elm_cpu_run *run, const elm_cpu_step *s, uint32_t thread,
-                                uint32_t n_threads);
+/* What a float of a row costs in norms, rotations, quantisation. */
+enum { ELM_CPU_ROW_FLOAT_COST = 8 };
+
+/* One pass of a step, for the scheduler. */
+typedef struct elm_cpu_work {
+    uint32_t n_passes; /* at least 1 */
+    size_t units;      /* pieces that it can be cut into */
+    uint64_t cost;     /* in the time that a thread takes to read one byte of weights */
+} elm_cpu_work;
+
+typedef void (*elm_cpu_step_fn)(const elm_cpu_run *run, const elm_cpu_step *s, uint32_t part,
+                                uint32_t n_parts);
 
 struct elm_cpu_step {
     elm_cpu_step_fn fn;
     elm_cpu_split split;
-    bool barrier_before;
+    bool opens_stage;
     const elm_node *node; /* NULL for rope tables */
     elm_cpu_rows in[3], out;
     uint32_t n_in;            /* that are rows of floats */
@@ -111,20 +125,20 @@ static inline uint32_t elm_cpu_n_rows(const elm_cpu_run *r, const elm_cpu_rows *
 static inline size_t elm_cpu_token_of(const elm_cpu_run *r, const elm_cpu_rows *rows, size_t row) {
     return rows->is_r ? (size_t)r->step->rows[row] : row;
 }
-/* This thread's rows of a step that is split by rows: those of its output, or of its input when it
- * has none. */
-static inline void elm_cpu_own_rows(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                                    uint32_t n_threads, size_t *begin, size_t *end) {
+/* A part's rows of a step that is split by rows: those of its output, or of its input when it has
+ * none. */
+static inline void elm_cpu_own_rows(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                                    uint32_t n_parts, size_t *begin, size_t *end) {
     size_t n = s->split == ELM_CPU_SPLIT_R ? r->step->n_rows : r->step->n_tokens;
-    elm_split(n, 1, thread, n_threads, begin, end);
+    elm_split(n, 1, part, n_parts, begin, end);
 }
-static inline void *elm_cpu_scratch(const elm_cpu_run *r, uint32_t thread) {
+static inline void *elm_cpu_scratch(const elm_cpu_run *r) {
     const elm_program *p = r->program;
-    return r->workspace + p->thread_scratch + thread * p->thread_scratch_bytes;
+    return r->workspace + p->thread_scratch + r->thread * p->thread_scratch_bytes;
 }
 elm_cpu_acts elm_cpu_acts_of(const elm_cpu_run *r);
 
-/* The steps, one function an operation. */
+/* The steps, one function an operation: part `part` of n_parts. */
 void elm_cpu_run_embedding(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
 void elm_cpu_run_quantize(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
 void elm_cpu_run_linear(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
@@ -144,6 +158,10 @@ void elm_cpu_run_load_hidden(const elm_cpu_run *, const elm_cpu_step *, uint32_t
 void elm_cpu_run_causal_conv1d(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
 void elm_cpu_run_gated_delta_net(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
 void elm_cpu_run_moe(const elm_cpu_run *, const elm_cpu_step *, uint32_t, uint32_t);
+
+/* How the passes of these can be cut; of others schedule.c knows. */
+elm_cpu_work elm_cpu_attention_work(const elm_cpu_run *, const elm_cpu_step *);
+elm_cpu_work elm_cpu_moe_work(const elm_cpu_run *, const elm_cpu_step *);
 
 /* Bytes of scratch of a thread for a delta net, and of workspace for a moe of `rows` rows. */
 size_t elm_cpu_delta_scratch(const elm_state *state);

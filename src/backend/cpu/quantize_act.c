@@ -15,11 +15,11 @@ elm_cpu_acts elm_cpu_acts_of(const elm_cpu_run *r) {
     return a;
 }
 
-void elm_cpu_run_quantize(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t thread,
-                          uint32_t n_threads) {
+void elm_cpu_run_quantize(const elm_cpu_run *r, const elm_cpu_step *s, uint32_t part,
+                          uint32_t n_parts) {
     elm_cpu_acts a = elm_cpu_acts_of(r);
     size_t begin, end;
-    elm_cpu_own_rows(r, s, thread, n_threads, &begin, &end);
+    elm_cpu_own_rows(r, s, part, n_parts, &begin, &end);
     for (size_t t = begin; t < end; t++) {
         r->kernels->quantize(elm_cpu_row(r, &s->in[0], t), s->in[0].width, a.q + t * a.q_stride,
                              a.d + t * a.block_stride, a.start + t * a.block_stride,

@@ -1,13 +1,16 @@
-/* test_thread_pool.c - every thread runs once a step, barriers order what lies between them, idle
- * workers wake, and callers queue. Runs under ThreadSanitizer too. */
+/* test_thread_pool.c - every thread runs once a step, stages follow each other, threads that do not
+ * run are not waited for, idle workers wake, and callers queue. Runs under ThreadSanitizer too. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/thread_pool.h"
 
@@ -59,33 +62,151 @@ static void test_parked_workers_wake(void **state) {
     elm_thread_pool_free(pool);
 }
 
-/* Plain memory, written before a barrier and read by others after it. */
+/* ---- stages ---- */
+
+enum { CELLS = 64 };
+
+/* Plain memory: parts of one stage write what those of the next read. */
 typedef struct relay {
-    elm_thread_pool *pool;
-    uint32_t cells[MAX_THREADS];
-    atomic_uint wrong;
+    const uint32_t *n_parts; /* of every stage; ends with 0 */
+    uint32_t stage;
+    uint32_t cells[2][CELLS]; /* of odd and even stages: which one wrote last */
+    atomic_uint wrong, runs;
 } relay;
 
-static void relay_step(void *context, uint32_t thread, uint32_t n_threads) {
+static uint32_t next_relay(void *context) {
     relay *r = context;
-    for (uint32_t round = 1; round <= 100; round++) {
-        r->cells[thread] = round * 10 + thread;
-        elm_thread_pool_barrier(r->pool);
-        uint32_t other = (thread + 1) % n_threads;
-        if (r->cells[other] != round * 10 + other) atomic_fetch_add(&r->wrong, 1);
-        elm_thread_pool_barrier(r->pool);
+    for (uint32_t i = 0; r->stage > 0 && i < r->n_parts[r->stage - 1]; i++)
+        if (r->cells[r->stage % 2][i] != r->stage) atomic_fetch_add(&r->wrong, 1);
+    return r->n_parts[r->stage++];
+}
+
+static void relay_part(void *context, uint32_t part, uint32_t n_parts, uint32_t thread) {
+    relay *r = context;
+    uint32_t before = r->stage > 1 ? r->n_parts[r->stage - 2] : 0;
+    if (n_parts != r->n_parts[r->stage - 1] || thread >= MAX_THREADS)
+        atomic_fetch_add(&r->wrong, 1);
+    for (uint32_t i = 0; i < before; i++)
+        if (r->cells[(r->stage - 1) % 2][i] != r->stage - 1) atomic_fetch_add(&r->wrong, 1);
+    r->cells[r->stage % 2][part] = r->stage;
+    atomic_fetch_add(&r->runs, 1);
+}
+
+static const uint32_t mixed[] = {3, 1, 1, 64, 2, 1, 5, 40, 1, 7, 1, 0};
+enum { MIXED_PARTS = 126 };
+
+static void run_mixed(elm_thread_pool *pool) {
+    relay r = {.n_parts = mixed};
+    elm_stages stages = {next_relay, relay_part, &r};
+    elm_thread_pool_run_stages(pool, &stages);
+    assert_int_equal(atomic_load(&r.wrong), 0);
+    assert_int_equal(atomic_load(&r.runs), MIXED_PARTS);
+}
+
+static void test_stages_follow_each_other(void **state) {
+    (void)state;
+    for (uint32_t n = 1; n <= MAX_THREADS; n++) {
+        elm_thread_pool *pool = make(n);
+        for (int i = 0; i < 300; i++) run_mixed(pool);
+        elm_thread_pool_free(pool);
     }
 }
 
-static void test_barriers_order_memory(void **state) {
-    (void)state;
-    for (uint32_t n = 1; n <= MAX_THREADS; n++) {
-        relay r = {.pool = make(n)};
-        for (int i = 0; i < 3; i++) elm_thread_pool_run(r.pool, relay_step, &r);
-        assert_int_equal(atomic_load(&r.wrong), 0);
-        elm_thread_pool_free(r.pool);
-    }
+/* ---- threads that do not run ---- */
+
+/* A thread that gets the signal stays in its handler until `gate` is closed: what a thread looks
+ * like whose processor another program has, as long as the test likes. */
+static int gate[2];
+static atomic_uint n_stopped;
+
+static void stay(int signal) {
+    char unused;
+    (void)signal;
+    atomic_fetch_add(&n_stopped, 1);
+    while (read(gate[0], &unused, 1) < 0) {}
+    atomic_fetch_sub(&n_stopped, 1);
 }
+
+static void stop_threads(const pthread_t *threads, uint32_t n_threads, uint32_t but) {
+    assert_int_equal(pipe(gate), 0);
+    for (uint32_t t = 0; t < n_threads; t++)
+        if (t != but) assert_int_equal(pthread_kill(threads[t], SIGUSR1), 0);
+    while (atomic_load(&n_stopped) < n_threads - 1) sched_yield();
+}
+
+static void let_go(void) {
+    close(gate[1]);
+    while (atomic_load(&n_stopped) > 0) sched_yield();
+    close(gate[0]);
+}
+
+static void note_thread(void *context, uint32_t thread, uint32_t n_threads) {
+    (void)n_threads;
+    ((pthread_t *)context)[thread] = pthread_self();
+}
+
+static void test_absent_workers_are_not_waited_for(void **state) {
+    (void)state;
+    elm_thread_pool *pool = make(MAX_THREADS);
+    pthread_t threads[MAX_THREADS];
+    elm_thread_pool_run(pool, note_thread, threads);
+    for (int i = 0; i < 20; i++) {
+        stop_threads(threads, MAX_THREADS, 0);
+        for (int k = 0; k < 5; k++) run_mixed(pool);
+        let_go(); /* they wake in another run, or between two, and find nothing of the old ones */
+        run_mixed(pool);
+    }
+    elm_thread_pool_free(pool);
+}
+
+/* All but one are stopped in the middle of a run, the caller perhaps among them: in a stage of one
+ * part, which none of the others holds. */
+typedef struct ambush {
+    pthread_t threads[MAX_THREADS];
+    uint32_t stage, survivor;
+    atomic_uint runs, wrong;
+} ambush;
+
+enum { AMBUSH_STAGE = 3, RESCUE_STAGE = 40, AMBUSH_PARTS = 12 };
+
+static uint32_t next_ambush(void *context) {
+    ambush *a = context;
+    uint32_t stage = a->stage++;
+    if (stage > RESCUE_STAGE) return 0;
+    return stage == AMBUSH_STAGE || stage == RESCUE_STAGE ? 1 : AMBUSH_PARTS;
+}
+
+static void ambush_part(void *context, uint32_t part, uint32_t n_parts, uint32_t thread) {
+    ambush *a = context;
+    uint32_t stage = a->stage - 1;
+    (void)part;
+    (void)n_parts;
+    atomic_fetch_add(&a->runs, 1);
+    if (stage == AMBUSH_STAGE) {
+        a->survivor = thread;
+        stop_threads(a->threads, MAX_THREADS, thread);
+    } else if (stage > AMBUSH_STAGE && thread != a->survivor) {
+        atomic_fetch_add(&a->wrong, 1);
+    }
+    if (stage == RESCUE_STAGE) let_go();
+}
+
+static void test_one_thread_finishes_what_many_began(void **state) {
+    (void)state;
+    elm_thread_pool *pool = make(MAX_THREADS);
+    ambush a = {.stage = 0};
+    elm_stages stages = {next_ambush, ambush_part, &a};
+    elm_thread_pool_run(pool, note_thread, a.threads);
+    for (int i = 1; i <= 20; i++) {
+        a.stage = 0;
+        elm_thread_pool_run_stages(pool, &stages);
+        assert_int_equal(atomic_load(&a.wrong), 0);
+        assert_int_equal(atomic_load(&a.runs), i * ((RESCUE_STAGE - 1) * AMBUSH_PARTS + 2));
+    }
+    elm_thread_pool_free(pool);
+}
+
+/* ---- callers ---- */
 
 typedef struct caller {
     elm_thread_pool *pool;
@@ -151,10 +272,15 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
+    struct sigaction action = {.sa_handler = stay};
+    sigaction(SIGUSR1, &action, NULL);
+    alarm(120); /* a pool that waits for a thread that does not run would wait for ever */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_thread_runs_once),
         cmocka_unit_test(test_parked_workers_wake),
-        cmocka_unit_test(test_barriers_order_memory),
+        cmocka_unit_test(test_stages_follow_each_other),
+        cmocka_unit_test(test_absent_workers_are_not_waited_for),
+        cmocka_unit_test(test_one_thread_finishes_what_many_began),
         cmocka_unit_test(test_callers_queue),
         cmocka_unit_test(test_split_covers_everything_once),
         cmocka_unit_test(test_refusals),

@@ -173,6 +173,9 @@ static void refuses_what_is_no_elm_file(void **state) {
     (void)state;
     fault_io_put(&fs, PATH, "GGUF\3\0\0\0 and so on", 18);
     assert_int_equal(open_it(NULL, &err), ELM_MALFORMED);
+    assert_non_null(strstr(err.message, "is a GGUF file"));
+    fault_io_put(&fs, PATH, "hello", 5);
+    assert_int_equal(open_it(NULL, &err), ELM_MALFORMED);
     assert_non_null(strstr(err.message, "not an .elm file"));
     fault_io_put(&fs, PATH, "", 0);
     assert_int_equal(open_it(NULL, NULL), ELM_MALFORMED);

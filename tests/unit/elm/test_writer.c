@@ -119,7 +119,7 @@ static void writes_the_documented_bytes(void **state) {
     assert_int_equal(elm_writer_tensor(w, &t, NULL), ELM_OK);
     assert_int_equal(elm_writer_end(w, NULL), ELM_OK);
     assert_int_equal(elm_writer_tensors(w, NULL), ELM_OK);
-    assert_int_equal(elm_writer_finish(w, NULL), ELM_OK);
+    assert_int_equal(elm_writer_finish(w, NULL, NULL), ELM_OK);
     const uint8_t *p = fault_io_get(&fs, PATH, &size);
     hash_of(p, size, sha);
     for (int i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", sha[i]);
@@ -208,7 +208,7 @@ static void lets_one_writer_in(void **state) {
     assert_int_equal(elm_writer_open(&fs.platform, PATH, 0, &second, &err), ELM_IO);
     assert_non_null(strstr(err.message, "another program"));
     assert_null(second);
-    assert_int_equal(elm_writer_finish(first, NULL), ELM_OK); /* undisturbed */
+    assert_int_equal(elm_writer_finish(first, NULL, NULL), ELM_OK); /* undisturbed */
     assert_true(is_new(&fs));
     assert_int_equal(elm_writer_open(&fs.platform, PATH, 0, &second, NULL), ELM_OK);
     elm_writer_abort(second);
@@ -301,7 +301,7 @@ static void keeps_its_first_failure(void **state) {
     assert_int_equal(elm_writer_write(w, much, sizeof much, NULL), ELM_IO);
     assert_int_equal(elm_writer_write(w, much, sizeof much, NULL), ELM_IO);
     assert_int_equal(elm_writer_end(w, NULL), ELM_OK);
-    assert_int_equal(elm_writer_finish(w, NULL), ELM_IO);
+    assert_int_equal(elm_writer_finish(w, NULL, NULL), ELM_IO);
     assert_false(exists(&fs, PATH) || exists(&fs, PART));
     fault_io_free(&fs);
 }
@@ -386,7 +386,7 @@ static void writes_across_buffers(void **state) {
     assert_int_equal(elm_writer_align(w, 1 << 20, NULL), ELM_OK);
     assert_int_equal(elm_writer_tell(w), 3 << 20);
     assert_int_equal(elm_writer_end(w, NULL), ELM_OK);
-    assert_int_equal(elm_writer_finish(w, NULL), ELM_OK);
+    assert_int_equal(elm_writer_finish(w, NULL, NULL), ELM_OK);
     elm_container c;
     elm_span span;
     assert_int_equal(elm_container_open(&fs.platform, PATH, &c, NULL), ELM_OK);

@@ -1,33 +1,11 @@
 /* A GGUF seen as the Hugging Face folder that it was made from: config, names, permutations, end
  * tokens. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 
 #include "parse/source.h"
-#include "source_files.h"
+#include "source_fixture.h"
 
-#define PATH "m.gguf"
-
-static fault_io fs;
 static gguf_maker m;
-
-static int begin(void **state) {
-    (void)state;
-    source_files_init(&fs);
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    int left = fs.n_open;
-    fault_io_free(&fs);
-    return left;
-}
 
 static void open_made(elm_source *s) {
     elm_error err = {0};
@@ -324,6 +302,27 @@ static void rope_scaling(void **state) {
     elm_source_close(&s);
 }
 
+/* A file of a vocabulary alone has no architecture that we know and no tensors: it tokenizes, and is
+ * no model. */
+static void only_a_vocabulary(void **state) {
+    (void)state;
+    elm_source s;
+    elm_buf blob;
+    elm_error err = {0};
+    gguf_begin(&m);
+    gguf_string(&m, "general.architecture", "nothing");
+    gguf_string(&m, "tokenizer.ggml.model", "gpt2");
+    gguf_strings(&m, "tokenizer.ggml.tokens", (const char *const[]){"a", "b", "ab"}, 3);
+    gguf_strings(&m, "tokenizer.ggml.merges", (const char *const[]){"a b"}, 1);
+    assert_refused(ELM_MALFORMED, "holds no tensors");
+    if (elm_source_open(&fs.platform, PATH, false, &s, &err) != ELM_OK) fail_msg("%s", err.message);
+    elm_buf_init(&blob, elm_allocator_default(), 1 << 20);
+    assert_int_equal(elm_source_tokenizer(&s, &blob, NULL), ELM_OK);
+    assert_true(blob.size > 0);
+    elm_buf_free(&blob);
+    elm_source_close(&s);
+}
+
 static void rope_factors(void **state) {
     (void)state;
     static const float factors[2] = {1.0f, 8.0f}, bad[2] = {1.0f, 0.0f};
@@ -511,6 +510,7 @@ int main(void) {
         T(gemma3),
         T(gemma3_27b_scales_by_hidden_over_heads),
         T(rope_scaling),
+        T(only_a_vocabulary),
         T(rope_factors),
         T(what_the_config_cannot_say_is_refused),
         T(scaling_that_cannot_be_said_is_refused),

@@ -1,31 +1,9 @@
 /* What the configs of single architectures refuse in a GGUF: lists by layer, RoPE and widths of
  * Gemma 4, the recurrent layers of Qwen3.5. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include "parse/source.h"
-#include "source_files.h"
+#include "source_fixture.h"
 
-#define PATH "m.gguf"
-
-static fault_io fs;
 static gguf_maker m;
-
-static int begin(void **state) {
-    (void)state;
-    source_files_init(&fs);
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    int left = fs.n_open;
-    fault_io_free(&fs);
-    return left;
-}
 
 /* Opens what was made; a status of ELM_OK means that it is accepted. */
 static void assert_opens_as(size_t i, elm_status expected, const char *fragment) {

@@ -1,34 +1,18 @@
 /* The files of a Hugging Face folder: which one wins, what is optional, and messages that name the
  * file. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <math.h>
 
 #include "parse/source.h"
-#include "source_files.h"
+#include "source_fixture.h"
 
-static fault_io fs;
-
-static int begin(void **state) {
-    (void)state;
-    source_files_init(&fs);
+static int begin_folder(void **state) {
+    begin(state);
     source_put_text(&fs, "m/config.json",
                     "{\"model_type\":\"llama\",\"bos_token_id\":7,\"eos_token_id\":8}");
     source_put_text(
         &fs, "m/tokenizer.json",
         "{\"added_tokens\":[{\"id\":3,\"content\":\"<s>\"},{\"id\":4,\"content\":\"<|end|>\"}]}");
     return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    int left = fs.n_open;
-    fault_io_free(&fs);
-    return left;
 }
 
 static void open_folder(elm_source *s) {
@@ -176,7 +160,7 @@ static void malformed_files_are_named(void **state) {
         source_put_text(&fs, cases[i].path, cases[i].text);
         assert_refused(false, cases[i].status, cases[i].fragment);
         fault_io_free(&fs);
-        (void)begin(NULL);
+        (void)begin_folder(NULL);
     }
     fault_io_put(&fs, "m/chat_template.jinja", "a\0b", 3);
     assert_refused(false, ELM_MALFORMED, "chat_template.jinja' holds a zero byte");
@@ -278,7 +262,7 @@ static void every_failing_allocation(void **state) {
 }
 
 int main(void) {
-#define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
+#define T(f) cmocka_unit_test_setup_teardown(f, begin_folder, end)
     const struct CMUnitTest tests[] = {
         T(optional_files_may_be_missing),
         T(generation_config_wins),

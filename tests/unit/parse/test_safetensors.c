@@ -1,33 +1,12 @@
 /* Safetensors files and folders: what is read, and that each kind of damage is refused by name. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-
 #include <errno.h>
 #include <unistd.h>
 
 #include "base/thread_pool.h"
-#include "source_files.h"
+#include "source_fixture.h"
 
 #define FILE_ "m/model.safetensors"
 #define INDEX "m/model.safetensors.index.json"
-
-static fault_io fs;
-
-static int begin(void **state) {
-    (void)state;
-    source_files_init(&fs);
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    int left = fs.n_open;
-    fault_io_free(&fs);
-    return left;
-}
 
 static void assert_refused(elm_status expected, const char *fragment) {
     elm_checkpoint ck;

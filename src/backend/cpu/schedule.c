@@ -1,0 +1,141 @@
+/* schedule.c - runs a program: how its stages are cut into parts. Layer: backend/cpu.
+ *
+ * A part should be worth the few hundred nanoseconds that it takes to hand out a stage, and there
+ * should be several for each thread, so that others can take over what a slow one has not begun.
+ * Nothing that is computed depends on the number of parts. */
+#include "backend/cpu/program.h"
+
+enum {
+    WORKSPACE_ALIGN = 64,
+    PARTS_PER_THREAD = 8,
+    MIN_PART_COST = 32 * 1024, /* a microsecond or two */
+};
+
+typedef struct walk {
+    elm_cpu_run run;
+    uint32_t n_threads;
+    uint32_t begin, end; /* steps of the stage */
+    uint32_t n_passes;   /* of its step, if it is one alone */
+} walk;
+
+/* ---- work ---- */
+
+static elm_cpu_work rows_work(const elm_cpu_run *r, const elm_cpu_step *s) {
+    size_t n = s->split == ELM_CPU_SPLIT_R ? r->step->n_rows : r->step->n_tokens;
+    uint64_t width = s->out.width > s->in[0].width ? s->out.width : s->in[0].width;
+    return (elm_cpu_work){1, n, n * width * ELM_CPU_ROW_FLOAT_COST};
+}
+
+/* Many tokens are bound by products, four of them to the time of reading. */
+static elm_cpu_work linear_work(const elm_cpu_run *r, const elm_cpu_step *s) {
+    const elm_cpu_weight *w = &s->weight;
+    size_t n = s->out.is_r ? r->step->n_rows : r->step->n_tokens;
+    uint64_t bytes = (uint64_t)w->n_panels * 16 * w->k_padded * elm_dtype_get(w->dtype)->bits / 8;
+    return (elm_cpu_work){1, n > 1 ? (w->n_panels + 1) / 2 : w->n_panels, bytes * (1 + n / 4)};
+}
+
+static elm_cpu_work work_of(const elm_cpu_run *r, const elm_cpu_step *s) {
+    if (s->split != ELM_CPU_SPLIT_WIDE) return rows_work(r, s);
+    const elm_state *state = &r->program->states[s->state];
+    uint64_t n = r->step->n_tokens + r->step->n_commit;
+    switch (s->node->op) {
+    case ELM_OP_LINEAR:
+        return linear_work(r, s);
+    case ELM_OP_ATTENTION:
+        return elm_cpu_attention_work(r, s);
+    case ELM_OP_MOE:
+        return elm_cpu_moe_work(r, s);
+    case ELM_OP_CAUSAL_CONV1D:
+        return (elm_cpu_work){1, (state->v_dim + 15) / 16,
+                              n * state->v_dim * ELM_CPU_ROW_FLOAT_COST};
+    case ELM_OP_GATED_DELTA_NET:
+        return (elm_cpu_work){1, state->n_heads,
+                              n * state->n_heads * state->k_dim * state->v_dim * sizeof(float)};
+    default: /* softcap */
+        return (elm_cpu_work){1, (s->out.width + 15) / 16,
+                              (uint64_t)r->step->n_rows * s->out.width * ELM_CPU_ROW_FLOAT_COST};
+    }
+}
+
+/* ---- stages ---- */
+
+static uint32_t parts_of(const walk *w) {
+    size_t units = 1, most = (size_t)w->n_threads * PARTS_PER_THREAD;
+    uint64_t cost = 0;
+    for (uint32_t i = w->begin; i < w->end; i++) {
+        elm_cpu_work work = work_of(&w->run, &w->run.program->steps[i]);
+        if (work.units > units) units = work.units;
+        cost += work.cost;
+    }
+    uint64_t n = cost / MIN_PART_COST;
+    if (n > units) n = units;
+    if (n > most) n = most;
+    if (n > w->n_threads) n -= n % w->n_threads; /* equal shares */
+    return w->n_threads == 1 || n == 0 ? 1 : (uint32_t)n;
+}
+
+static uint32_t next_stage(void *context) {
+    walk *w = context;
+    const elm_program *p = w->run.program;
+    if (w->end > 0 && ++w->run.pass < w->n_passes) return parts_of(w);
+    w->run.pass = 0;
+    w->n_passes = 1;
+    w->begin = w->end;
+    if (w->begin == p->n_steps) return 0;
+    do w->end++;
+    while (w->end < p->n_steps && !p->steps[w->end].opens_stage);
+    if (w->end == w->begin + 1) w->n_passes = work_of(&w->run, &p->steps[w->begin]).n_passes;
+    return parts_of(w);
+}
+
+static void run_part(void *context, uint32_t part, uint32_t n_parts, uint32_t thread) {
+    const walk *w = context;
+    elm_cpu_run r = w->run;
+    r.thread = thread;
+    for (uint32_t i = w->begin; i < w->end; i++) {
+        const elm_cpu_step *s = &r.program->steps[i];
+        s->fn(&r, s, part, n_parts);
+    }
+}
+
+/* ---- running ---- */
+
+/* Numbers of the step against what the program was prepared for, and indices against their tables.
+ */
+static elm_status check_step(const elm_program *p, const elm_step *step, elm_error *err) {
+    if (step->n_tokens > p->max_tokens || step->n_rows > p->max_rows)
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "cpu: a step of %u tokens and %u rows; prepared for %u and %u",
+                        step->n_tokens, step->n_rows, p->max_tokens, p->max_rows);
+    if (step->n_commit > ELM_MAX_HELD || (step->hold && step->n_tokens > ELM_MAX_HELD))
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "cpu: %u tokens held, %u committed; at most %d",
+                        step->n_tokens, step->n_commit, ELM_MAX_HELD);
+    if (elm_thread_pool_size(step->pool) > p->max_threads)
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "cpu: %u threads; prepared for %u",
+                        elm_thread_pool_size(step->pool), p->max_threads);
+    for (uint32_t i = 0; p->n_vocab > 0 && i < step->n_tokens; i++)
+        if (step->tokens[i] < 0 || (uint32_t)step->tokens[i] >= p->n_vocab)
+            return elm_fail(err, ELM_INVALID_ARGUMENT,
+                            "cpu: token %d at %u is outside the table of %u", (int)step->tokens[i],
+                            i, p->n_vocab);
+    for (uint32_t i = 0; i < step->n_rows; i++)
+        if (step->rows[i] < 0 || (uint32_t)step->rows[i] >= step->n_tokens)
+            return elm_fail(err, ELM_INVALID_ARGUMENT,
+                            "cpu: row %d at %u is outside the step's %u tokens", (int)step->rows[i],
+                            i, step->n_tokens);
+    return ELM_OK;
+}
+
+elm_status elm_cpu_run_program(const elm_program *p, const elm_step *step, elm_error *err) {
+    ELM_TRY(check_step(p, step, err));
+    if (step->n_tokens == 0 && step->n_commit == 0) return ELM_OK;
+    uintptr_t base = (uintptr_t)step->workspace;
+    size_t shift = (WORKSPACE_ALIGN - base % WORKSPACE_ALIGN) % WORKSPACE_ALIGN;
+    walk w = {
+        .run = {p, step, &p->kernels, (uint8_t *)step->workspace + shift, 0, 0},
+        .n_threads = elm_thread_pool_size(step->pool),
+    };
+    elm_stages stages = {next_stage, run_part, &w};
+    elm_thread_pool_run_stages(step->pool, &stages);
+    return ELM_OK;
+}
