@@ -128,40 +128,65 @@ static void k_rotate(const float *a, const float *b, const float *cs, size_t n, 
 
 /* ---- int8 codes ---- */
 
-/* 127 / amax; 0 where that is no finite number (all-zero or tiny input), so that codes are 0. */
-static inline float code_factor(float amax) {
-    float inv = amax > 0.0f ? 127.0f / amax : 0.0f;
-    return inv <= FLT_MAX ? inv : 0.0f;
-}
-
 ELM_INLINE v16 v_codes(v16 x, v16 inv) {
     return v_min(v_max(v_mul(x, inv), v_splat(-127.0f)), v_splat(127.0f));
 }
 
+/* The sums of a block twice, as acts->start and acts->sum hold them. */
+static inline void put_sums(uint32_t pair, int32_t *start, int32_t *sum) {
+    int even = (int16_t)(pair & 0xffffu), odd = (int16_t)(pair >> 16);
+    *sum = even + odd;
+    *start = (int32_t)((uint32_t)(uint16_t)(-8 * even) | (uint32_t)(uint16_t)(-8 * odd) << 16);
+}
+
+enum { QUANTIZE_BLOCKS = 16 }; /* at once: a vector of scales */
+
+/* Whole blocks, 16 of them at most. Each step runs over all of them, so that chains overlap and
+ * codes are read back long after they were written. Factors are 127 / amax, 0 where that is no
+ * finite number (all-zero or tiny input), so that codes are 0. Returns NaN lanes where x has a NaN
+ * or an infinity, which the scales, made of what compares, do not show. */
+ELM_INLINE v16 quantize_blocks(const float *x, size_t n, int8_t *q, float *d, int32_t *start,
+                               int32_t *sum) {
+    float amax[QUANTIZE_BLOCKS] = {0}, factors[QUANTIZE_BLOCKS], scales[QUANTIZE_BLOCKS];
+    v16 bad = v_splat(0.0f);
+    for (size_t b = 0; b < n; b++) {
+        v16 lo = v_load(x + 32 * b), hi = v_load(x + 32 * b + 16);
+        amax[b] = v_max_of(v_max(v_abs(lo), v_max(v_abs(hi), v_splat(0.0f))));
+        bad = v_fma(lo, v_splat(0.0f), v_fma(hi, v_splat(0.0f), bad));
+    }
+    const v16 largest = v_load(amax), factor = v_div(v_splat(127.0f), largest);
+    v_store(factors, v_keep(v_sub(v_splat(0.0f), factor), v_splat(-FLT_MAX), factor));
+    v_store(scales, v_div(largest, v_splat(127.0f)));
+    memcpy(d, scales, n * sizeof *d);
+    for (size_t b = 0; b < n; b++) {
+        v16 inv = v_splat(factors[b]);
+        v_store_i8(q + 32 * b, v_codes(v_load(x + 32 * b), inv));
+        v_store_i8(q + 32 * b + 16, v_codes(v_load(x + 32 * b + 16), inv));
+    }
+    for (size_t b = 0; b < n; b++) put_sums(v_block_sums(q + 32 * b), start + b, sum + b);
+    return bad;
+}
+
+/* A scale of NaN for every block that holds a NaN or an infinity: multiplying by 0 finds them. */
+static void spoil_scales(const float *x, size_t n, float *d) {
+    for (size_t i = 0; i < n; i++) d[i / 32] += x[i] * 0.0f;
+}
+
 static void k_quantize(const float *x, size_t n, int8_t *q, float *d, int32_t *start,
                        int32_t *sum) {
-    for (size_t k = 0; k < n; k += 32, q += 32) {
-        float padded[32] = {0};
-        const float *p = x + k;
-        if (n - k < 32) {
-            memcpy(padded, p, (n - k) * sizeof *p);
-            p = padded;
-        }
-        v16 a = v_load(p), b = v_load(p + 16);
-        /* A NaN is never the larger operand; multiplying by 0 finds it, so that the scale carries
-         * it on. */
-        float amax = v_max_of(v_max(v_abs(a), v_max(v_abs(b), v_splat(0.0f))));
-        float bad = v_sum(v_fma(a, v_splat(0.0f), v_mul(b, v_splat(0.0f))));
-        v16 inv = v_splat(code_factor(amax));
-        v_store_i8(q, v_codes(a, inv));
-        v_store_i8(q + 16, v_codes(b, inv));
-        *d++ = amax / 127.0f + bad;
-        uint32_t pair = v_block_sums(q);
-        int even = (int16_t)(pair & 0xffffu), odd = (int16_t)(pair >> 16);
-        *sum++ = even + odd;
-        *start++ =
-            (int32_t)((uint32_t)(uint16_t)(-8 * even) | (uint32_t)(uint16_t)(-8 * odd) << 16);
+    v16 bad = v_splat(0.0f);
+    const size_t whole = n / 32;
+    for (size_t b = 0; b < whole; b += QUANTIZE_BLOCKS) {
+        size_t some = whole - b < QUANTIZE_BLOCKS ? whole - b : QUANTIZE_BLOCKS;
+        bad = v_add(bad, quantize_blocks(x + 32 * b, some, q + 32 * b, d + b, start + b, sum + b));
     }
+    if (n % 32) {
+        float padded[32] = {0};
+        memcpy(padded, x + 32 * whole, n % 32 * sizeof *x);
+        bad = v_add(
+            bad, quantize_blocks(padded, 1, q + 32 * whole, d + whole, start + whole, sum + whole));
+    }
+    if (!(v_sum(bad) == 0.0f)) spoil_scales(x, n, d);
 }
 
 /* Exactly elm_kv_store, NaN and tiny values included. */

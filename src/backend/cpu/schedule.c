@@ -11,6 +11,8 @@ enum {
     PARTS_PER_THREAD = 8,
     MIN_PART_COST = 16 * 1024,  /* about a microsecond */
     MAX_PART_COST = 512 * 1024, /* tens of them */
+    ROWS_TOGETHER = 4,          /* that run through all steps of a stage before the next: near
+                                   caches hold them */
 };
 
 typedef struct walk {
@@ -18,6 +20,7 @@ typedef struct walk {
     uint32_t n_threads;
     uint32_t begin, end; /* steps of the stage */
     uint32_t n_passes;   /* of its step, if it is one alone */
+    size_t n_rows;       /* of every step, if all are split by rows; else 0 */
 } walk;
 
 /* ---- work ---- */
@@ -80,6 +83,14 @@ static uint32_t parts_of(const walk *w) {
     return (uint32_t)n;
 }
 
+/* Rows that all steps of the stage work on one by one, or 0. */
+static size_t rows_of_stage(const walk *w) {
+    const elm_cpu_step *first = &w->run.program->steps[w->begin];
+    for (const elm_cpu_step *s = first; s < w->run.program->steps + w->end; s++)
+        if (s->split == ELM_CPU_SPLIT_WIDE || s->split != first->split) return 0;
+    return rows_work(&w->run, first).units;
+}
+
 static uint32_t next_stage(void *context) {
     walk *w = context;
     const elm_program *p = w->run.program;
@@ -90,6 +101,7 @@ static uint32_t next_stage(void *context) {
     if (w->begin == p->n_steps) return 0;
     do w->end++;
     while (w->end < p->n_steps && !p->steps[w->end].opens_stage);
+    w->n_rows = rows_of_stage(w);
     if (w->end == w->begin + 1) w->n_passes = work_of(&w->run, &p->steps[w->begin]).n_passes;
     return parts_of(w);
 }
@@ -98,10 +110,12 @@ static void run_part(void *context, uint32_t part, uint32_t n_parts, uint32_t th
     const walk *w = context;
     elm_cpu_run r = w->run;
     r.thread = thread;
-    for (uint32_t i = w->begin; i < w->end; i++) {
-        const elm_cpu_step *s = &r.program->steps[i];
-        s->fn(&r, s, part, n_parts);
-    }
+    uint32_t cuts = (uint32_t)(w->n_rows / n_parts / ROWS_TOGETHER) + 1;
+    for (uint32_t c = 0; c < cuts; c++)
+        for (uint32_t i = w->begin; i < w->end; i++) {
+            const elm_cpu_step *s = &r.program->steps[i];
+            s->fn(&r, s, part * cuts + c, n_parts * cuts);
+        }
 }
 
 /* ---- running ---- */

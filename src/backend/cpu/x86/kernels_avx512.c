@@ -177,20 +177,41 @@ static void expand(const elm_cpu_weight *w, size_t panel, size_t b0, size_t n_bl
     }
 }
 
-/* n_p panels x m tokens over n_blocks blocks; n_p, m, zeros and zero are constants. */
-ELM_INLINE void tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_t n_blocks,
+/* A stretch of k: sums start at the first and end at the last. What is expanded next lies in two
+ * runs of lines. */
+typedef struct stretch {
+    size_t b0, n_blocks;
+    bool first, last;
+    const char *next[GEMM_PANELS];
+    size_t next_lines; /* of each run */
+} stretch;
+
+/* Asks for lines [from, to) of what is expanded next. Always inline: gcc 12 drops calls of a function
+ * that does nothing but ask. */
+ELM_INLINE void fetch_lines(const stretch *k, size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) {
+        size_t p = i / k->next_lines;
+        _mm_prefetch(k->next[p] + 64 * (i - p * k->next_lines), _MM_HINT_T1);
+    }
+}
+
+/* n_p panels x m tokens over a stretch; n_p, m, zeros and zero are constants. Sums rest in
+ * sums[t][p] between stretches. */
+ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t token, const stretch *k,
                      const panel_scratch *s, float (*sums)[GEMM_PANELS][16], const int n_p,
                      const int m, const bool zeros, const int zero) {
+    const elm_cpu_acts *acts = &job->acts;
     const size_t bs = acts->block_stride, qs = acts->q_stride;
     __m512 y[GEMM_PANELS][GEMM_TOKENS];
 #pragma GCC unroll 4
     for (int t = 0; t < m; t++)
 #pragma GCC unroll 2
-        for (int p = 0; p < n_p; p++) y[p][t] = _mm512_load_ps(sums[t][p]);
-    const int8_t *x = acts->q + token * qs + b0 * 32;
-    const float *d = acts->d + token * bs + b0;
-    const int32_t *sum = acts->sum + token * bs + b0;
-    for (size_t b = 0; b < n_blocks; b++, x += 32) {
+        for (int p = 0; p < n_p; p++)
+            y[p][t] = k->first ? _mm512_setzero_ps() : _mm512_load_ps(sums[t][p]);
+    const int8_t *x = acts->q + token * qs + k->b0 * 32;
+    const float *d = acts->d + token * bs + k->b0;
+    const int32_t *sum = acts->sum + token * bs + k->b0;
+    for (size_t b = 0; b < k->n_blocks; b++, x += 32) {
         __m512i acc[GEMM_PANELS][GEMM_TOKENS];
 #pragma GCC unroll 4
         for (int t = 0; t < m; t++)
@@ -223,18 +244,32 @@ ELM_INLINE void tile(const elm_cpu_acts *acts, size_t token, size_t b0, size_t n
                 y[p][t] = scale_add(acc[p][t], scale, d[(size_t)t * bs + b], y[p][t]);
         }
     }
+    if (k->last) {
+#pragma GCC unroll 4
+        for (int t = 0; t < m; t++)
+#pragma GCC unroll 2
+            for (int p = 0; p < n_p; p++)
+                linear_finish(job, panel + (size_t)p, token + (size_t)t, y[p][t]);
+        return;
+    }
 #pragma GCC unroll 4
     for (int t = 0; t < m; t++)
 #pragma GCC unroll 2
         for (int p = 0; p < n_p; p++) _mm512_store_ps(sums[t][p], y[p][t]);
 }
 
-ELM_INLINE void tiles(const elm_cpu_acts *acts, size_t t0, size_t n, size_t b0, size_t n_blocks,
-                      panel_scratch *s, const int n_p, const bool zeros, const int zero) {
-    size_t t = 0;
-    for (; t + GEMM_TOKENS <= n; t += GEMM_TOKENS)
-        tile(acts, t0 + t, b0, n_blocks, s, s->sums + t, n_p, GEMM_TOKENS, zeros, zero);
-    for (; t < n; t++) tile(acts, t0 + t, b0, n_blocks, s, s->sums + t, n_p, 1, zeros, zero);
+ELM_INLINE void tiles(const elm_cpu_linear *job, size_t panel, size_t t0, size_t n,
+                      const stretch *k, panel_scratch *s, const int n_p, const bool zeros,
+                      const int zero) {
+    const size_t lines = (size_t)n_p * k->next_lines;
+    size_t t = 0, asked = 0;
+    for (; t + GEMM_TOKENS <= n; t += GEMM_TOKENS) {
+        size_t due = lines * (t + GEMM_TOKENS) / n;
+        fetch_lines(k, asked, due);
+        asked = due;
+        tile(job, panel, t0 + t, k, s, s->sums + t, n_p, GEMM_TOKENS, zeros, zero);
+    }
+    for (; t < n; t++) tile(job, panel, t0 + t, k, s, s->sums + t, n_p, 1, zeros, zero);
 }
 
 ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t n_panels, size_t t0, size_t n,
@@ -242,18 +277,24 @@ ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t n_panels, s
     const elm_cpu_weight *w = job->weight;
     const size_t step = GEMM_K / 32;
     const int zero = i4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
-    memset(s->sums, 0, n * sizeof s->sums[0]);
+    const size_t block_bytes = i4 ? 256 : 512, panel_bytes = w->k_padded / 32 * block_bytes;
+    const char *codes = (const char *)w->codes + panel * panel_bytes;
     for (size_t b0 = 0; b0 < w->n_blocks; b0 += step) {
-        size_t blocks = w->n_blocks - b0 < step ? w->n_blocks - b0 : step;
-        expand(w, panel, b0, blocks, n_panels, i4, s);
+        size_t left = w->n_blocks - b0;
+        stretch k = {.b0 = b0, .n_blocks = left < step ? left : step};
+        k.first = b0 == 0;
+        k.last = left <= step;
+        /* behind the last stretch of k comes the first of the next panels, of this size or less */
+        const char *next =
+            k.last ? codes + n_panels * panel_bytes : codes + (b0 + step) * block_bytes;
+        for (size_t p = 0; p < n_panels; p++) k.next[p] = next + p * panel_bytes;
+        k.next_lines = k.n_blocks * block_bytes / 64;
+        expand(w, panel, b0, k.n_blocks, n_panels, i4, s);
         if (n_panels == 2)
-            tiles(&job->acts, t0, n, b0, blocks, s, 2, zeros, zero);
+            tiles(job, panel, t0, n, &k, s, 2, zeros, zero);
         else
-            tiles(&job->acts, t0, n, b0, blocks, s, 1, zeros, zero);
+            tiles(job, panel, t0, n, &k, s, 1, zeros, zero);
     }
-    for (size_t t = 0; t < n; t++) /* rows lie pages apart: both panels of one together */
-        for (size_t p = 0; p < n_panels; p++)
-            linear_finish(job, panel + p, t0 + t, v_load(s->sums[t][p]));
 }
 
 ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch,
