@@ -1,6 +1,6 @@
-"""kill -9 before every call of the system that a writing command makes: what is left is the old file or the new one, and
-the same command, given again, ends as if nothing had been. `make test` takes a seeded sample, `make soak` all of it and
-500 points of a larger model."""
+"""kill -9 before every call of the system that a writing command makes: what is left is the old file or the new one,
+and the same command, given again, ends as if nothing had been. `make test` takes a seeded sample, `make soak` all of it
+and 500 points of a larger model."""
 import json
 import os
 import pathlib
