@@ -82,6 +82,9 @@ int cli_finish_output(void);
 /* Set by SIGINT and SIGTERM (main.c); the first asks the running step to stop, the second ends the
  * program. */
 extern volatile int cli_interrupted;
+/* Whether such a signal ends a call that waits: reading the input, yes; otherwise no, or writing the
+ * output would lose a piece. */
+void cli_signals_end_waits(bool on);
 /* The session that the first Ctrl-C cancels; NULL: none. */
 void cli_cancel_target(elm_session *session);
 

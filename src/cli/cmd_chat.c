@@ -30,11 +30,7 @@ static elm_status answer(cli_conversation *c, cli_reply *reply, elm_error *err) 
     elm_status status = cli_chat_json(&c->options, elm_buf_span(&c->turns), &json, err);
     if (status == ELM_OK)
         status = cli_chat_ids(c->opened.model, elm_buf_span(&json), &ids, &n, err);
-    if (status == ELM_OK) {
-        cli_cancel_target(c->opened.session);
-        status = elm_session_sync(c->opened.session, ids, n, NULL, err);
-        cli_cancel_target(NULL);
-    }
+    if (status == ELM_OK) status = cli_read_prompt(c->opened.session, &c->options, ids, n, err);
     if (status == ELM_OK)
         status = cli_stream(c->opened.model, c->opened.session, &c->options, elm_buf_span(&json),
                             reply, err);
@@ -111,7 +107,8 @@ static int converse(cli_conversation *c) {
         free(message);
     }
     cli_lines_close(&lines);
-    return c->terminal ? 0 : code;
+    if (c->terminal) return 0;
+    return code == 0 && cli_interrupted ? cli_interrupted : code;
 }
 
 static elm_status take_turns(cli_conversation *c, elm_error *err) {

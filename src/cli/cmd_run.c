@@ -108,10 +108,7 @@ static void print_json(const elm_session *session, const cli_reply *reply, size_
 static elm_status answer(task *t, elm_error *err) {
     const cli_options *o = t->options;
     elm_session *session = t->opened.session;
-    cli_cancel_target(session);
-    elm_status status = o->raw ? elm_session_append(session, t->ids, t->n_ids, err)
-                               : elm_session_sync(session, t->ids, t->n_ids, NULL, err);
-    cli_cancel_target(NULL);
+    elm_status status = cli_read_prompt(session, o, t->ids, t->n_ids, err);
     uint32_t n_prompt = elm_session_length(session);
     if (status == ELM_OK)
         status = cli_stream(t->opened.model, session, o, elm_buf_span(&t->chat), &t->reply, err);

@@ -46,6 +46,7 @@ static elm_status read_stream(FILE *in, const char *name, char **out, size_t *n_
     if (!data) return elm_fail(err, ELM_OUT_OF_MEMORY, "no memory to read %s", name);
     if (ferror(in)) {
         free(data);
+        if (cli_interrupted) return elm_fail(err, ELM_CANCELLED, "interrupted");
         return elm_fail(err, ELM_NOT_FOUND, "cannot read %s: %s", name, strerror(errno));
     }
     data[size] = 0;
@@ -55,8 +56,12 @@ static elm_status read_stream(FILE *in, const char *name, char **out, size_t *n_
 }
 
 elm_status cli_read(const char *path, char **out, size_t *n_out, elm_error *err) {
-    if (!path || strcmp(path, "-") == 0)
-        return read_stream(stdin, "standard input", out, n_out, err);
+    if (!path || strcmp(path, "-") == 0) {
+        cli_signals_end_waits(true);
+        elm_status status = read_stream(stdin, "standard input", out, n_out, err);
+        cli_signals_end_waits(false);
+        return status;
+    }
     FILE *in = fopen(path, "rb");
     if (!in) return elm_fail(err, ELM_NOT_FOUND, "cannot open '%s': %s", path, strerror(errno));
     elm_status status = read_stream(in, path, out, n_out, err);

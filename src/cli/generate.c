@@ -7,6 +7,9 @@
 
 #define DIM "\033[2m"
 #define PLAIN "\033[0m"
+#define ERASE_LINE "\r\033[K"
+
+enum { LONG_PROMPT = 64 }; /* tokens: a second, where a device reads slowly */
 
 typedef struct stream {
     const cli_options *options;
@@ -108,6 +111,19 @@ elm_status cli_chat_json(const cli_options *o, elm_span turns, elm_buf *out, elm
     elm_buf_append(out, turns.data, turns.size);
     elm_buf_str(out, "]}");
     return elm_buf_check(out, "the conversation", err);
+}
+
+elm_status cli_read_prompt(elm_session *session, const cli_options *o, const int32_t *ids, size_t n,
+                           elm_error *err) {
+    size_t held = o->raw ? 0 : elm_session_length(session), more = n > held ? n - held : n;
+    bool tell = more >= LONG_PROMPT && !o->quiet && cli_has_colour(stderr);
+    if (tell) fprintf(stderr, DIM "reading %zu tokens ..." PLAIN, more);
+    cli_cancel_target(session);
+    elm_status status = o->raw ? elm_session_append(session, ids, n, err)
+                               : elm_session_sync(session, ids, n, NULL, err);
+    cli_cancel_target(NULL);
+    if (tell) fputs(ERASE_LINE, stderr);
+    return status;
 }
 
 static elm_status generate(elm_session *session, stream *s, elm_error *err) {

@@ -22,6 +22,11 @@ typedef struct cli_reply {
 void cli_reply_init(cli_reply *r);
 void cli_reply_free(cli_reply *r);
 
+/* Brings the session to the prompt: as its whole timeline, or behind it where the text is raw. A
+ * terminal is told how much there is to read, until it is read. */
+elm_status cli_read_prompt(elm_session *session, const cli_options *o, const int32_t *ids, size_t n,
+                           elm_error *err) ELM_MUST_CHECK;
+
 /* Generates and streams to stdout: the text as it is, or at a terminal with thoughts dimmed.
  * `chat`: the arguments that the prompt was rendered from, empty for raw text. */
 elm_status cli_stream(const elm_model *model, elm_session *session, const cli_options *o,

@@ -125,7 +125,12 @@ static char *edited_line(const char *prompt) {
 
 static char *one_line(const cli_lines *l, const char *prompt) {
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, before;
-    if (!l->terminal) return plain_line();
+    if (!l->terminal) {
+        cli_signals_end_waits(true);
+        char *piped = plain_line();
+        cli_signals_end_waits(false);
+        return piped;
+    }
     (void)tcgetattr(STDIN_FILENO, &terminal_before);
     sigaction(SIGINT, &action, &before);
     char *line = edited_line(prompt);

@@ -44,14 +44,16 @@ static void on_bus_error(int number) {
     _exit(4);
 }
 
-static void install_signals(void) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_bus_error;
-    sigaction(SIGBUS, &action, NULL);
-    action.sa_handler = on_signal;
+void cli_signals_end_waits(bool on) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = on ? 0 : SA_RESTART};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+static void install_signals(void) {
+    struct sigaction action = {.sa_handler = on_bus_error};
+    sigaction(SIGBUS, &action, NULL);
+    cli_signals_end_waits(false);
     /* A reader that goes away and a limit on the size of files are write errors, reported as such. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);

@@ -6,6 +6,7 @@ import pty
 import re
 import select
 import signal
+import subprocess
 import time
 
 import pytest
@@ -70,6 +71,16 @@ class Terminal:
         raise AssertionError("it does not end")
 
 
+def wait_until_it_sleeps(pid):
+    """A fifth of a second in a row."""
+    asleep, end = 0, time.monotonic() + 60
+    while asleep < 20:
+        with open(f"/proc/{pid}/stat") as f:
+            asleep = asleep + 1 if f.read().rsplit(")", 1)[1].split()[0] == "S" else 0
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_a_conversation(tiny, tmp_path):
     t = Terminal(tmp_path, "chat", tiny("qwen3"), "--temp", "0", "-n", "6")
     t.until("> ")
@@ -95,6 +106,18 @@ def test_a_conversation(tiny, tmp_path):
     t.until("no message to answer once more")
     t.send("/set system Be brief.\r/show system\r")
     t.until(r"\nBe brief\.")
+    assert t.leave() == 0
+
+
+def test_a_long_prompt_is_announced(tiny, tmp_path):
+    t = Terminal(tmp_path, "chat", tiny("qwen3"), "--temp", "0", "-n", "4")
+    t.until("> ")
+    t.send("word " * 80 + "\r")
+    t.until(r"reading \d+ tokens")
+    assert "positions]" not in t.until(r"\r\x1b\[K")
+    t.until(r"positions\]")
+    t.send("hi\r")  # what was read is not read again
+    assert "reading" not in t.until(r"positions\]")
     assert t.leave() == 0
 
 
@@ -201,3 +224,12 @@ def test_several_lines_and_commands_over_a_pipe(tiny):
     assert len(answers) == 3 and answers[1] == answers[2] and result.message == ""
     whole = run("run", model, "-p", "a\nb", "--temp", "0", "-n", "4").text.rstrip("\n")
     assert answers[0] == whole
+
+
+@pytest.mark.parametrize("command", ["chat", "run"])
+def test_control_c_while_a_pipe_is_waited_for(tiny, command):
+    p = subprocess.Popen([BIN, command, str(tiny("qwen3"))], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    wait_until_it_sleeps(p.pid)
+    p.send_signal(signal.SIGINT)
+    assert p.wait(20) == 130
+    p.stdin.close()
