@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "backend/cpu/features.h"
+#include "base/thread_pool.h"
 #include "runtime/session.h"
 
 enum {
@@ -251,8 +252,22 @@ static elm_status run_threads(bench *b, uint32_t index, elm_error *err) {
 
 /* ---- options ---- */
 
+/* A list of numbers up to `most`, comma separated. */
+static uint32_t read_list(const char *option, const char *text, uint32_t most,
+                          uint32_t out[BENCH_MAX_LIST]) {
+    uint32_t n = cli_numbers(text, BENCH_MAX_LIST, out);
+    bool fits = n > 0;
+    for (uint32_t i = 0; i < n; i++) fits = fits && out[i] <= most;
+    if (fits) return n;
+    (void)cli_fail(ELM_INVALID_ARGUMENT,
+                   "bench %s takes up to %d numbers from 0 to %u, comma separated, not '%s'",
+                   option, BENCH_MAX_LIST, most, text);
+    return 0;
+}
+
 static int read_options(bench *b, const cli_options *o) {
     enum { MOST = 1 << 20 };
+    const int usage = elm_status_exit_code(ELM_INVALID_ARGUMENT);
     b->options = o;
     b->n_prompt = 512;
     b->n_decode = o->n != CLI_NO_INT ? (uint32_t)o->n : 64;
@@ -265,12 +280,13 @@ static int read_options(bench *b, const cli_options *o) {
         return cli_fail(ELM_INVALID_ARGUMENT, "-r from 1 to %d, -p and -n up to %d",
                         BENCH_MAX_REPEAT, MOST);
     }
-    b->n_depths = cli_numbers(o->depths ? o->depths : "0", BENCH_MAX_LIST, b->depths);
-    b->n_threads = cli_numbers(o->threads ? o->threads : "0", BENCH_MAX_LIST, b->threads);
-    if (b->n_depths == 0 || b->n_threads == 0) {
-        return cli_fail(ELM_INVALID_ARGUMENT,
-                        "-d and --threads take up to %d numbers, comma separated", BENCH_MAX_LIST);
-    }
+    if (b->n_prompt == 0 && b->n_decode == 0)
+        return cli_fail(ELM_INVALID_ARGUMENT, "-p 0 and -n 0 leave nothing to measure");
+    b->n_depths = read_list("-d", o->depths ? o->depths : "0", MOST, b->depths);
+    if (b->n_depths == 0) return usage;
+    b->n_threads =
+        read_list("--threads", o->threads ? o->threads : "0", ELM_MAX_THREADS, b->threads);
+    if (b->n_threads == 0) return usage;
     if (o->sustained != CLI_NO_NUMBER) {
         if (!(o->sustained > 0.0 && o->sustained <= 24 * 60) || b->n_decode == 0)
             return cli_fail(

@@ -350,7 +350,8 @@ def test_inspect_forms(tiny):
     (("nosuch",), "nosuch"), (("run",), "usage"), (("run", "a", "b"), "usage"), (("run", "m", "--tmep", "1"), "--temp"),
     (("run", "m", "--temp", "x"), "number"), (("run", "m", "--temp"), "needs"), (("convert", "x"), "-o"),
     (("convert", "x", "-o", "y", "--quant", "int5"), "int5"), (("convert", "x", "-o", "y", "--group", "33"), "33"),
-    (("eval", "m"), "--text"), (("bench", "m", "-o", "xml"), "xml"), (("template", "x"), "--chat"),
+    (("eval", "m"), "--text"), (("bench", "m", "-o", "xml"), "xml"),
+    (("bench", "m", "--threads", "1,x"), "not '1,x'"), (("bench", "m", "-p", "0", "-n", "0"), "nothing to measure"), (("template", "x"), "--chat"),
 ])
 def test_usage_errors(args, word):
     assert word in run(*args, check=2).message
