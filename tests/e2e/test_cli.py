@@ -351,7 +351,8 @@ def test_inspect_forms(tiny):
     (("run", "m", "--temp", "x"), "number"), (("run", "m", "--temp"), "needs"), (("convert", "x"), "-o"),
     (("convert", "x", "-o", "y", "--quant", "int5"), "int5"), (("convert", "x", "-o", "y", "--group", "33"), "33"),
     (("eval", "m"), "--text"), (("bench", "m", "-o", "xml"), "xml"),
-    (("bench", "m", "--threads", "1,x"), "not '1,x'"), (("bench", "m", "-p", "0", "-n", "0"), "nothing to measure"), (("template", "x"), "--chat"),
+    (("bench", "m", "--threads", "1,x"), "not '1,x'"), (("bench", "m", "-p", "0", "-n", "0"), "nothing to measure"),
+    (("template", "x"), "--chat"),
 ])
 def test_usage_errors(args, word):
     assert word in run(*args, check=2).message
