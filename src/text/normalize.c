@@ -191,5 +191,6 @@ elm_marked elm_normalize(elm_encoding *e, elm_marked segment) {
         segment.beheaded = segment.beheaded || out->beheaded;
         which ^= 1;
     }
+    if (segment.text.size == 0) segment.text.data = (const uint8_t *)""; /* to point into */
     return segment;
 }
