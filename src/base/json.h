@@ -52,7 +52,9 @@ typedef struct elm_json_options {
 elm_status elm_json_parse(elm_span text, const char *where, const elm_json_options *options,
                           elm_arena *arena, const elm_json **out, elm_error *err) ELM_MUST_CHECK;
 
-/* Member of an object, or NULL when it is absent or `object` is NULL or no object. */
+/* Member of an object, or NULL when it is absent or `object` is NULL or no object; the key as text,
+ * or as bytes, which may hold zeros. */
+const elm_json *elm_json_member(const elm_json *object, elm_span key);
 const elm_json *elm_json_get(const elm_json *object, const char *key);
 /* As elm_json_get, but a JSON null counts as absent. */
 const elm_json *elm_json_find(const elm_json *object, const char *key);

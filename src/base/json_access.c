@@ -4,13 +4,16 @@
 #include <math.h>
 #include <string.h>
 
-const elm_json *elm_json_get(const elm_json *object, const char *key) {
+const elm_json *elm_json_member(const elm_json *object, elm_span key) {
     if (!object || object->type != ELM_JSON_OBJECT) return NULL;
-    elm_span wanted = elm_span_str(key);
     for (uint32_t i = 0; i < object->count; i++) {
-        if (elm_span_equal(object->as.items[i].key, wanted)) return &object->as.items[i];
+        if (elm_span_equal(object->as.items[i].key, key)) return &object->as.items[i];
     }
     return NULL;
+}
+
+const elm_json *elm_json_get(const elm_json *object, const char *key) {
+    return elm_json_member(object, elm_span_str(key));
 }
 
 const elm_json *elm_json_find(const elm_json *object, const char *key) {

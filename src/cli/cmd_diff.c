@@ -96,15 +96,6 @@ static void compare_sections(comparison *d, const elm_container *a, const elm_co
 
 /* ---- META, key by key ---- */
 
-static const elm_json *member_of(const elm_json *object, const elm_json *like) {
-    for (uint32_t i = 0; i < object->count; i++) {
-        const elm_json *m = &object->as.items[i];
-        if (m->key.size == like->key.size && memcmp(m->key.data, like->key.data, m->key.size) == 0)
-            return m;
-    }
-    return NULL;
-}
-
 /* JSON text, in which control characters are escaped. */
 static void put_json(elm_buf *out, const elm_json *value) {
     elm_json_writer w;
@@ -153,7 +144,7 @@ static elm_status compare_objects(comparison *d, const char *path, const elm_jso
                                   const elm_json *b, elm_error *err) {
     char name[NAME_BYTES], below[NAME_BYTES + 1];
     for (uint32_t i = 0; i < a->count; i++) {
-        const elm_json *x = &a->as.items[i], *y = member_of(b, x);
+        const elm_json *x = &a->as.items[i], *y = elm_json_member(b, x->key);
         name_of(path, x, name);
         if (!y) {
             say(d, "meta", name, "only in the first file");
@@ -166,7 +157,8 @@ static elm_status compare_objects(comparison *d, const char *path, const elm_jso
     }
     for (uint32_t i = 0; i < b->count; i++) {
         name_of(path, &b->as.items[i], name);
-        if (!member_of(a, &b->as.items[i])) say(d, "meta", name, "only in the second file");
+        if (!elm_json_member(a, b->as.items[i].key))
+            say(d, "meta", name, "only in the second file");
     }
     return ELM_OK;
 }
