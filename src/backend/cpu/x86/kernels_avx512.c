@@ -11,7 +11,8 @@
 
 enum {
     GEMV_PREFETCH_BYTES = 4096,
-    GEMM_K = 512, /* k of one expansion: 2 panels x 8 KiB */
+    GEMV_PREFETCH_SCALES = 256, /* a stream of their own, too slow for prefetchers to follow */
+    GEMM_K = 512,               /* k of one expansion: 2 panels x 8 KiB */
     GEMM_PANELS = 2,
     GEMM_TOKENS = 4,
     GEMM_MIN_TOKENS = 13,
@@ -71,7 +72,9 @@ ELM_INLINE void gemv(const elm_cpu_linear *job, size_t panel, size_t token, cons
     size_t left = 0, group = 0;
     for (size_t b = 0; b < w->n_blocks; b++, codes += block_bytes, a += 32) {
         if (left == 0) {
-            s = load_scale(w, panel, group);
+            const uint16_t *at = w->scales + (panel * w->n_groups + group) * 16;
+            s = v_load_f16(at);
+            _mm_prefetch((const char *)(at + GEMV_PREFETCH_SCALES), _MM_HINT_T0);
             if (zeros) minus_zeros = load_zeros(w, panel, group);
             group++;
             left = w->group_blocks;
