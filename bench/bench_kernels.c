@@ -108,7 +108,7 @@ static void run_attention(void *context, uint32_t thread, uint32_t n_threads) {
             k->scores[1](q, w->dim, w->n_q, keys, w->dim, ahead, s);
         else
             k->scores_i8(&codes, w->n_q, (const int8_t *)keys, w->dim, s);
-        for (size_t i = 0; i < w->n_q; i++) c[i] = k->softmax(s + BLOCK * i, &m[i], &l[i]);
+        k->softmax(s, w->n_q, m, l, c);
         if (w->dtype == 1) {
             k->values[1](s, c, w->n_q, values, BLOCK, w->dim, ahead, o, w->dim);
             continue;

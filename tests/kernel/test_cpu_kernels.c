@@ -505,29 +505,44 @@ static void test_values_i8_extreme(void **state) {
     }
 }
 
+/* Rows of all masks: what a row becomes depends on no other, however many there are. */
 static void test_softmax(void **state) {
     (void)state;
+    enum { ROWS = 40 };
     random_state r = {10};
-    for (int round = 0; round < 40; round++) {
-        float scores[64];
-        fill(&r, scores, 64, round % 2 ? 8.0f : 90.0f);
-        for (int i = 0; i < round && i < 63; i++) scores[i] = -INFINITY;
-        float before = round % 3 ? random_float(&r) : -INFINITY, sum = round % 3 ? 2.0f : 0.0f;
-        float want[64], m0 = before, l0 = sum;
-        memcpy(want, scores, sizeof want);
-        float c0 = sets[0].softmax(want, &m0, &l0);
-        double exact = before == -INFINITY ? 0 : (double)sum * exp((double)before - (double)m0);
-        for (int i = 0; i < 64; i++) exact += exp((double)scores[i] - (double)m0);
-        assert_true(fabs((double)l0 - exact) <=
-                    16 * 0x1p-24 * exact); /* exp 4, tree of 8 sums, joining 3 */
-        for (size_t s = 0; s < n_sets; s++) {
-            float got[64], m = before, l = sum;
-            memcpy(got, scores, sizeof got);
-            float c = sets[s].softmax(got, &m, &l);
-            assert_same_bits(got, want, sizeof got, names[s]);
-            assert_true(c == c0 && m == m0 && l == l0);
-        }
+    float scores[ROWS][64], before[ROWS], sums[ROWS];
+    float want[ROWS][64], m0[ROWS], l0[ROWS], c0[ROWS];
+    for (int i = 0; i < ROWS; i++) {
+        fill(&r, scores[i], 64, i % 2 ? 8.0f : 90.0f);
+        for (int j = 0; j < i && j < 63; j++) scores[i][j] = -INFINITY;
+        before[i] = i % 3 ? random_float(&r) : -INFINITY;
+        sums[i] = i % 3 ? 2.0f : 0.0f;
+        memcpy(want[i], scores[i], sizeof want[i]);
+        m0[i] = before[i], l0[i] = sums[i];
+        sets[0].softmax(want[i], 1, &m0[i], &l0[i], &c0[i]);
+        double now = (double)m0[i], factor = exp((double)before[i] - now);
+        double exact = before[i] == -INFINITY ? 0 : (double)sums[i] * factor;
+        for (int j = 0; j < 64; j++) exact += exp((double)scores[i][j] - now);
+        assert_true(fabs((double)l0[i] - exact) <=
+                    16 * 0x1p-24 * exact);                   /* exp 4, tree of 8 sums, joining 3 */
+        double rounding = 4 + fabs((double)before[i] - now); /* exp 4, its argument half an ulp */
+        assert_true(factor < exp(-80)
+                        ? c0[i] == 0.0f
+                        : fabs((double)c0[i] - factor) <= rounding * 0x1p-24 * factor);
     }
+    for (size_t s = 0; s < n_sets; s++)
+        for (size_t n = 1; n <= ROWS; n++) {
+            float *got = guarded(n * sizeof scores[0]), m[ROWS], l[ROWS], c[ROWS];
+            memcpy(got, scores, n * sizeof scores[0]);
+            memcpy(m, before, sizeof m);
+            memcpy(l, sums, sizeof l);
+            sets[s].softmax(got, n, m, l, c);
+            assert_same_bits(got, want, n * sizeof scores[0], names[s]);
+            assert_same_bits(m, m0, n * sizeof *m, names[s]);
+            assert_same_bits(l, l0, n * sizeof *l, names[s]);
+            assert_same_bits(c, c0, n * sizeof *c, names[s]);
+            guarded_free(got);
+        }
 }
 
 /* What is stored is what kv.c stores, special values included. */

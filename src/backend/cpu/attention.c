@@ -180,22 +180,16 @@ static void block_scores(const tile *t, size_t q0, size_t n_q, size_t base) {
     }
 }
 
-/* Scores of one query to weights; what it does not see gets 0. Sets its factor c, and of an int8
- * cache its weights as integers. */
-static void block_softmax(const tile *t, size_t q, size_t base, size_t lo, size_t hi) {
+/* Scores of a query as the softmax takes them: scaled, capped, -inf for what it does not see. */
+static void finish_scores(const tile *t, size_t q, size_t base, size_t row, size_t lo, size_t hi) {
     float *s = t->s + q * BLOCK, cap = t->attrs->softcap;
-    const elm_kv *kv = t->kv;
     const size_t begin = lo - base, end = hi - base;
-    const size_t row = elm_kv_row(kv, t->kv_head, elm_kv_slot(kv, base));
-    bool int8 = kv->dtype == ELM_I8;
-    t->kernels->scale_scores(s, int8 ? kv->k_scales + row : NULL, t->attrs->scale);
+    const float *k_scales = t->kv->dtype == ELM_I8 ? t->kv->k_scales + row : NULL;
+    t->kernels->scale_scores(s, k_scales, t->attrs->scale);
     if (cap > 0.0f)
         for (size_t j = begin; j < end; j++) s[j] = cap * tanhf(s[j] / cap);
     for (size_t j = 0; j < begin; j++) s[j] = -INFINITY;
     for (size_t j = end; j < BLOCK; j++) s[j] = -INFINITY;
-    t->c[q] = t->kernels->softmax(s, &t->chunk.m[q], &t->chunk.l[q]);
-    if (int8)
-        t->unit[q] = t->kernels->weigh_i8(s, kv->v_scales + row, t->w + q * ELM_CPU_WEIGHT_CODES);
 }
 
 /* o = o * c, then the weighted values of [from, to), for queries [q0, q0 + n_q). */
@@ -265,12 +259,20 @@ static sight sight_of(const tile *t, size_t base) {
     return s;
 }
 
+/* Scores to weights, 0 for what a query does not see; of an int8 cache to integers besides. */
 static void block_weights(const tile *t, const sight *s, size_t base) {
+    const elm_kv *kv = t->kv;
+    const size_t q0 = s->i0 * t->group, q1 = s->i1 * t->group;
+    const size_t row = elm_kv_row(kv, t->kv_head, elm_kv_slot(kv, base));
     for (size_t i = s->i0; i < s->i1; i++) {
         size_t lo, hi;
         visible(t, i, base, &lo, &hi);
-        for (size_t g = 0; g < t->group; g++) block_softmax(t, i * t->group + g, base, lo, hi);
+        for (size_t g = 0; g < t->group; g++) finish_scores(t, i * t->group + g, base, row, lo, hi);
     }
+    t->kernels->softmax(t->s + q0 * BLOCK, q1 - q0, t->chunk.m + q0, t->chunk.l + q0, t->c + q0);
+    for (size_t q = q0; kv->dtype == ELM_I8 && q < q1; q++)
+        t->unit[q] = t->kernels->weigh_i8(t->s + q * BLOCK, kv->v_scales + row,
+                                          t->w + q * ELM_CPU_WEIGHT_CODES);
 }
 
 static void add_block(const tile *t, const sight *s, size_t base) {

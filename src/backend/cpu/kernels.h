@@ -127,9 +127,10 @@ typedef struct elm_cpu_kernels {
                       const int8_t *v, size_t width, float *o, size_t o_stride);
     /* s = s * by * scale for a row of 64; by may be NULL. */
     void (*scale_scores)(float *s, const float *by, float scale);
-    /* One step of the online softmax over 64 scores, -inf where masked, in place: s to weights, *m
-     * to the new maximum, *l to the new sum, returns the factor of what was summed before. */
-    float (*softmax)(float *s, float *m, float *l);
+    /* One step of the online softmax for n rows of 64 scores, -inf where masked, in place: scores to
+     * weights; of each row m to the new maximum, l to the new sum, c = the factor of what was summed
+     * before. */
+    void (*softmax)(float *s, size_t n, float *m, float *l, float *c);
     /* o = o * a + p * b, for joining two partial sums. */
     void (*join)(float *o, float a, const float *p, float b, size_t n);
     float (*exponential)(float x); /* the exp that softmax uses */

@@ -199,21 +199,41 @@ static float k_exponential(float x) {
     return f[0];
 }
 
-static float k_softmax(float *s, float *m, float *l) {
-    v16 v[4];
-    for (size_t i = 0; i < 4; i++) v[i] = v_load(s + 16 * i);
-    float best = v_max_of(v_max(v_max(v[0], v[1]), v_max(v[2], v[3])));
-    float before = *m, now = best > before ? best : before;
-    v16 sum = v_splat(0.0f);
-    for (size_t i = 0; i < 4; i++) {
-        v16 w = v_exp_weight(v_sub(v[i], v_splat(now)));
-        v_store(s + 16 * i, w);
-        sum = v_add(sum, w);
+/* A few rows at once: their sums and maxima overlap, and one vector holds the factors of all. */
+enum { SOFTMAX_ROWS = 16 };
+
+/* n rows, SOFTMAX_ROWS at most. */
+static void softmax_rows(float *s, size_t n, float *m, float *l, float *c) {
+    float change[SOFTMAX_ROWS] = {0}, factor[SOFTMAX_ROWS];
+    for (size_t r = 0; r < n; r++) {
+        const float *row = s + r * ELM_CPU_KV_BLOCK;
+        v16 best = v_load(row);
+        for (size_t i = 16; i < ELM_CPU_KV_BLOCK; i += 16) best = v_max(best, v_load(row + i));
+        const float most = v_max_of(best), before = m[r];
+        m[r] = most > before ? most : before;
+        change[r] = before - m[r];
     }
-    float c = k_exponential(before - now);
-    *l = *l * c + v_sum(sum);
-    *m = now;
-    return c;
+    v_store(factor, v_exp_weight(v_load(change)));
+    for (size_t r = 0; r < n; r++) {
+        float *row = s + r * ELM_CPU_KV_BLOCK;
+        v16 sum = v_splat(0.0f), most = v_splat(m[r]);
+        for (size_t i = 0; i < ELM_CPU_KV_BLOCK; i += 16) {
+            v16 w = v_exp_weight(v_sub(v_load(row + i), most));
+            v_store(row + i, w);
+            sum = v_add(sum, w);
+        }
+        float kept = l[r] * factor[r];
+        l[r] = kept + v_sum(sum);
+        c[r] = factor[r];
+    }
+}
+
+static void k_softmax(float *s, size_t n, float *m, float *l, float *c) {
+    for (size_t rows; n > 0; n -= rows, m += rows, l += rows, c += rows) {
+        rows = n < SOFTMAX_ROWS ? n : SOFTMAX_ROWS;
+        softmax_rows(s, rows, m, l, c);
+        s += rows * ELM_CPU_KV_BLOCK;
+    }
 }
 
 static void k_join(float *o, float a, const float *p, float b, size_t n) {
