@@ -105,7 +105,7 @@ static void run_attention(void *context, uint32_t thread, uint32_t n_threads) {
     for (size_t p = begin; p + BLOCK <= end; p += BLOCK) {
         const uint8_t *keys = w->bytes + p * row, *values = keys + w->n_bytes / 2;
         if (w->dtype == 1)
-            k->scores[1](q, w->dim, w->n_q, keys, w->dim, ahead, s);
+            k->scores[1](q, w->dim, w->n_q, keys, w->dim, BLOCK, ahead, s);
         else
             k->scores_i8(&codes, w->n_q, (const int8_t *)keys, w->dim, s);
         k->softmax(s, w->n_q, m, l, c);

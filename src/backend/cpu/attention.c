@@ -163,7 +163,8 @@ static size_t next_block(const tile *t, size_t width) {
     return t->stride * BLOCK * width * elm_dtype_get(t->kv->dtype)->bits / 8;
 }
 
-static void block_scores(const tile *t, size_t q0, size_t n_q, size_t base) {
+/* Queries [q0, q0 + n_q) and the block's keys before position `to`. */
+static void block_scores(const tile *t, size_t q0, size_t n_q, size_t base, size_t to) {
     const elm_kv *kv = t->kv;
     const void *k = at_element(kv, kv->k, elm_kv_k_panel(kv, t->kv_head, elm_kv_slot(kv, base)));
     float *s = t->s + q0 * BLOCK;
@@ -176,7 +177,7 @@ static void block_scores(const tile *t, size_t q0, size_t n_q, size_t base) {
         t->kernels->scores_i8(&codes, n_q, k, t->k_dim, s);
     } else {
         t->kernels->scores[kv->dtype == ELM_F32 ? 0 : 1](t->q + q0 * t->k_dim, t->k_dim, n_q, k,
-                                                         t->k_dim, ahead, s);
+                                                         t->k_dim, to - base, ahead, s);
     }
 }
 
@@ -285,7 +286,7 @@ static void add_block(const tile *t, const sight *s, size_t base) {
 static void attend_block(const tile *t, size_t base) {
     const sight s = sight_of(t, base);
     if (s.i0 >= s.i1) return;
-    block_scores(t, s.i0 * t->group, (s.i1 - s.i0) * t->group, base);
+    block_scores(t, s.i0 * t->group, (s.i1 - s.i0) * t->group, base, s.to);
     block_weights(t, &s, base);
     add_block(t, &s, base);
 }
@@ -428,7 +429,7 @@ static void attend_heads(const tile *all, size_t begin, size_t end, size_t base)
                 block_weights(&t, &s, base);
                 add_block(&t, &s, base);
             } else {
-                block_scores(&t, s.i0 * t.group, (s.i1 - s.i0) * t.group, base);
+                block_scores(&t, s.i0 * t.group, (s.i1 - s.i0) * t.group, base, s.to);
             }
         }
 }

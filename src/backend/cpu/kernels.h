@@ -67,11 +67,11 @@ typedef struct elm_cpu_linear {
 /* Computes panels [begin, end). `scratch` holds ELM_CPU_LINEAR_SCRATCH bytes. */
 typedef void (*elm_cpu_linear_fn)(const elm_cpu_linear *job, size_t begin, size_t end,
                                   void *scratch);
-/* Scores of n_q queries and a block of 64 keys, stored as backend/kv.h says; rows of s are 64
- * floats: s = fma(q_i[d], k_j[d], s), d ascending. `ahead`: bytes from here to the next block of
- * this head, which is asked for. */
+/* Scores of n_q queries and the first n_k at least of a block of 64 keys, stored as backend/kv.h says;
+ * rows of s are 64 floats: s = fma(q_i[d], k_j[d], s), d ascending. `ahead`: bytes from here to the
+ * next block of this head, which is asked for. */
 typedef void (*elm_cpu_scores_fn)(const float *q, size_t q_stride, size_t n_q, const void *k,
-                                  size_t dim, size_t ahead, float *s);
+                                  size_t dim, size_t n_k, size_t ahead, float *s);
 /* o_i = o_i * c_i, then for j ascending o_i = fma(p_i[j], v_j, o_i); p rows are 64 floats, width %
  * 16
  * == 0. */

@@ -53,13 +53,23 @@ ELM_INLINE void score_tile(const float *q, size_t q_stride, const void *k, size_
             v_store(s + (size_t)i * ELM_CPU_KV_BLOCK + 16 * (panel + (size_t)p), acc[i * n_p + p]);
 }
 
+/* n_q queries, a constant, over the panels that hold the first n_k keys, as many side by side as fit. */
+ELM_INLINE void score_row(const float *q, size_t q_stride, const void *k, size_t dim, size_t n_k,
+                          float *s, const int dtype, const int n_q) {
+    const size_t end = (n_k + 15) / 16;
+    size_t p = 0;
+#pragma GCC unroll 3
+    for (size_t n = V_SCORE_P; n > 0; n /= 2)
+        for (; p + n <= end; p += n)
+            score_tile(q, q_stride, k, dim, 0, p, s, dtype, n_q, (int)n, false);
+}
+
 ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
-                       size_t ahead, float *s, const int dtype) {
+                       size_t n_k, size_t ahead, float *s, const int dtype) {
     size_t i = 0;
     for (; i + V_SCORE_Q <= n_q; i += V_SCORE_Q)
-        for (size_t p = 0; p < KEY_PANELS; p += V_SCORE_P)
-            score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
-                       dtype, V_SCORE_Q, V_SCORE_P, false);
+        score_row(q + i * q_stride, q_stride, k, dim, n_k, s + i * ELM_CPU_KV_BLOCK, dtype,
+                  V_SCORE_Q);
     for (; i + 2 <= n_q; i += 2)
         for (size_t p = 0; p < KEY_PANELS; p += V_SCORE_P2)
             score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
@@ -134,12 +144,12 @@ ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v
 }
 
 static void k_scores_f32(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
-                         size_t ahead, float *s) {
-    scores(q, q_stride, n_q, k, dim, ahead, s, 0);
+                         size_t n_k, size_t ahead, float *s) {
+    scores(q, q_stride, n_q, k, dim, n_k, ahead, s, 0);
 }
 static void k_scores_f16(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
-                         size_t ahead, float *s) {
-    scores(q, q_stride, n_q, k, dim, ahead, s, 1);
+                         size_t n_k, size_t ahead, float *s) {
+    scores(q, q_stride, n_q, k, dim, n_k, ahead, s, 1);
 }
 
 #define VALUES(name, dtype)                                                                \
