@@ -19,8 +19,8 @@ typedef struct walk {
     elm_cpu_run run;
     uint32_t n_threads;
     uint32_t begin, end; /* steps of the stage */
-    uint32_t n_passes;   /* of its step, if it is one alone */
-    size_t n_rows;       /* of every step, if all are split by rows; else 0 */
+    uint32_t n_passes;
+    size_t n_rows; /* of every step, if all are split by rows; else 0 */
 } walk;
 
 /* ---- work ---- */
@@ -64,19 +64,23 @@ static elm_cpu_work work_of(const elm_cpu_run *r, const elm_cpu_step *s) {
 
 /* ---- stages ---- */
 
-static uint32_t parts_of(const walk *w) {
-    const uint32_t n_threads = w->n_threads;
-    size_t units = 1;
-    uint64_t cost = 0;
+/* Of the steps together. One of several passes is a stage of its own. */
+static elm_cpu_work stage_work(const walk *w) {
+    elm_cpu_work all = {1, 1, 0};
     for (uint32_t i = w->begin; i < w->end; i++) {
-        elm_cpu_work work = work_of(&w->run, &w->run.program->steps[i]);
-        if (work.units > units) units = work.units;
-        cost += work.cost;
+        const elm_cpu_work work = work_of(&w->run, &w->run.program->steps[i]);
+        if (work.units > all.units) all.units = work.units;
+        if (work.n_passes > all.n_passes) all.n_passes = work.n_passes;
+        all.cost += work.cost;
     }
-    uint64_t n = cost / MIN_PART_COST, fewest = (uint64_t)n_threads * PARTS_PER_THREAD;
+    return all;
+}
+
+static uint32_t parts_of(const elm_cpu_work *work, uint32_t n_threads) {
+    uint64_t n = work->cost / MIN_PART_COST, fewest = (uint64_t)n_threads * PARTS_PER_THREAD;
     if (n > fewest) n = fewest;
-    if (n < cost / MAX_PART_COST) n = cost / MAX_PART_COST;
-    if (n > units) n = units;
+    if (n < work->cost / MAX_PART_COST) n = work->cost / MAX_PART_COST;
+    if (n > work->units) n = work->units;
     if (n > ELM_MAX_PARTS) n = ELM_MAX_PARTS;
     if (n_threads <= 1 || n == 0) return 1;
     if (n > n_threads) n -= n % n_threads; /* equal shares */
@@ -94,16 +98,17 @@ static size_t rows_of_stage(const walk *w) {
 static uint32_t next_stage(void *context) {
     walk *w = context;
     const elm_program *p = w->run.program;
-    if (w->end > 0 && ++w->run.pass < w->n_passes) return parts_of(w);
-    w->run.pass = 0;
-    w->n_passes = 1;
-    w->begin = w->end;
-    if (w->begin == p->n_steps) return 0;
-    do w->end++;
-    while (w->end < p->n_steps && !p->steps[w->end].opens_stage);
-    w->n_rows = rows_of_stage(w);
-    if (w->end == w->begin + 1) w->n_passes = work_of(&w->run, &p->steps[w->begin]).n_passes;
-    return parts_of(w);
+    if (++w->run.pass >= w->n_passes) {
+        w->run.pass = 0;
+        w->begin = w->end;
+        if (w->begin == p->n_steps) return 0;
+        do w->end++;
+        while (w->end < p->n_steps && !p->steps[w->end].opens_stage);
+        w->n_rows = rows_of_stage(w);
+    }
+    const elm_cpu_work work = stage_work(w);
+    w->n_passes = work.n_passes;
+    return parts_of(&work, w->n_threads);
 }
 
 static void run_part(void *context, uint32_t part, uint32_t n_parts, uint32_t thread) {

@@ -10,12 +10,16 @@
 
 #define FORM_I8_MANY FORM_U8
 
-ELM_INLINE __m256i dot(__m256i acc, __m256i u, __m256i x) {
 #ifdef __AVX512VNNI__
-    return _mm256_dpbusd_epi32(acc, u, x);
+#define DOT_U8 _mm256_dpbusd_epi32
+#define DOT_I16 _mm256_dpwssd_epi32
 #else
-    return _mm256_dpbusd_avx_epi32(acc, u, x);
+#define DOT_U8 _mm256_dpbusd_avx_epi32
+#define DOT_I16 _mm256_dpwssd_avx_epi32
 #endif
+
+ELM_INLINE __m256i dot(__m256i acc, __m256i u, __m256i x) {
+    return DOT_U8(acc, u, x);
 }
 /* A shift, since products are what everything waits for. */
 ELM_INLINE __m256i dot_start(int32_t pair, int32_t sum, int zero) {
@@ -45,11 +49,7 @@ ELM_INLINE __m256i i8_dot(__m256i acc, __m256i u, __m256i w, __m256i x) {
 }
 
 ELM_INLINE __m256i pair_dot(__m256i acc, __m256i a, __m256i b) {
-#ifdef __AVX512VNNI__
-    return _mm256_dpwssd_epi32(acc, a, b);
-#else
-    return _mm256_dpwssd_avx_epi32(acc, a, b);
-#endif
+    return DOT_I16(acc, a, b);
 }
 
 static uint64_t peak(size_t rounds) {

@@ -3,8 +3,7 @@
 #ifndef ELM_BACKEND_CPU_SIMD_AVX2_H
 #define ELM_BACKEND_CPU_SIMD_AVX2_H
 
-#include <immintrin.h>
-#include <stdint.h>
+#include "backend/cpu/x86/simd_x86.h"
 
 typedef struct v16 {
     __m256 a, b;
@@ -96,25 +95,13 @@ static inline void v_store_i8(int8_t *p, v16 x) {
 }
 
 static inline float v_sum(v16 x) {
-    __m256 t8 = _mm256_add_ps(x.a, x.b);
-    __m128 t4 = _mm_add_ps(_mm256_castps256_ps128(t8), _mm256_extractf128_ps(t8, 1));
-    __m128 t2 = _mm_add_ps(t4, _mm_movehl_ps(t4, t4));
-    return _mm_cvtss_f32(_mm_add_ss(t2, _mm_movehdup_ps(t2)));
+    return sum_of_8(_mm256_add_ps(x.a, x.b));
 }
 static inline float v_max_of(v16 x) {
     __m256 t8 = _mm256_max_ps(x.a, x.b);
     __m128 t4 = _mm_max_ps(_mm256_castps256_ps128(t8), _mm256_extractf128_ps(t8, 1));
     __m128 t2 = _mm_max_ps(t4, _mm_movehl_ps(t4, t4));
     return _mm_cvtss_f32(_mm_max_ss(t2, _mm_movehdup_ps(t2)));
-}
-
-static inline uint32_t v_block_sums(const int8_t *q) {
-    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)q);
-    __m256i p = _mm256_maddubs_epi16(_mm256_set1_epi8(1), v); /* even, odd, even, odd ... */
-    __m128i s = _mm_add_epi16(_mm256_castsi256_si128(p), _mm256_extracti128_si256(p, 1));
-    s = _mm_add_epi16(s, _mm_unpackhi_epi64(s, s));
-    s = _mm_add_epi16(s, _mm_srli_epi64(s, 32));
-    return (uint32_t)_mm_cvtsi128_si32(s);
 }
 
 /* Tiles of attention, as many accumulators as there are registers: queries x panels of keys (and
