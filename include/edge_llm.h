@@ -32,7 +32,7 @@ typedef struct elm_model_options {
     size_t struct_size;
     const elm_allocator *allocator; /* NULL: the C library's */
     uint32_t n_threads;             /* 0: the machine's big cores, at most 8 */
-    uint32_t max_batch_tokens;      /* largest prefill chunk; 0: 512 */
+    uint32_t max_batch_tokens;      /* largest prefill chunk; 0: 256, with experts 512 */
     size_t memory_limit_bytes;      /* hard cap on what the model and its sessions allocate (the mapped
                                        file not counted); 0: none. Past it calls fail with
                                        ELM_OUT_OF_MEMORY and leave everything usable */

@@ -119,6 +119,12 @@ elm_status elm_model_make_plan(elm_model *m, const elm_graph *graph, uint32_t ma
                          out, err);
 }
 
+static uint32_t default_batch(const elm_graph *graph) {
+    for (uint32_t i = 0; i < graph->n_nodes; i++)
+        if (graph->nodes[i].op == ELM_OP_MOE) return ELM_BATCH_TOKENS_OF_EXPERTS;
+    return ELM_BATCH_TOKENS;
+}
+
 static elm_status open_all(elm_model *m, const char *path, const elm_model_options *o,
                            const elm_model_hooks *hooks, elm_error *err) {
     uint64_t start = elm_now_us(&m->platform);
@@ -133,7 +139,7 @@ static elm_status open_all(elm_model *m, const char *path, const elm_model_optio
         return elm_fail(err, ELM_INVALID_ARGUMENT, "%u threads; at most %d", m->n_threads,
                         ELM_MAX_THREADS);
     }
-    m->max_batch_tokens = o->max_batch_tokens ? o->max_batch_tokens : ELM_DEFAULT_BATCH_TOKENS;
+    m->max_batch_tokens = o->max_batch_tokens ? o->max_batch_tokens : default_batch(m->graph);
     if (m->max_batch_tokens > ELM_MAX_BATCH_TOKENS) {
         return elm_fail(err, ELM_INVALID_ARGUMENT, "a batch of %u tokens; at most %d",
                         m->max_batch_tokens, ELM_MAX_BATCH_TOKENS);

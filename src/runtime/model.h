@@ -16,7 +16,8 @@
 #include "text/tokenizer.h"
 
 enum {
-    ELM_DEFAULT_BATCH_TOKENS = 512,
+    ELM_BATCH_TOKENS = 256,            /* of a prompt; activations of more leave the near caches */
+    ELM_BATCH_TOKENS_OF_EXPERTS = 512, /* of which each sees a few */
     ELM_MAX_BATCH_TOKENS = 8192,
     ELM_DECODE_ROWS = 8,    /* rows of logits that an ordinary step may ask for */
     ELM_REWIND_SLACK = 256, /* positions that a ring keeps beyond its window */
