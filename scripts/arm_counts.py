@@ -3,27 +3,43 @@
 
     scripts/arm_counts.py BUILD [--list]       BUILD: a gcc release build for aarch64
 
-No ARM machine measures these kernels, so their loops are counted. A hand's count, for one block of 32 k: the products;
-loads of codes, each once, in pairs where they lie together; what makes operands of them (and, shift, zip, dup); start
-values; then for every 4 sums a conversion, a scale times scale and an fma. bench/SPEED.md has the table."""
+No ARM machine measures these kernels, so their loops are counted, for one block of 32 k with a scale of its own."""
 import pathlib
 import sys
 
 from spills import functions, inner_loops
 
-# (object, function part, one token): (products, instructions by hand). One token: a whole panel, 16 rows. Several: four
-# rows and four tokens, a quarter of a panel, activations of the block in registers and float sums in memory.
-#            products, codes, operands, start, halves added, end, activations and sums, prefetch, loop
+# (kernels, codes, one token, zero points): (products, instructions by hand). One token takes the 16 rows of a panel:
+#
+#   codes      one load for each 64 bytes
+#   operands   and, shift for each 16 bytes of int4
+#   products   smull and smlal of 8, and of int8 one pairwise addition for two of them; sdot of 16
+#   acts       NEON one ld1r for 4 k; dotprod one ldp
+#   lanes      what they start from: the sum of the activations and 4 multiplications by the zeros (8 for all rows of
+#              symmetric int4), or 4 zeros
+#   end        NEON int4 8 and 4 pairwise additions, int8 4; then d and for 4 rows a conversion, scale times scale, fma
+#   scales     ldp, 4 conversions
+#   loop       prefetch 2, group 2, block 2, compare, branch
+#
+# Several tokens: four rows and four tokens, a quarter of a panel, with activations of a block in registers, float sums
+# and zeros in memory.
 HAND = {
-    ("neon", "i4", True): (64, 64 + 8 + 32 + 8 + 0 + 12 + 16 + 2 + 2 + 8),
-    ("neon", "i8", True): (96, 96 + 32 + 0 + 8 + 8 + 4 + 16 + 2 + 2 + 8),
-    ("dotprod", "i4", True): (32, 32 + 8 + 32 + 0 + 4 + 0 + 16 + 3 + 2 + 8),
-    ("dotprod", "i8", True): (32, 32 + 32 + 0 + 0 + 4 + 0 + 16 + 3 + 2 + 8),
-    #            products, codes, operands, start, end, float sums in and out, scales, loop
-    ("dotprod", "i4", False): (32, 32 + 4 + 8 + 4 + 12 + 7 + 1 + 4),
-    ("dotprod", "i8", False): (32, 32 + 8 + 0 + 4 + 12 + 7 + 1 + 4),
-    ("i8mm", "i4", False): (16, 16 + 4 + 16 + 4 + 12 + 4 + 1 + 5),
-    ("i8mm", "i8", False): (16, 16 + 8 + 8 + 4 + 12 + 4 + 1 + 5),
+    #                     products  codes operands products acts lanes end scales loop
+    ("neon", "i4", True, True): (64, 4 + 32 + 64 + 8 + 5 + 12 + 13 + 5 + 8),
+    ("neon", "i8", True, False): (88, 8 + 0 + 64 + 32 + 8 + 0 + 4 + 13 + 5 + 8),
+    ("neon", "i8", True, True): (88, 8 + 0 + 64 + 32 + 8 + 5 + 4 + 13 + 5 + 8),
+    ("dotprod", "i4", True, True): (32, 4 + 32 + 32 + 1 + 5 + 13 + 5 + 8),
+    ("dotprod", "i8", True, False): (32, 8 + 0 + 32 + 1 + 4 + 13 + 5 + 8),
+    ("dotprod", "i8", True, True): (32, 8 + 0 + 32 + 1 + 5 + 13 + 5 + 8),
+    #                     products  codes operands products lanes end sums scales loop
+    ("dotprod", "i4", False, False): (32, 4 + 8 + 32 + 4 + 12 + 4 + 1 + 4),
+    ("dotprod", "i4", False, True): (32, 4 + 8 + 32 + 5 + 12 + 4 + 1 + 4),
+    ("dotprod", "i8", False, False): (32, 8 + 0 + 32 + 4 + 12 + 4 + 1 + 4),
+    ("dotprod", "i8", False, True): (32, 8 + 0 + 32 + 5 + 12 + 4 + 1 + 4),
+    ("i8mm", "i4", False, False): (16, 4 + 16 + 16 + 4 + 12 + 4 + 1 + 5),
+    ("i8mm", "i4", False, True): (16, 4 + 16 + 16 + 5 + 12 + 4 + 1 + 5),
+    ("i8mm", "i8", False, False): (16, 8 + 8 + 16 + 4 + 12 + 4 + 1 + 5),
+    ("i8mm", "i8", False, True): (16, 8 + 8 + 16 + 5 + 12 + 4 + 1 + 5),
 }
 PRODUCTS = ("smmla", "sdot", "smlal", "smull", "sadalp")
 ALLOWED = 1.10
@@ -40,12 +56,14 @@ def main():
         for function, lines in functions(folder / f"kernels_{name}.c.o", "aarch64-linux-gnu-objdump"):
             for begin, end in inner_loops(lines):
                 names = [mnemonic(line) for line in lines[begin:end + 1]]
-                key = (name, "i4" if "i4" in function else "i8", "prfm" in names)
+                codes, one = "i4" if "i4" in function else "i8", "prfm" in names
+                zeros = "mla" in names or "mul" in names or (codes == "i4" and one)
+                key = (name, codes, one, zeros)
                 products, by_hand = HAND.get(key, (None, 0))
                 if "linear_i" not in function or sum(n.startswith(PRODUCTS) for n in names) != products:
                     continue
                 seen.add(key)
-                where = (f"{name} {key[1]}, {'one token' if key[2] else 'several tokens'}: {len(names)} instructions, "
+                where = (f"{name} {codes}, {'one token' if one else 'several tokens'}: {len(names)} instructions, "
                          f"{by_hand} by hand, {100 * len(names) / by_hand - 100:+.0f} %")
                 if show:
                     print(where)

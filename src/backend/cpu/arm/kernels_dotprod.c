@@ -9,43 +9,52 @@
 #include "backend/cpu/arm/dotprod.h"
 #include "backend/cpu/kernels_attention.h"
 
-/* The quarter `i` of a cell against lanes lo and hi of the activations x (16 of the block's 32). */
-#define I4_STEP(acc, v, x, lane)                                                           \
-    acc = vdotq_laneq_s32(acc, vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(15))), x, lane); \
-    acc = vdotq_laneq_s32(acc, vreinterpretq_s8_u8(vshrq_n_u8(v, 4)), x, lane + 1)
+/* A cell is one load of four registers. Compilers load all cells ahead and spill them, unless the
+ * products and the address of each stand before the next. */
+#define AFTER_CELL(w, s) \
+    __asm__ volatile("" : "+r"(w), "+w"((s)[0]), "+w"((s)[1]), "+w"((s)[2]), "+w"((s)[3]))
+
+/* A cell of 8 k against lanes `lane` and the next of x, 16 of the block's activations. */
+#define I4_CELL(w, s, x, lane)                                                         \
+    do {                                                                               \
+        uint8x16x4_t v_ = vld1q_u8_x4(w);                                              \
+        for (int i_ = 0; i_ < 4; i_++) {                                               \
+            int8x16_t lo_ = vreinterpretq_s8_u8(vandq_u8(v_.val[i_], vdupq_n_u8(15))); \
+            (s)[i_] = vdotq_laneq_s32((s)[i_], lo_, x, lane);                          \
+            int8x16_t hi_ = vreinterpretq_s8_u8(vshrq_n_u8(v_.val[i_], 4));            \
+            (s)[i_] = vdotq_laneq_s32((s)[i_], hi_, x, (lane) + 1);                    \
+        }                                                                              \
+        (w) += 64;                                                                     \
+        AFTER_CELL(w, s);                                                              \
+    } while (0)
+
+/* A cell of 4 k against a lane. */
+#define I8_CELL(w, s, x, lane)                                                            \
+    do {                                                                                  \
+        uint8x16x4_t v_ = vld1q_u8_x4(w);                                                 \
+        for (int i_ = 0; i_ < 4; i_++)                                                    \
+            (s)[i_] = vdotq_laneq_s32((s)[i_], vreinterpretq_s8_u8(v_.val[i_]), x, lane); \
+        (w) += 64;                                                                        \
+        AFTER_CELL(w, s);                                                                 \
+    } while (0)
 
 ELM_INLINE void i4_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4]) {
     int8x16_t x0 = vld1q_s8(a), x1 = vld1q_s8(a + 16);
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *c = cells + 16 * i;
-        int32x4_t acc = vdupq_n_s32(0);
-        uint8x16_t v0 = vld1q_u8(c), v1 = vld1q_u8(c + 64), v2 = vld1q_u8(c + 128),
-                   v3 = vld1q_u8(c + 192);
-        I4_STEP(acc, v0, x0, 0);
-        I4_STEP(acc, v1, x0, 2);
-        I4_STEP(acc, v2, x1, 0);
-        I4_STEP(acc, v3, x1, 2);
-        isum[i] = acc;
-    }
+    for (int i = 0; i < 4; i++) isum[i] = vdupq_n_s32(0);
+    I4_CELL(cells, isum, x0, 0);
+    I4_CELL(cells, isum, x0, 2);
+    I4_CELL(cells, isum, x1, 0);
+    I4_CELL(cells, isum, x1, 2);
 }
 
-#define I8_STEP(acc, c, j, x, lane) \
-    acc = vdotq_laneq_s32(acc, vreinterpretq_s8_u8(vld1q_u8((c) + 64 * (j))), x, lane)
-
 ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4]) {
-    int8x16_t x0 = vld1q_s8(a), x1 = vld1q_s8(a + 16);
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *c = cells + 16 * i;
-        int32x4_t acc = vdupq_n_s32(0);
-        I8_STEP(acc, c, 0, x0, 0);
-        I8_STEP(acc, c, 1, x0, 1);
-        I8_STEP(acc, c, 2, x0, 2);
-        I8_STEP(acc, c, 3, x0, 3);
-        I8_STEP(acc, c, 4, x1, 0);
-        I8_STEP(acc, c, 5, x1, 1);
-        I8_STEP(acc, c, 6, x1, 2);
-        I8_STEP(acc, c, 7, x1, 3);
-        isum[i] = acc;
+    int8x16_t x[2] = {vld1q_s8(a), vld1q_s8(a + 16)};
+    for (int i = 0; i < 4; i++) isum[i] = vdupq_n_s32(0);
+    for (int half = 0; half < 2; half++) {
+        I8_CELL(cells, isum, x[half], 0);
+        I8_CELL(cells, isum, x[half], 1);
+        I8_CELL(cells, isum, x[half], 2);
+        I8_CELL(cells, isum, x[half], 3);
     }
 }
 
@@ -115,6 +124,9 @@ enum { TOKENS = 4 };
             }                                                                      \
         }                                                                          \
     } while (0)
+
+#define I8_STEP(acc, c, j, x, lane) \
+    acc = vdotq_laneq_s32(acc, vreinterpretq_s8_u8(vld1q_u8((c) + 64 * (j))), x, lane)
 
 #define I8_HALF(acc, cells, i, half, x)                        \
     do {                                                       \

@@ -7,11 +7,9 @@
 
 #include "backend/cpu/kernels_attention.h"
 
-/* Four activations, repeated for the 4 rows of a register. */
+/* Four activations, repeated for the 4 rows of a register; they lie at a multiple of four. */
 static inline int8x16_t repeat4(const int8_t *p) {
-    int32_t four;
-    memcpy(&four, p, 4);
-    return vreinterpretq_s8_s32(vdupq_n_s32(four));
+    return vreinterpretq_s8_s32(vld1q_dup_s32((const int32_t *)(const void *)p));
 }
 
 /* Each int16x8 holds two rows x 4 k; both neighbours to one int32x4 of four rows. */
@@ -37,22 +35,26 @@ ELM_INLINE void i4_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4
     for (int i = 0; i < 4; i++) isum[i] = rows4(acc[2 * i], acc[2 * i + 1]);
 }
 
+/* A cell is one load of four registers. Nothing of the next quarter or cells before this one:
+ * compilers would load and multiply all of them ahead, and spill. */
 ELM_INLINE void i8_block(const uint8_t *cells, const int8_t *a, int32x4_t isum[4]) {
+    const int8_t *w = (const int8_t *)cells;
     int32x4_t acc[8];
-    for (int i = 0; i < 8; i++) acc[i] = vdupq_n_s32(0);
     for (int j = 0; j < 8; j += 2) {
         int8x16_t x0 = repeat4(a + 4 * j), x1 = repeat4(a + 4 * j + 4);
-        int8x16_t w[8]; /* two cells, loaded in pairs */
-        for (int i = 0; i < 8; i++) w[i] = vreinterpretq_s8_u8(vld1q_u8(cells + 64 * j + 16 * i));
+        int8x16x4_t v0 = vld1q_s8_x4(w);
+        w += 64;
+        __asm__ volatile("" : "+r"(w));
+        int8x16x4_t v1 = vld1q_s8_x4(w);
+        w += 64;
         for (int i = 0; i < 4; i++) {
-            int16x8_t lo = vmull_s8(vget_low_s8(w[i]), vget_low_s8(x0)),
-                      hi = vmull_high_s8(w[i], x0);
-            lo = vmlal_s8(lo, vget_low_s8(w[i + 4]), vget_low_s8(x1));
-            hi = vmlal_high_s8(hi, w[i + 4], x1);
-            acc[2 * i] = vpadalq_s16(acc[2 * i], lo);
-            acc[2 * i + 1] = vpadalq_s16(acc[2 * i + 1], hi);
-            /* Nothing of the next quarter before this one: products of all would not fit. */
-            __asm__ volatile("" : "+w"(acc[2 * i]), "+w"(acc[2 * i + 1]));
+            int16x8_t lo = vmull_s8(vget_low_s8(v0.val[i]), vget_low_s8(x0));
+            int16x8_t hi = vmull_high_s8(v0.val[i], x0);
+            lo = vmlal_s8(lo, vget_low_s8(v1.val[i]), vget_low_s8(x1));
+            hi = vmlal_high_s8(hi, v1.val[i], x1);
+            acc[2 * i] = j == 0 ? vpaddlq_s16(lo) : vpadalq_s16(acc[2 * i], lo);
+            acc[2 * i + 1] = j == 0 ? vpaddlq_s16(hi) : vpadalq_s16(acc[2 * i + 1], hi);
+            __asm__ volatile("" : "+r"(w), "+w"(acc[2 * i]), "+w"(acc[2 * i + 1]));
         }
     }
     for (int i = 0; i < 4; i++) isum[i] = vpaddq_s32(acc[2 * i], acc[2 * i + 1]);
