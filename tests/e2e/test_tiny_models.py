@@ -69,6 +69,19 @@ def test_any_chunking_and_any_threads_give_the_same_bits(tiny, tmp_path, name, q
         assert np.array_equal(found.view(np.uint32), first.view(np.uint32)), (chunk, threads)
 
 
+@pytest.mark.parametrize("kv", ["f16", "int8"])
+@pytest.mark.parametrize("name", ["qwen3", "gemma3"])
+def test_one_token_at_depth_gives_the_same_bits(tiny, tmp_path, name, kv):
+    """Several threads divide the cache in front of one token by chunks of 512 and by heads; 16 chunks make a wave."""
+    model, ids = tiny(name, "--quant", "int4"), tiny_models.prompt(name)
+    for n in (513, 1281, 8449):
+        deep, options = (ids * (n // len(ids) + 1))[:n], ("--chunk", 128, "--ctx", n, "--kv", kv)
+        first = logits(model, deep, tmp_path, *options, "--threads", 1)
+        for threads in (2, 3, 7):
+            found = logits(model, deep, tmp_path, *options, "--threads", threads)
+            assert np.array_equal(found[-1].view(np.uint32), first[-1].view(np.uint32)), (n, threads)
+
+
 @pytest.mark.parametrize("name", ["qwen3", "gemma3"])
 def test_int8_is_near_f32(tiny, tmp_path, name):
     ids = tiny_models.prompt(name)

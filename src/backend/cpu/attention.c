@@ -8,9 +8,9 @@
  *
  * What a query computes depends on its position alone, so the bits are the same for any chunking of
  * the prompt and any division of work: over (KV head, tile of tokens), for few tokens over KV
- * heads, or for one token over (KV head, chunk). All query heads that share a KV head run together.
- * Keys and values are read as they lie (backend/kv.h). Over an int8 cache queries are int8 and the
- * weights of a block integers, so that both products are integer ones. */
+ * heads, or for one token over (chunk, group of KV heads). All query heads that share a KV head run
+ * together. Keys and values are read as they lie (backend/kv.h). Over an int8 cache queries are
+ * int8 and the weights of a block integers, so that both products are integer ones. */
 #include <math.h>
 #include <string.h>
 
@@ -434,28 +434,39 @@ static void attend_heads(const tile *all, size_t begin, size_t end, size_t base)
         }
 }
 
+/* Sums of KV heads [begin, end) over one chunk, into all->chunk, which holds theirs one behind the other. */
+static void attend_chunk_of_heads(const tile *all, size_t begin, size_t end, size_t chunk) {
+    const size_t stop = (chunk + 1) * ELM_CPU_KV_CHUNK, last = all->first + all->n_tokens;
+    sums_clear(&all->chunk, (end - begin) * all->n_q, all->v_pad);
+    for (size_t base = chunk * ELM_CPU_KV_CHUNK; base < stop && base < last; base += BLOCK)
+        attend_heads(all, begin, end, base);
+}
+
+/* Points `all` at every row of KV heads [begin, end). */
+static void aim_heads(tile *all, const elm_cpu_run *r, const elm_cpu_step *s, size_t begin,
+                      size_t end) {
+    all->n_tokens = elm_cpu_n_rows(r, &s->in[0]);
+    all->n_q = all->n_tokens * all->group;
+    for (size_t h = begin; h < end; h++) {
+        tile t = head_of(all, h, h - begin);
+        tile_aim(&t, r, s, h, 0, all->n_tokens);
+        all->first = t.first;
+    }
+}
+
 /* Few tokens run at the speed of memory: a part's heads side by side, block by block, so that the
  * cache is read as it lies. */
 static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t part,
                      uint32_t n_parts) {
     tile all = tile_of(r, s, kv);
-    size_t begin, end, n_rows = elm_cpu_n_rows(r, &s->in[0]);
+    size_t begin, end;
     elm_split(kv->n_heads, 1, part, n_parts, &begin, &end);
-    all.n_q = n_rows * all.group;
-    for (size_t h = begin; h < end; h++) {
-        tile t = head_of(&all, h, h - begin);
-        tile_aim(&t, r, s, h, 0, n_rows);
-        sums_clear(&t.total, t.n_q, t.v_pad);
-        all.first = t.first;
-        all.n_tokens = n_rows;
-    }
     if (begin == end) return;
-    const size_t last = all.first + n_rows, n_chunks = (last - 1) / ELM_CPU_KV_CHUNK + 1;
+    aim_heads(&all, r, s, begin, end);
+    sums_clear(&all.total, (end - begin) * all.n_q, all.v_pad);
+    const size_t n_chunks = (all.first + all.n_tokens - 1) / ELM_CPU_KV_CHUNK + 1;
     for (size_t chunk = first_chunk(all.attrs, all.first); chunk < n_chunks; chunk++) {
-        sums_clear(&all.chunk, (end - begin) * all.n_q, all.v_pad);
-        size_t stop = (chunk + 1) * ELM_CPU_KV_CHUNK;
-        for (size_t base = chunk * ELM_CPU_KV_CHUNK; base < stop && base < last; base += BLOCK)
-            attend_heads(&all, begin, end, base);
+        attend_chunk_of_heads(&all, begin, end, chunk);
         for (size_t h = begin; h < end; h++) {
             tile t = head_of(&all, h, h - begin);
             join_chunk(&t);
@@ -467,39 +478,64 @@ static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *
     }
 }
 
-/* One token: chunks in waves, every (KV head, chunk) of a wave in one pass, joined head by head in
- * the next. */
+/* The chunks of one token's wave, and into how many groups their KV heads are divided: one if there are
+ * chunks enough for all threads, which then read whole stretches of the cache as they lie. */
+typedef struct wave {
+    size_t first, n_chunks, n_groups;
+    bool last;
+} wave;
+
+static wave wave_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv) {
+    const size_t position = position_of(r, s), end = position / ELM_CPU_KV_CHUNK + 1;
+    const size_t wanted = 2 * (size_t)elm_thread_pool_size(r->step->pool);
+    wave w = {.first = first_chunk(&s->node->attrs, position) + r->pass / 2 * ELM_CPU_WAVE_CHUNKS};
+    w.last = end - w.first <= ELM_CPU_WAVE_CHUNKS;
+    w.n_chunks = w.last ? end - w.first : ELM_CPU_WAVE_CHUNKS;
+    w.n_groups = (wanted + w.n_chunks - 1) / w.n_chunks;
+    if (w.n_groups > kv->n_heads) w.n_groups = kv->n_heads;
+    return w;
+}
+
+/* The sums of one chunk and some KV heads of a token, to where they are joined from. */
+static void put_partials(const tile *all, size_t begin, size_t end, float *partials) {
+    const size_t floats = partial_floats(all->v_dim);
+    for (size_t q = 0; q < (end - begin) * all->group; q++) {
+        float *out = partials + (begin * all->group + q) * floats;
+        out[0] = all->chunk.m[q];
+        out[1] = all->chunk.l[q];
+        memcpy(out + 16, all->chunk.o + q * all->v_pad, all->v_pad * sizeof *out);
+    }
+}
+
+/* One token: chunks in waves, every (chunk, group of KV heads) of a wave in one pass, joined head by head
+ * in the next. */
 static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t part,
                       uint32_t n_parts) {
-    tile t = tile_of(r, s, kv);
-    const size_t position = position_of(r, s), end = position / ELM_CPU_KV_CHUNK + 1;
-    const size_t wave = first_chunk(t.attrs, position) + r->pass / 2 * ELM_CPU_WAVE_CHUNKS;
-    const size_t n = end - wave < ELM_CPU_WAVE_CHUNKS ? end - wave : ELM_CPU_WAVE_CHUNKS;
+    const wave w = wave_of(r, s, kv);
     const size_t floats = partial_floats(kv->v_dim), n_heads = s->n_heads;
     float *totals = (float *)(void *)(r->workspace + r->program->partials),
           *partials = totals + n_heads * floats;
+    tile all = tile_of(r, s, kv);
     size_t item, item_end;
-    elm_split(r->pass % 2 ? n_heads : n * kv->n_heads, 1, part, n_parts, &item, &item_end);
+    elm_split(r->pass % 2 ? n_heads : w.n_chunks * w.n_groups, 1, part, n_parts, &item, &item_end);
     for (; r->pass % 2 == 0 && item < item_end; item++) {
-        tile_aim(&t, r, s, item / n, 0, 1);
-        attend_chunk(&t, wave + item % n);
-        for (size_t g = 0; g < t.group; g++) {
-            float *out = partials + (item % n * n_heads + item / n * t.group + g) * floats;
-            out[0] = t.chunk.m[g];
-            out[1] = t.chunk.l[g];
-            memcpy(out + 16, t.chunk.o + g * t.v_pad, t.v_pad * sizeof *out);
-        }
+        size_t begin, end, chunk = item / w.n_groups;
+        elm_split(kv->n_heads, 1, (uint32_t)(item % w.n_groups), (uint32_t)w.n_groups, &begin,
+                  &end);
+        aim_heads(&all, r, s, begin, end);
+        attend_chunk_of_heads(&all, begin, end, w.first + chunk);
+        put_partials(&all, begin, end, partials + chunk * n_heads * floats);
     }
     for (; item < item_end; item++) {
         float *total = totals + item * floats;
         sums sum = {total, total + 1, total + 16};
-        if (r->pass == 1) sums_clear(&sum, 1, t.v_pad);
-        for (size_t chunk = 0; chunk < n; chunk++) {
+        if (r->pass == 1) sums_clear(&sum, 1, all.v_pad);
+        for (size_t chunk = 0; chunk < w.n_chunks; chunk++) {
             const float *p = partials + (chunk * n_heads + item) * floats;
-            join(t.kernels, total, total + 1, total + 16, p[0], p[1], p + 16, t.v_pad);
+            join(all.kernels, total, total + 1, total + 16, p[0], p[1], p + 16, all.v_pad);
         }
-        if (wave + n == end)
-            finish(elm_cpu_row(r, &s->out, 0) + item * t.v_dim, total + 16, total[1], t.v_dim);
+        if (w.last)
+            finish(elm_cpu_row(r, &s->out, 0) + item * all.v_dim, total + 16, total[1], all.v_dim);
     }
 }
 
@@ -507,11 +543,9 @@ typedef void (*division)(const elm_cpu_run *, const elm_cpu_step *, const elm_kv
                          uint32_t);
 
 static division division_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv) {
-    const uint32_t n_threads = elm_thread_pool_size(r->step->pool);
-    bool even = kv->n_heads % n_threads == 0 || kv->n_heads >= 8 * n_threads;
     size_t n_rows = elm_cpu_n_rows(r, &s->in[0]), first = position_of(r, s);
     bool deep = first / ELM_CPU_KV_CHUNK > first_chunk(&s->node->attrs, first);
-    if (n_rows == 1 && !even && deep) return by_chunks;
+    if (n_rows == 1 && deep && elm_thread_pool_size(r->step->pool) > 1) return by_chunks;
     if (n_rows <= rows_of_tile(r, s, s->n_heads / kv->n_heads) &&
         n_rows * s->n_heads <= SIDE_QUERIES)
         return by_heads;
@@ -531,10 +565,10 @@ elm_cpu_work elm_cpu_attention_work(const elm_cpu_run *r, const elm_cpu_step *s)
         size_t step = rows_of_tile(r, s, s->n_heads / kv->n_heads);
         w.units = (n_rows + step - 1) / step * kv->n_heads;
     } else if (way == by_chunks) {
-        size_t n_waves = (n_chunks + ELM_CPU_WAVE_CHUNKS - 1) / ELM_CPU_WAVE_CHUNKS;
-        w.n_passes = (uint32_t)(2 * n_waves);
-        w.units = r->pass % 2 ? s->n_heads : n_chunks * kv->n_heads;
-        if (r->pass % 2) w.cost = n_chunks * s->n_heads * kv->v_dim * ELM_CPU_ROW_FLOAT_COST;
+        const wave now = wave_of(r, s, kv);
+        w.n_passes = (uint32_t)(2 * ((n_chunks + ELM_CPU_WAVE_CHUNKS - 1) / ELM_CPU_WAVE_CHUNKS));
+        w.units = r->pass % 2 ? s->n_heads : now.n_chunks * now.n_groups;
+        if (r->pass % 2) w.cost = now.n_chunks * s->n_heads * kv->v_dim * ELM_CPU_ROW_FLOAT_COST;
     }
     return w;
 }
