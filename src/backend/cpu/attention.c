@@ -9,13 +9,11 @@
  * What a query computes depends on its position alone, so the bits are the same for any chunking of
  * the prompt and any division of work: over (KV head, tile of tokens), for few tokens over KV
  * heads, or for one token over (chunk, group of KV heads). All query heads that share a KV head run
- * together. Keys and values are read as they lie (backend/kv.h). Over an int8 cache queries are
- * int8 and the weights of a block integers, so that both products are integer ones. */
+ * together, and keys and values are read as they lie (backend/kv.h). */
 #include <math.h>
 #include <string.h>
 
-#include "backend/cpu/program.h"
-#include "backend/kv.h"
+#include "backend/cpu/attention_block.h"
 #include "base/checked.h"
 
 enum {
@@ -24,9 +22,6 @@ enum {
     SIDE_QUERIES =
         256, /* of all heads that a thread runs side by side, at least those of one token */
 };
-_Static_assert((int)BLOCK == (int)ELM_KV_BLOCK, "a block of keys lies together in the cache");
-_Static_assert((int)ELM_CPU_WEIGHT_ONE == (int)ELM_KV_WEIGHT_ONE,
-               "values are weighed as by the oracle");
 
 static size_t padded(size_t dim) {
     return elm_round_up(dim, 16);
@@ -39,29 +34,6 @@ static size_t tile_tokens(size_t heads_per_kv) {
 static size_t side_queries(size_t n_heads) {
     return n_heads > SIDE_QUERIES ? n_heads : SIDE_QUERIES;
 }
-
-/* Online sums of n queries: largest score, sum of weights, weighted values. */
-typedef struct sums {
-    float *m, *l; /* [n] */
-    float *o;     /* [n][v_pad] */
-} sums;
-
-typedef struct tile {
-    const elm_cpu_kernels *kernels;
-    const elm_kv *kv;
-    const elm_attrs *attrs;
-    uint32_t kv_head, group;     /* group: query heads of this KV head */
-    size_t first, n_tokens, n_q; /* position of the first token; n_q = n_tokens * group */
-    size_t k_dim, v_dim, v_pad;
-    size_t stride;      /* rows of a plane from one block to that which is read next, in blocks */
-    float *q;           /* [n_q][k_dim]; of an f32 or f16 cache */
-    elm_cpu_acts codes; /* the same as int8, of an int8 cache */
-    float *s;           /* [n_q][64] scores, then weights */
-    float *c, *ones;    /* [n_q] */
-    uint8_t *w;         /* [n_q][ELM_CPU_WEIGHT_CODES] weights as integers, of an int8 cache */
-    float *unit;        /* [n_q] what 1 weighs */
-    sums chunk, total;
-} tile;
 
 /* Blocks of 32 that a quantised query takes. */
 static size_t query_blocks(size_t k_dim) {
@@ -82,7 +54,7 @@ static float *take(float **at, size_t n) {
     return p;
 }
 
-static void tile_layout(tile *t, float *memory, size_t max_q) {
+static void tile_layout(elm_cpu_tile *t, float *memory, size_t max_q) {
     size_t n = elm_round_up(max_q, 16), blocks = query_blocks(t->k_dim);
     t->q = take(&memory, n * t->k_dim);
     t->codes.q = (int8_t *)take(&memory, n * blocks * ELM_ACT_GROUP / 4);
@@ -122,7 +94,7 @@ size_t elm_cpu_attention_partials(uint32_t n_heads, uint32_t v_dim) {
     return (ELM_CPU_WAVE_CHUNKS + 1) * (size_t)n_heads * partial_floats(v_dim) * sizeof(float);
 }
 
-static void sums_clear(const sums *s, size_t n, size_t v_pad) {
+static void sums_clear(const elm_cpu_sums *s, size_t n, size_t v_pad) {
     for (size_t i = 0; i < n; i++) {
         s->m[i] = -INFINITY;
         s->l[i] = 0.0f;
@@ -142,157 +114,16 @@ static void join(const elm_cpu_kernels *k, float *m, float *l, float *o, float c
     k->join(o, a, co, b, n);
 }
 
-/* ---- one block of 64 positions ---- */
-
-/* Positions that token i of the tile sees: [*lo, *hi), cut to the block at `base`; empty when *lo
- * >= *hi. */
-static void visible(const tile *t, size_t i, size_t base, size_t *lo, size_t *hi) {
-    size_t position = t->first + i, window = (size_t)t->attrs->window;
-    *lo = window && position + 1 > window ? position + 1 - window : 0;
-    *hi = position + 1;
-    if (*lo < base) *lo = base;
-    if (*hi > base + BLOCK) *hi = base + BLOCK;
-}
-
-static const uint8_t *at_element(const elm_kv *kv, const void *plane, size_t index) {
-    return (const uint8_t *)plane + index * elm_dtype_get(kv->dtype)->bits / 8;
-}
-
-/* Bytes from a row of a plane to the same row of the block that is read next. */
-static size_t next_block(const tile *t, size_t width) {
-    return t->stride * BLOCK * width * elm_dtype_get(t->kv->dtype)->bits / 8;
-}
-
-/* Queries [q0, q0 + n_q) and the block's keys before position `to`. */
-static void block_scores(const tile *t, size_t q0, size_t n_q, size_t base, size_t to) {
-    const elm_kv *kv = t->kv;
-    const void *k = at_element(kv, kv->k, elm_kv_k_panel(kv, t->kv_head, elm_kv_slot(kv, base)));
-    float *s = t->s + q0 * BLOCK;
-    size_t ahead = next_block(t, elm_kv_k_width(kv));
-    if (kv->dtype == ELM_I8) {
-        elm_cpu_acts codes = t->codes;
-        codes.q += q0 * codes.q_stride;
-        codes.d += q0 * codes.block_stride;
-        codes.sum += q0 * codes.block_stride;
-        t->kernels->scores_i8(&codes, n_q, k, t->k_dim, s);
-    } else {
-        t->kernels->scores[kv->dtype == ELM_F32 ? 0 : 1](t->q + q0 * t->k_dim, t->k_dim, n_q, k,
-                                                         t->k_dim, to - base, ahead, s);
-    }
-}
-
-/* Scores of a query as the softmax takes them: scaled, capped, -inf for what it does not see. */
-static void finish_scores(const tile *t, size_t q, size_t base, size_t row, size_t lo, size_t hi) {
-    float *s = t->s + q * BLOCK, cap = t->attrs->softcap;
-    const size_t begin = lo - base, end = hi - base;
-    const float *k_scales = t->kv->dtype == ELM_I8 ? t->kv->k_scales + row : NULL;
-    t->kernels->scale_scores(s, k_scales, t->attrs->scale);
-    if (cap > 0.0f)
-        for (size_t j = begin; j < end; j++) s[j] = cap * tanhf(s[j] / cap);
-    for (size_t j = 0; j < begin; j++) s[j] = -INFINITY;
-    for (size_t j = end; j < BLOCK; j++) s[j] = -INFINITY;
-}
-
-/* o = o * c, then the weighted values of [from, to), for queries [q0, q0 + n_q). */
-static void add_values(const tile *t, size_t q0, size_t n_q, const float *c, size_t base,
-                       size_t from, size_t to) {
-    const elm_kv *kv = t->kv;
-    const void *v = at_element(kv, kv->v, elm_kv_v_row(kv, t->kv_head, elm_kv_slot(kv, from)));
-    t->kernels->values[kv->dtype == ELM_F32 ? 0 : 1](t->s + q0 * BLOCK + (from - base), c, n_q, v,
-                                                     to - from, t->v_pad, next_block(t, t->v_pad),
-                                                     t->chunk.o + q0 * t->v_pad, t->v_pad);
-}
-
-/* The values of a block for tokens [i0, i1): all 64, for what a token does not see weighs 0. */
-static void block_values_i8(const tile *t, size_t i0, size_t i1, size_t base) {
-    const elm_kv *kv = t->kv;
-    const size_t q0 = i0 * t->group;
-    const int8_t *v = kv->v;
-    v += elm_kv_v_row(kv, t->kv_head, elm_kv_slot(kv, base));
-    t->kernels->values_i8(t->w + q0 * ELM_CPU_WEIGHT_CODES, t->unit + q0, t->c + q0,
-                          (i1 - i0) * t->group, v, t->v_pad, t->chunk.o + q0 * t->v_pad, t->v_pad);
-}
-
-/* The same of floats, each token over exactly the positions that it sees: what all see runs
- * together, the rest of each token before and after. */
-static void block_values(const tile *t, size_t i0, size_t i1, size_t base, size_t from, size_t to) {
-    size_t lo, hi, unused;
-    visible(t, i1 - 1, base, &lo,
-            &unused); /* bounds rise with the token: common part = [last lo, first hi) */
-    visible(t, i0, base, &unused, &hi);
-    size_t q0 = i0 * t->group, n_q = (i1 - i0) * t->group;
-    if (lo == from && hi == to) {
-        add_values(t, q0, n_q, t->c + q0, base, from, to);
-        return;
-    }
-    if (lo >= hi) lo = hi = to; /* nothing in common: all of it in the first part */
-    for (size_t i = i0; i < i1; i++) {
-        size_t own_lo, own_hi, q = i * t->group;
-        visible(t, i, base, &own_lo, &own_hi);
-        size_t front = own_hi < lo ? own_hi : lo;
-        if (front < own_lo) front = own_lo; /* nothing in front: only the factor */
-        add_values(t, q, t->group, t->c + q, base, own_lo, front);
-    }
-    if (lo < hi) add_values(t, q0, n_q, t->ones, base, lo, hi);
-    for (size_t i = i0; i < i1; i++) {
-        size_t own_lo, own_hi;
-        visible(t, i, base, &own_lo, &own_hi);
-        if (hi < own_hi) add_values(t, i * t->group, t->group, t->ones, base, hi, own_hi);
-    }
-}
-
-/* What a tile sees of a block: tokens [i0, i1), positions [from, to) between them. */
-typedef struct sight {
-    size_t i0, i1, from, to;
-} sight;
-
-static sight sight_of(const tile *t, size_t base) {
-    sight s = {t->n_tokens, 0, base + BLOCK, base};
-    for (size_t i = 0; i < t->n_tokens; i++) {
-        size_t lo, hi;
-        visible(t, i, base, &lo, &hi);
-        if (lo >= hi) continue;
-        if (i < s.i0) s.i0 = i;
-        s.i1 = i + 1;
-        if (lo < s.from) s.from = lo;
-        if (hi > s.to) s.to = hi;
-    }
-    return s;
-}
-
-/* Scores to weights, 0 for what a query does not see; of an int8 cache to integers besides. */
-static void block_weights(const tile *t, const sight *s, size_t base) {
-    const elm_kv *kv = t->kv;
-    const size_t q0 = s->i0 * t->group, q1 = s->i1 * t->group;
-    const size_t row = elm_kv_row(kv, t->kv_head, elm_kv_slot(kv, base));
-    for (size_t i = s->i0; i < s->i1; i++) {
-        size_t lo, hi;
-        visible(t, i, base, &lo, &hi);
-        for (size_t g = 0; g < t->group; g++) finish_scores(t, i * t->group + g, base, row, lo, hi);
-    }
-    t->kernels->softmax(t->s + q0 * BLOCK, q1 - q0, t->chunk.m + q0, t->chunk.l + q0, t->c + q0);
-    for (size_t q = q0; kv->dtype == ELM_I8 && q < q1; q++)
-        t->unit[q] = t->kernels->weigh_i8(t->s + q * BLOCK, kv->v_scales + row,
-                                          t->w + q * ELM_CPU_WEIGHT_CODES);
-}
-
-static void add_block(const tile *t, const sight *s, size_t base) {
-    if (t->kv->dtype == ELM_I8)
-        block_values_i8(t, s->i0, s->i1, base);
-    else
-        block_values(t, s->i0, s->i1, base, s->from, s->to);
-}
-
-static void attend_block(const tile *t, size_t base) {
-    const sight s = sight_of(t, base);
+static void attend_block(const elm_cpu_tile *t, size_t base) {
+    const elm_cpu_sight s = elm_cpu_sight_of(t, base);
     if (s.i0 >= s.i1) return;
-    block_scores(t, s.i0 * t->group, (s.i1 - s.i0) * t->group, base, s.to);
-    block_weights(t, &s, base);
-    add_block(t, &s, base);
+    elm_cpu_block_scores(t, &s, base);
+    elm_cpu_block_softmax(t, s.i0 * t->group, s.i1 * t->group);
+    elm_cpu_block_add(t, &s, base);
 }
 
 /* Sums of the tile over one chunk, into t->chunk. */
-static void attend_chunk(const tile *t, size_t chunk) {
+static void attend_chunk(const elm_cpu_tile *t, size_t chunk) {
     sums_clear(&t->chunk, t->n_q, t->v_pad);
     size_t begin = chunk * ELM_CPU_KV_CHUNK, end = begin + ELM_CPU_KV_CHUNK,
            last = t->first + t->n_tokens;
@@ -307,8 +138,8 @@ static size_t first_chunk(const elm_attrs *attrs, size_t position) {
     return (window && position + 1 > window ? position + 1 - window : 0) / ELM_CPU_KV_CHUNK;
 }
 
-static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv) {
-    tile t = {
+static elm_cpu_tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv) {
+    elm_cpu_tile t = {
         .kernels = r->kernels,
         .kv = kv,
         .attrs = &s->node->attrs,
@@ -324,7 +155,7 @@ static tile tile_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *k
 }
 
 /* Points the tile at n tokens of a KV head and loads their queries. */
-static void tile_aim(tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size_t head,
+static void tile_aim(elm_cpu_tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size_t head,
                      size_t token, size_t n) {
     t->kv_head = (uint32_t)head;
     t->first = r->step->n_past + elm_cpu_token_of(r, &s->in[0], token);
@@ -361,14 +192,14 @@ static size_t position_of(const elm_cpu_run *r, const elm_cpu_step *s) {
     return r->step->n_past + (n > 0 ? elm_cpu_token_of(r, &s->in[0], 0) : 0);
 }
 
-static void join_chunk(const tile *t) {
+static void join_chunk(const elm_cpu_tile *t) {
     for (size_t i = 0; i < t->n_q; i++)
         join(t->kernels, &t->total.m[i], &t->total.l[i], t->total.o + i * t->v_pad, t->chunk.m[i],
              t->chunk.l[i], t->chunk.o + i * t->v_pad, t->v_pad);
 }
 
 /* The tile's outputs, to rows from `token` on. */
-static void put(const tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size_t token) {
+static void put(const elm_cpu_tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size_t token) {
     for (size_t i = 0; i < t->n_q; i++) {
         float *out = elm_cpu_row(r, &s->out, token + i / t->group) +
                      (t->kv_head * t->group + i % t->group) * t->v_dim;
@@ -379,7 +210,7 @@ static void put(const tile *t, const elm_cpu_run *r, const elm_cpu_step *s, size
 /* Tiles of tokens, dealt out in turn: later tiles see more keys. */
 static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t part,
                       uint32_t n_parts) {
-    tile t = tile_of(r, s, kv);
+    elm_cpu_tile t = tile_of(r, s, kv);
     size_t n_tokens = elm_cpu_n_rows(r, &s->in[0]), step = rows_of_tile(r, s, t.group),
            n_tiles = (n_tokens + step - 1) / step;
     for (size_t item = part; item < n_tiles * kv->n_heads; item += n_parts) {
@@ -395,10 +226,10 @@ static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
     }
 }
 
-/* The part of `all` that belongs to the i-th of its heads; what lasts for one block of one head (c,
- * the integer weights) all heads share. */
-static tile head_of(const tile *all, size_t head, size_t i) {
-    tile t = *all;
+/* The part of `all` that belongs to the i-th of its heads. Integer weights, which last for one block of
+ * one head, all heads share. */
+static elm_cpu_tile head_of(const elm_cpu_tile *all, size_t head, size_t i) {
+    elm_cpu_tile t = *all;
     size_t q0 = i * t.n_q, blocks = t.codes.block_stride;
     t.kv_head = (uint32_t)head;
     t.q += q0 * t.k_dim;
@@ -407,7 +238,8 @@ static tile head_of(const tile *all, size_t head, size_t i) {
     t.codes.start += q0 * blocks;
     t.codes.sum += q0 * blocks;
     t.s += q0 * BLOCK;
-    sums *all_sums[2] = {&t.chunk, &t.total};
+    t.c += q0;
+    elm_cpu_sums *all_sums[2] = {&t.chunk, &t.total};
     for (int k = 0; k < 2; k++) {
         all_sums[k]->m += q0;
         all_sums[k]->l += q0;
@@ -416,26 +248,34 @@ static tile head_of(const tile *all, size_t head, size_t i) {
     return t;
 }
 
+/* The same head in a walk over KV heads [begin, end) of one block after another. */
+static elm_cpu_tile next_head(const elm_cpu_tile *all, size_t begin, size_t end, size_t head) {
+    elm_cpu_tile t = head_of(all, head, head - begin);
+    t.stride = head + 1 < end ? 1 : t.kv->n_heads - (end - begin) + 1;
+    return t;
+}
+
 /* A block of KV heads [begin, end): all keys, then all values. What is read lies one behind the other
- * for as long as it may, which is what prefetchers live on. */
-static void attend_heads(const tile *all, size_t begin, size_t end, size_t base) {
-    const sight s = sight_of(all, base);
+ * for as long as it may, which is what prefetchers live on; and the heads have their softmax together,
+ * unless some of their tokens see nothing. */
+static void attend_heads(const elm_cpu_tile *all, size_t begin, size_t end, size_t base) {
+    const elm_cpu_sight s = elm_cpu_sight_of(all, base);
+    const bool together = s.i0 == 0 && s.i1 == all->n_tokens;
     if (s.i0 >= s.i1) return;
-    for (int values = 0; values < 2; values++)
-        for (size_t h = begin; h < end; h++) {
-            tile t = head_of(all, h, h - begin);
-            t.stride = h + 1 < end ? 1 : t.kv->n_heads - (end - begin) + 1;
-            if (values) {
-                block_weights(&t, &s, base);
-                add_block(&t, &s, base);
-            } else {
-                block_scores(&t, s.i0 * t.group, (s.i1 - s.i0) * t.group, base, s.to);
-            }
-        }
+    for (size_t h = begin; h < end; h++) {
+        elm_cpu_tile t = next_head(all, begin, end, h);
+        elm_cpu_block_scores(&t, &s, base);
+        if (!together) elm_cpu_block_softmax(&t, s.i0 * t.group, s.i1 * t.group);
+    }
+    if (together) elm_cpu_block_softmax(all, 0, (end - begin) * all->n_q);
+    for (size_t h = begin; h < end; h++) {
+        elm_cpu_tile t = next_head(all, begin, end, h);
+        elm_cpu_block_add(&t, &s, base);
+    }
 }
 
 /* Sums of KV heads [begin, end) over one chunk, into all->chunk, which holds theirs one behind the other. */
-static void attend_chunk_of_heads(const tile *all, size_t begin, size_t end, size_t chunk) {
+static void attend_chunk_of_heads(const elm_cpu_tile *all, size_t begin, size_t end, size_t chunk) {
     const size_t stop = (chunk + 1) * ELM_CPU_KV_CHUNK, last = all->first + all->n_tokens;
     sums_clear(&all->chunk, (end - begin) * all->n_q, all->v_pad);
     for (size_t base = chunk * ELM_CPU_KV_CHUNK; base < stop && base < last; base += BLOCK)
@@ -443,12 +283,12 @@ static void attend_chunk_of_heads(const tile *all, size_t begin, size_t end, siz
 }
 
 /* Points `all` at every row of KV heads [begin, end). */
-static void aim_heads(tile *all, const elm_cpu_run *r, const elm_cpu_step *s, size_t begin,
+static void aim_heads(elm_cpu_tile *all, const elm_cpu_run *r, const elm_cpu_step *s, size_t begin,
                       size_t end) {
     all->n_tokens = elm_cpu_n_rows(r, &s->in[0]);
     all->n_q = all->n_tokens * all->group;
     for (size_t h = begin; h < end; h++) {
-        tile t = head_of(all, h, h - begin);
+        elm_cpu_tile t = head_of(all, h, h - begin);
         tile_aim(&t, r, s, h, 0, all->n_tokens);
         all->first = t.first;
     }
@@ -458,7 +298,7 @@ static void aim_heads(tile *all, const elm_cpu_run *r, const elm_cpu_step *s, si
  * cache is read as it lies. */
 static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *kv, uint32_t part,
                      uint32_t n_parts) {
-    tile all = tile_of(r, s, kv);
+    elm_cpu_tile all = tile_of(r, s, kv);
     size_t begin, end;
     elm_split(kv->n_heads, 1, part, n_parts, &begin, &end);
     if (begin == end) return;
@@ -468,12 +308,12 @@ static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *
     for (size_t chunk = first_chunk(all.attrs, all.first); chunk < n_chunks; chunk++) {
         attend_chunk_of_heads(&all, begin, end, chunk);
         for (size_t h = begin; h < end; h++) {
-            tile t = head_of(&all, h, h - begin);
+            elm_cpu_tile t = head_of(&all, h, h - begin);
             join_chunk(&t);
         }
     }
     for (size_t h = begin; h < end; h++) {
-        tile t = head_of(&all, h, h - begin);
+        elm_cpu_tile t = head_of(&all, h, h - begin);
         put(&t, r, s, 0);
     }
 }
@@ -497,7 +337,7 @@ static wave wave_of(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *k
 }
 
 /* The sums of one chunk and some KV heads of a token, to where they are joined from. */
-static void put_partials(const tile *all, size_t begin, size_t end, float *partials) {
+static void put_partials(const elm_cpu_tile *all, size_t begin, size_t end, float *partials) {
     const size_t floats = partial_floats(all->v_dim);
     for (size_t q = 0; q < (end - begin) * all->group; q++) {
         float *out = partials + (begin * all->group + q) * floats;
@@ -515,7 +355,7 @@ static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
     const size_t floats = partial_floats(kv->v_dim), n_heads = s->n_heads;
     float *totals = (float *)(void *)(r->workspace + r->program->partials),
           *partials = totals + n_heads * floats;
-    tile all = tile_of(r, s, kv);
+    elm_cpu_tile all = tile_of(r, s, kv);
     size_t item, item_end;
     elm_split(r->pass % 2 ? n_heads : w.n_chunks * w.n_groups, 1, part, n_parts, &item, &item_end);
     for (; r->pass % 2 == 0 && item < item_end; item++) {
@@ -528,7 +368,7 @@ static void by_chunks(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
     }
     for (; item < item_end; item++) {
         float *total = totals + item * floats;
-        sums sum = {total, total + 1, total + 16};
+        elm_cpu_sums sum = {total, total + 1, total + 16};
         if (r->pass == 1) sums_clear(&sum, 1, all.v_pad);
         for (size_t chunk = 0; chunk < w.n_chunks; chunk++) {
             const float *p = partials + (chunk * n_heads + item) * floats;
