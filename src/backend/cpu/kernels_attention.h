@@ -70,6 +70,7 @@ ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *
     for (; i + V_SCORE_Q <= n_q; i += V_SCORE_Q)
         score_row(q + i * q_stride, q_stride, k, dim, n_k, s + i * ELM_CPU_KV_BLOCK, dtype,
                   V_SCORE_Q);
+    if (!V_FETCH_FEW && i == 0) ahead = 0; /* that is, for what is being read */
     for (; i + 2 <= n_q; i += 2)
         for (size_t p = 0; p < KEY_PANELS; p += V_SCORE_P2)
             score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
@@ -136,6 +137,7 @@ ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v
 #define O (o + i * o_stride)
     for (; i + V_VALUE_Q <= n_q; i += V_VALUE_Q)
         value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, V_VALUE_Q, V_VALUE_D);
+    if (!V_FETCH_FEW && i == 0) ahead = 0;
     for (; i + 2 <= n_q; i += 2)
         value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 2, V_VALUE_D2);
     if (i < n_q) value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 1, V_VALUE_D1);

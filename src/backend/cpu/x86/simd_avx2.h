@@ -112,11 +112,14 @@ enum {
     V_SCORE_P2 = 2,
     V_VALUE_Q = 6,
     V_VALUE_D = 1,
-    V_VALUE_D2 = 2,
+    V_VALUE_D2 = 3,
     V_VALUE_D1 = 4
 };
 
 /* Vectors of a row in a tile of 4 rows of sums: as many as registers allow. */
 enum { V_TILE_VECTORS = 1 };
+
+/* Whether one or two queries ask for the next block: their tiles are narrower than a row, and jump. */
+enum { V_FETCH_FEW = 1 };
 
 #endif
