@@ -7,7 +7,8 @@ additions when nothing stops them, which costs a third of the speed and fails no
 Disassembles the kernels of a gcc release build, takes every innermost loop with at least MIN_WORK multiply-adds, and
 compares the vector instructions that touch the stack with a share of them. AVX2 and AVX-VNNI have 16 registers: five
 tokens of a linear have 10 sums and 10 accumulators, so the sums move to the stack and back once a block; that is what
-their shares allow. AVX-512: the last 16 columns of an odd width, two of 64 instructions."""
+their shares allow. AVX-512: the last 16 columns of an odd width, two of 64 instructions. NEON: one query against 64
+keys or columns, two of 50."""
 import pathlib
 import re
 import subprocess
@@ -18,9 +19,9 @@ STACK = re.compile(r"\(%[re]sp|\[sp[,\]]")
 VECTOR = re.compile(r"%[xyz]mm|\b[qv]\d+")
 JUMP = re.compile(r"^\s*([0-9a-f]+):\s+(j\w+|b\.\w+|cbn?z\s+\w+,|tbn?z\s+[^,]+,[^,]+,)\s+(?:0x)?([0-9a-f]+)\b")
 MIN_WORK = 8
-KERNELS = {"linear_i4", "linear_i8", "scores_i8", "k_scores_f32", "k_scores_f16", "k_values_f32", "k_values_f16",
-           "values_i8"}
-SHARES = {"kernels_avx2.c.o": 0.5, "kernels_avxvnni.c.o": 0.65, "kernels_avx512.c.o": 0.13}
+KERNELS = {"linear_i4", "linear_i8", "gemv_i4", "gemv_i4z", "gemv_i8", "gemv_i8z", "tile_plain", "tile_zeros",
+           "scores_i8", "k_scores_f32", "k_scores_f16", "k_values_f32", "k_values_f16", "values_i8"}
+SHARES = {"kernels_avx2.c.o": 0.5, "kernels_avxvnni.c.o": 0.65, "kernels_avx512.c.o": 0.13, "kernels_neon.c.o": 0.13}
 SHARE = 0.1
 
 
@@ -44,15 +45,21 @@ def functions(path, objdump):
         yield name, lines
 
 
-def inner_loops(lines):
-    """Line ranges from the target of a backward jump to the jump, without those that contain another."""
+def loops(lines):
+    """Line ranges from the target of a backward jump to the jump."""
     index = {int(line.split(":")[0], 16): i for i, line in enumerate(lines)}
-    loops = []
+    found = []
     for i, line in enumerate(lines):
         jump = JUMP.match(line)
         if jump and index.get(int(jump.group(3), 16), i + 1) <= i:
-            loops.append((index[int(jump.group(3), 16)], i))
-    return [a for a in loops if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in loops)]
+            found.append((index[int(jump.group(3), 16)], i))
+    return found
+
+
+def inner_loops(lines):
+    """Those that contain no other."""
+    found = loops(lines)
+    return [a for a in found if not any(b != a and a[0] <= b[0] and b[1] <= a[1] for b in found)]
 
 
 def main():

@@ -103,11 +103,18 @@ suite_cross() {
         echo "no aarch64-linux-gnu-gcc: skipped"; skipped=$((skipped + 1)); return
     fi
     # The python suite runs this program under qemu and compares its logits with ours, bit for bit.
-    if build build-aarch64 edge-llm -- -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DEDGE_LLM_STATIC=ON; then
+    if build build-aarch64 edge-llm kernel_test_cpu_kernels kernel_test_delta_kernels -- -DEDGE_LLM_STATIC=ON \
+        -DEDGE_LLM_TESTS=ON -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake; then
         ok
         if python3 scripts/arm_counts.py build-aarch64; then ok; else bad "instructions of inner loops (aarch64)"; fi
+        if python3 scripts/spills.py build-aarch64; then ok; else bad "spills in inner loops (aarch64)"; fi
     else
-        bad "static aarch64"
+        bad "static aarch64"; return
+    fi
+    if command -v qemu-aarch64-static >/dev/null; then # every set of ARM kernels against C
+        run_programs build-aarch64 'kernel_*' 'qemu-aarch64-static -cpu max'
+    else
+        echo "no qemu-aarch64-static: kernel tests skipped"; skipped=$((skipped + 1))
     fi
 }
 

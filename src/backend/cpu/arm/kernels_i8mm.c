@@ -1,158 +1,120 @@
-/* kernels_i8mm.c - kernels for AArch64 with matrix products of int8. Compiled with that flag.
- * Layer: backend/cpu.
+/* kernels_i8mm.c - int8 linears with smmla (Armv8.6 i8mm). Compiled with that extension. Layer:
+ * backend/cpu.
  *
- * smmla multiplies 2 rows x 8 k by 2 tokens x 8 k. A quarter of a cell is 4 rows x 8 k of int4, of
- * two cells 4 rows x 8 k of int8: one zip makes row pairs of it. Float sums stay in that order, lanes
- * (row, token), (row, token + 1), (row + 1, token), (row + 1, token + 1), until the last block, so
- * that scales and start values need no shuffle either. Sums are exact, so the bits are those of
- * every other set. */
+ * smmla multiplies 2 rows x 8 k by 2 tokens x 8 k. Expanded codes lie in pairs of rows, and float sums
+ * stay in the order of its result, lanes (row, token), (row, token + 1), (row + 1, token), (row + 1,
+ * token + 1), for all of a part of K. Single tokens run with sdot. */
 #include "backend/cpu/arm/simd_neon.h"
 
-#include "backend/cpu/arm/dotprod.h"
-#include "backend/cpu/kernels_float.h"
+#include "backend/cpu/arm/block_dotprod.h"
 
-enum { TOKENS = 4 };
+/* ---- a tile: 8 rows x 4 tokens ---- */
 
-/* 4 rows x 8 k as two pairs of rows. */
-typedef struct row_pairs {
-    int8x16_t of[2];
-} row_pairs;
+enum { TILE_ROWS = 8, TILE_TOKENS = 4, TILE_LEAST = 2, TILE_I8 = 1 };
 
-ELM_INLINE row_pairs pair_rows(uint8x16_t first, uint8x16_t second) {
-    uint32x4_t a = vreinterpretq_u32_u8(first), b = vreinterpretq_u32_u8(second);
-    row_pairs r = {
-        {vreinterpretq_s8_u32(vzip1q_u32(a, b)), vreinterpretq_s8_u32(vzip2q_u32(a, b))}};
-    return r;
-}
+/* Values of a row lie twice, for two tokens. */
+typedef struct tile_block {
+    int8_t codes[4][4][16]; /* [8 k][row pair][2 rows][8 k] */
+    float scales[16];
+    int32_t zeros[16];
+} tile_block;
 
-/* Rows 4 i .. 4 i + 3 and 8 k of a block, from its j-th eighth-of-k step; i4 is a constant. */
-ELM_INLINE row_pairs load_rows(const uint8_t *cells, int i, int j, const bool i4) {
-    if (!i4)
-        return pair_rows(vld1q_u8(cells + 128 * j + 16 * i),
-                         vld1q_u8(cells + 128 * j + 64 + 16 * i));
-    uint8x16_t v = vld1q_u8(cells + 64 * j + 16 * i);
-    return pair_rows(vandq_u8(v, vdupq_n_u8(15)), vshrq_n_u8(v, 4));
-}
-
-/* What of a group belongs to a pair of rows, each value twice: for two tokens. */
-typedef struct group_rows {
-    float32x4_t s[8];
-    int32x4_t z[8]; /* what a sum of activations is multiplied with; only for zeros of their own */
-} group_rows;
-
-ELM_INLINE void load_group(const elm_cpu_weight *w, size_t at, const bool i4, const bool zeros,
-                           group_rows *g) {
-    v16 s = v_load_f16(w->scales + at);
+ELM_INLINE void put_codes(tile_block *to, size_t j, int8x16x4_t a, int8x16x4_t b) {
     for (int i = 0; i < 4; i++) {
-        g->s[2 * i] = vzip1q_f32(s.q[i], s.q[i]);
-        g->s[2 * i + 1] = vzip2q_f32(s.q[i], s.q[i]);
+        int8_t *pair = to[i / 2 * PART_BLOCKS].codes[j][i % 2 * 2];
+        int32x4_t low = vreinterpretq_s32_s8(a.val[i]), high = vreinterpretq_s32_s8(b.val[i]);
+        vst1q_s8(pair, vreinterpretq_s8_s32(vzip1q_s32(low, high)));
+        vst1q_s8(pair + 16, vreinterpretq_s8_s32(vzip2q_s32(low, high)));
     }
-    for (size_t p = 0; zeros && p < 8; p++) {
-        int32_t base = i4 ? 0 : ELM_ZERO_I8;
-        int32_t z0 = base - w->zeros[at + 2 * p], z1 = base - w->zeros[at + 2 * p + 1];
-        g->z[p] = vcombine_s32(vdup_n_s32(z0), vdup_n_s32(z1));
+}
+ELM_INLINE void put_scales(tile_block *to, v16 s) {
+    for (int i = 0; i < 4; i++) {
+        float *twice = to[i / 2 * PART_BLOCKS].scales + i % 2 * 8;
+        vst1q_f32(twice, vzip1q_f32(s.q[i], s.q[i]));
+        vst1q_f32(twice + 4, vzip2q_f32(s.q[i], s.q[i]));
+    }
+}
+ELM_INLINE void put_zeros(tile_block *to, const int16x8_t z[2]) {
+    for (int i = 0; i < 4; i++) {
+        int32_t *twice = to[i / 2 * PART_BLOCKS].zeros + i % 2 * 8;
+        int32x4_t q = i % 2 ? vmovl_high_s16(z[i / 2]) : vmovl_s16(vget_low_s16(z[i / 2]));
+        vst1q_s32(twice, vzip1q_s32(q, q));
+        vst1q_s32(twice + 4, vzip2q_s32(q, q));
     }
 }
 
-/* (p[0], q[0], p[0], q[0]) */
-ELM_INLINE float32x4_t two_floats(const float *p, const float *q) {
-    float32x2_t v = vld1_lane_f32(q, vld1_dup_f32(p), 1);
-    return vcombine_f32(v, v);
-}
-ELM_INLINE int32x4_t two_ints(const int32_t *p, const int32_t *q) {
-    int32x2_t v = vld1_lane_s32(q, vld1_dup_s32(p), 1);
-    return vcombine_s32(v, v);
+/* k 0 .. 7 and 8 .. 15 of 16 of two tokens side by side. */
+ELM_INLINE void pair_tokens(int8x16_t a, int8x16_t b, int8x16_t out[2]) {
+    int64x2_t p = vreinterpretq_s64_s8(a), q = vreinterpretq_s64_s8(b);
+    out[0] = vreinterpretq_s8_s64(vzip1q_s64(p, q));
+    out[1] = vreinterpretq_s8_s64(vzip2q_s64(p, q));
 }
 
-/* Up to four tokens of one panel: those past the last repeat it and are not stored. i4 and zeros
- * are constants. */
-ELM_INLINE void panel4(const elm_cpu_linear *job, size_t panel, size_t token, size_t n,
-                       const bool i4, const bool zeros) {
-    const elm_cpu_weight *w = job->weight;
-    const elm_cpu_acts *acts = &job->acts;
-    const size_t block_bytes = i4 ? 256 : 512;
-    const uint8_t *codes = (const uint8_t *)w->codes + panel * (w->k_padded / 32) * block_bytes;
-    const int8_t *x[TOKENS];
-    const float *d[TOKENS];
-    const int32_t *sum[TOKENS];
-    float32x4_t y[8][2]; /* [row pair][token pair] */
-    group_rows g;
-    size_t left = 0, group = 0;
-    for (size_t t = 0; t < TOKENS; t++) {
-        size_t own = token + (t < n ? t : n - 1);
-        x[t] = acts->q + own * acts->q_stride;
-        d[t] = acts->d + own * acts->block_stride;
-        sum[t] = acts->sum + own * acts->block_stride;
-    }
-    for (int i = 0; i < 8; i++) y[i][0] = y[i][1] = vdupq_n_f32(0.0f);
-    for (size_t b = 0; b < w->n_blocks; b++, codes += block_bytes) {
-        if (left == 0) {
-            load_group(w, (panel * w->n_groups + group++) * 16, i4, zeros, &g);
-            left = w->group_blocks;
+ELM_INLINE void tile(const tile_block *rows, size_t n, const tile_acts *acts, float *sums,
+                     const bool zeros) {
+    tile_acts in = *acts;
+    float32x4_t y[4][2]; /* [row pair][token pair] */
+    for (int i = 0; i < 4; i++)
+        for (int p = 0; p < 2; p++) {
+            const float *at = sums + 32 * p + i / 2 * 4;
+            float32x4_t a = vld1q_f32(at), b = vld1q_f32(at + 16);
+            y[i][p] = i % 2 ? vzip2q_f32(a, b) : vzip1q_f32(a, b);
         }
-        left--;
-        int8x16_t pairs[4][2]; /* [8 k][tokens 0, 1 or 2, 3] */
-        float32x4_t scale[2];
-        int32x4_t start[2]; /* of the sums; with zeros what a row's own is multiplied with */
-        for (size_t p = 0; p < 2; p++) {
-            for (size_t j = 0; j < 4; j++)
-                pairs[j][p] = vcombine_s8(vld1_s8(x[2 * p] + 32 * b + 8 * j),
-                                          vld1_s8(x[2 * p + 1] + 32 * b + 8 * j));
-            scale[p] = two_floats(d[2 * p] + b, d[2 * p + 1] + b);
-            start[p] = vdupq_n_s32(0);
-            if (i4 || zeros) start[p] = two_ints(sum[2 * p] + b, sum[2 * p + 1] + b);
-            if (!zeros) start[p] = vmulq_n_s32(start[p], -ELM_ZERO_I4);
+    const int8_t *w = rows->codes[0][0];
+    for (; n > 0; n--) {
+        int32x4_t acc[4][2];
+        int8x16_t x[2][4]; /* [token pair][8 k] */
+        for (int t = 0; t < 4; t += 2) {
+            pair_tokens(vld1q_s8(in.q[t]), vld1q_s8(in.q[t + 1]), x[t / 2]);
+            pair_tokens(vld1q_s8(in.q[t] + 16), vld1q_s8(in.q[t + 1] + 16), x[t / 2] + 2);
+            in.q[t] += 32, in.q[t + 1] += 32;
+            FORGET(in.q[t]);
+            FORGET(in.q[t + 1]);
         }
-#pragma GCC unroll 1 /* the eight activations then keep their registers */
-        for (int i = 0; i < 4; i++) {
-            int32x4_t acc[4]; /* [row pair][token pair] */
-            for (int k = 0; k < 4; k++)
-                acc[k] = zeros ? vmulq_s32(g.z[2 * i + k / 2], start[k % 2]) : start[k % 2];
-            for (int j = 0; j < 4; j++) {
-                row_pairs rows = load_rows(codes, i, j, i4);
-                for (int k = 0; k < 4; k++)
-                    acc[k] = vmmlaq_s32(acc[k], rows.of[k / 2], pairs[j][k % 2]);
-            }
-            for (int k = 0; k < 4; k++) {
-                float32x4_t *out = &y[2 * i + k / 2][k % 2];
-                *out = vfmaq_f32(*out, vcvtq_f32_s32(acc[k]),
-                                 vmulq_f32(g.s[2 * i + k / 2], scale[k % 2]));
+        for (int i = 0; i < 4; i++) acc[i][0] = acc[i][1] = vdupq_n_s32(0);
+        if (zeros) {
+            const int32_t *z = (const int32_t *)(const void *)(w + offsetof(tile_block, zeros));
+            for (int p = 0; p < 2; p++) {
+                int32x2_t two =
+                    vld1_lane_s32(in.sum[2 * p + 1]++, vld1_dup_s32(in.sum[2 * p]++), 1);
+                FORGET(in.sum[2 * p]);
+                FORGET(in.sum[2 * p + 1]);
+                int32x4_t sum = vcombine_s32(two, two);
+                for (int i = 0; i < 4; i++) {
+                    acc[i][p] = vmulq_s32(vld1q_s32(z + 4 * i), sum);
+                    SETTLE(acc[i][p]);
+                }
             }
         }
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            int8x16x4_t v = vld1q_s8_x4(w);
+            w += 64;
+            for (int i = 0; i < 4; i++)
+                for (int p = 0; p < 2; p++) acc[i][p] = vmmlaq_s32(acc[i][p], v.val[i], x[p][j]);
+            for (int i = 0; i < 4; i++) AFTER(w, acc[i][1]);
+        }
+        const float *s = (const float *)(const void *)w;
+        w += sizeof(tile_block) - sizeof rows->codes;
+        for (int p = 0; p < 2; p++) { /* not before: registers */
+            FORGET(in.d[2 * p]);
+            FORGET(in.d[2 * p + 1]);
+            float32x2_t two = vld1_lane_f32(in.d[2 * p + 1]++, vld1_dup_f32(in.d[2 * p]++), 1);
+            float32x4_t d = vcombine_f32(two, two);
+            for (int i = 0; i < 4; i++)
+                y[i][p] = vfmaq_f32(y[i][p], vcvtq_f32_s32(acc[i][p]),
+                                    vmulq_f32(vld1q_f32(s + 4 * i), d));
+        }
     }
-    for (size_t t = 0; t < n; t++) {
-        v16 out;
-        for (int i = 0; i < 4; i++)
-            out.q[i] = t % 2 ? vuzp2q_f32(y[2 * i][t / 2], y[2 * i + 1][t / 2])
-                             : vuzp1q_f32(y[2 * i][t / 2], y[2 * i + 1][t / 2]);
-        linear_finish(job, panel, token + t, out);
-    }
-}
-
-ELM_INLINE void linear(const elm_cpu_linear *job, size_t begin, size_t end, const bool i4) {
-    for (size_t panel = begin; panel < end; panel++)
-        for (size_t t = 0; t < job->n_tokens; t += TOKENS) {
-            size_t left = job->n_tokens - t, n = left < TOKENS ? left : TOKENS;
-            if (job->weight->zeros)
-                panel4(job, panel, t, n, i4, true);
-            else
-                panel4(job, panel, t, n, i4, false);
+    for (int p = 0; p < 2; p++)
+        for (int i = 0; i < 4; i += 2) {
+            float *at = sums + 32 * p + 2 * i;
+            vst1q_f32(at, vuzp1q_f32(y[i][p], y[i + 1][p]));
+            vst1q_f32(at + 16, vuzp2q_f32(y[i][p], y[i + 1][p]));
         }
 }
 
-static void linear_i4(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
-    if (job->n_tokens == 1)
-        elm_cpu_linear_i4_dotprod(job, begin, end, scratch);
-    else
-        linear(job, begin, end, true);
-}
-
-static void linear_i8(const elm_cpu_linear *job, size_t begin, size_t end, void *scratch) {
-    if (job->n_tokens == 1)
-        elm_cpu_linear_i8_dotprod(job, begin, end, scratch);
-    else
-        linear(job, begin, end, false);
-}
+#include "backend/cpu/arm/gemm_neon.h"
 
 static uint64_t peak(size_t rounds) {
     int8x16_t w = vdupq_n_s8(1), x = vdupq_n_s8(2);

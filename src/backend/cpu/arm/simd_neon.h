@@ -19,7 +19,11 @@ static inline v16 v_load(const float *p) {
     V_QUARTERS(vld1q_f32(p + 4 * i));
 }
 static inline v16 v_load_f16(const uint16_t *p) {
-    V_QUARTERS(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
+    float16x8_t a = vreinterpretq_f16_u16(vld1q_u16(p)),
+                b = vreinterpretq_f16_u16(vld1q_u16(p + 8));
+    v16 r = {{vcvt_f32_f16(vget_low_f16(a)), vcvt_high_f32_f16(a), vcvt_f32_f16(vget_low_f16(b)),
+              vcvt_high_f32_f16(b)}};
+    return r;
 }
 static inline v16 v_load_bf16(const uint16_t *p) {
     V_QUARTERS(vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16)));
@@ -109,10 +113,10 @@ static inline uint32_t v_block_sums(const int8_t *q) {
 /* Tiles of attention, as many accumulators as there are registers: queries x panels of keys (and
  * for two queries), queries x vectors of values (and for two, and one). */
 enum {
-    V_SCORE_Q = 6,
+    V_SCORE_Q = 5,
     V_SCORE_P = 1,
     V_SCORE_P2 = 2,
-    V_VALUE_Q = 6,
+    V_VALUE_Q = 5,
     V_VALUE_D = 1,
     V_VALUE_D2 = 2,
     V_VALUE_D1 = 4
