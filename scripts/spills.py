@@ -14,7 +14,7 @@ import re
 import subprocess
 import sys
 
-WORK = re.compile(r"\b(vpdpbusd|vpmaddubsw|vpmaddwd|vfmadd\w+ps|sdot|smlal2?|smmla|fmla)\b")
+WORK = re.compile(r"\b(vpdpbusd|vpmaddubsw|vpmaddwd|vfmadd\w+ps|sdot|smlal2?|smull2?|smmla|fmla)\b")
 STACK = re.compile(r"\(%[re]sp|\[sp[,\]]")
 VECTOR = re.compile(r"%[xyz]mm|\b[qv]\d+")
 JUMP = re.compile(r"^\s*([0-9a-f]+):\s+(j\w+|b\.\w+|cbn?z\s+\w+,|tbn?z\s+[^,]+,[^,]+,)\s+(?:0x)?([0-9a-f]+)\b")

@@ -5,12 +5,37 @@
 #include "backend/cpu/arm/block_dotprod.h"
 #include "backend/cpu/kernels_attention.h"
 
-/* One cell of 16 int8 keys x 4 dimensions against 4 query codes. */
-ELM_INLINE void key_cell(const int8_t *cell, const int8_t *x, int32x4_t acc[4]) {
-    int32_t four;
-    memcpy(&four, x, 4);
-    int8x16_t xv = vreinterpretq_s8_s32(vdupq_n_s32(four));
-    for (int i = 0; i < 4; i++) acc[i] = vdotq_s32(acc[i], vld1q_s8(cell + 16 * i), xv);
+/* ---- attention over int8 ---- */
+
+enum { SCORE_QUERIES = 2, VALUE_QUERIES = 2 };
+
+/* 4 registers of 4 rows or columns x 4 against lane `lane` of x. */
+#define LANE_SUMS(acc, v, x, lane) \
+    for (int e_ = 0; e_ < 4; e_++) (acc)[e_] = vdotq_laneq_s32((acc)[e_], (v).val[e_], x, lane)
+
+#define KEYS(k, x, acc, m, lane)                                                  \
+    do {                                                                          \
+        int8x16x4_t v_ = vld1q_s8_x4(k);                                          \
+        (k) += 64;                                                                \
+        for (int t_ = 0; t_ < (m); t_++) LANE_SUMS((acc)[t_], v_, (x)[t_], lane); \
+        AFTER(k, (acc)[(m)-1][3]);                                                \
+    } while (0)
+
+ELM_INLINE void key_block(const int8_t *k, const int8_t *x, size_t x_stride, int32x4_t acc[][4],
+                          const int m) {
+    for (int half = 0; half < 2; half++) {
+        int8x16_t xv[SCORE_QUERIES];
+        for (int t = 0; t < m; t++) xv[t] = vld1q_s8(x + (size_t)t * x_stride + 16 * half);
+        KEYS(k, xv, acc, m, 0);
+        KEYS(k, xv, acc, m, 1);
+        KEYS(k, xv, acc, m, 2);
+        KEYS(k, xv, acc, m, 3);
+    }
+}
+
+ELM_INLINE void key_cell(const int8_t *k, const int8_t *x, int32x4_t acc[4]) {
+    int8x16_t four = vreinterpretq_s8_s32(vld1q_dup_s32((const int32_t *)(const void *)x));
+    LANE_SUMS(acc, vld1q_s8_x4(k), four, 0);
 }
 
 /* Two planes of 64 bytes: code = 256 * high + low, low in [-128, 127], high in [0, 127]. */
@@ -27,26 +52,35 @@ static float weigh_i8(const float *p, const float *scales, void *codes) {
     return unit;
 }
 
-/* 16 columns of 64 int8 values, four positions side by side, against their weights. */
-ELM_INLINE void value_sums(const int8_t *codes, const int8_t *v, int32x4_t isum[4]) {
-    int32x4_t low[4], high[4];
-    for (int e = 0; e < 4; e++) low[e] = high[e] = vdupq_n_s32(0);
-    for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 16) {
-        int8x16_t l = vld1q_s8(codes + j), h = vld1q_s8(codes + ELM_CPU_KV_BLOCK + j);
-#define STEP(lane)                                      \
-    for (int e = 0; e < 4; e++) {                       \
-        int8x16_t y = vld1q_s8(v + 16 * e);             \
-        low[e] = vdotq_laneq_s32(low[e], y, l, lane);   \
-        high[e] = vdotq_laneq_s32(high[e], y, h, lane); \
-    }                                                   \
-    v += 64
-        STEP(0);
-        STEP(1);
-        STEP(2);
-        STEP(3);
-#undef STEP
+/* Four positions side by side. */
+#define VALUES(v, l, h, low, high, m, lane)           \
+    do {                                              \
+        int8x16x4_t v_ = vld1q_s8_x4(v);              \
+        (v) += 64;                                    \
+        for (int t_ = 0; t_ < (m); t_++) {            \
+            LANE_SUMS((low)[t_], v_, (l)[t_], lane);  \
+            LANE_SUMS((high)[t_], v_, (h)[t_], lane); \
+        }                                             \
+        AFTER(v, (high)[(m)-1][3]);                   \
+    } while (0)
+
+ELM_INLINE void value_sums(const int8_t *codes, const int8_t *v, int32x4_t isum[][4], const int m) {
+    int32x4_t low[VALUE_QUERIES][4], high[VALUE_QUERIES][4];
+    for (int t = 0; t < m; t++)
+        for (int e = 0; e < 4; e++) low[t][e] = high[t][e] = vdupq_n_s32(0);
+    for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 16, codes += 16) {
+        int8x16_t l[VALUE_QUERIES], h[VALUE_QUERIES];
+        for (int t = 0; t < m; t++) {
+            l[t] = vld1q_s8(codes + t * ELM_CPU_WEIGHT_CODES);
+            h[t] = vld1q_s8(codes + t * ELM_CPU_WEIGHT_CODES + ELM_CPU_KV_BLOCK);
+        }
+        VALUES(v, l, h, low, high, m, 0);
+        VALUES(v, l, h, low, high, m, 1);
+        VALUES(v, l, h, low, high, m, 2);
+        VALUES(v, l, h, low, high, m, 3);
     }
-    for (int e = 0; e < 4; e++) isum[e] = vaddq_s32(low[e], vshlq_n_s32(high[e], 8));
+    for (int t = 0; t < m; t++)
+        for (int e = 0; e < 4; e++) isum[t][e] = vaddq_s32(low[t][e], vshlq_n_s32(high[t][e], 8));
 }
 
 #include "backend/cpu/arm/attention_neon.h"

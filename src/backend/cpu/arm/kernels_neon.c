@@ -15,11 +15,6 @@ ELM_INLINE int8x16_t repeat4(const int8_t **p) {
     return x;
 }
 
-/* Each int16x8 holds two rows x 4 k; both neighbours to one int32x4 of four rows. */
-static inline int32x4_t rows4(int16x8_t a, int16x8_t b) {
-    return vpaddlq_s16(vpaddq_s16(a, b));
-}
-
 ELM_INLINE void i4_block(const uint8_t **codes, const int8_t **a, const int32_t **sum,
                          const int16x8_t z[2], int32x4_t isum[4]) {
     const uint8_t *w = *codes;
@@ -80,18 +75,36 @@ ELM_INLINE void i8_block(const uint8_t **codes, const int8_t **a, const int32_t 
     *codes = (const uint8_t *)w, *a = x;
 }
 
-/* One cell of 16 int8 keys x 4 dimensions against 4 query codes. */
-ELM_INLINE void key_cell(const int8_t *cell, const int8_t *x, int32x4_t acc[4]) {
+/* ---- attention over int8 ---- */
+
+enum { SCORE_QUERIES = 2, VALUE_QUERIES = 1 };
+
+ELM_INLINE void key_products(int8x16x4_t v, const int8_t *x, int32x4_t acc[4]) {
     int8x16_t xv = repeat4(&x);
     for (int i = 0; i < 4; i++) {
-        int8x16_t w = vld1q_s8(cell + 16 * i);
-        int16x8_t lo = vmull_s8(vget_low_s8(w), vget_low_s8(xv)), hi = vmull_high_s8(w, xv);
-        acc[i] = vaddq_s32(acc[i], rows4(lo, hi));
+        int16x8_t low = vmull_s8(vget_low_s8(v.val[i]), vget_low_s8(xv));
+        acc[i] = vpadalq_s16(acc[i], vpaddq_s16(low, vmull_high_s8(v.val[i], xv)));
     }
 }
 
-/* 16 columns of 64 int8 values, four positions side by side, against their weights. */
-ELM_INLINE void value_sums(const int8_t *codes, const int8_t *v, int32x4_t isum[4]) {
+ELM_INLINE void key_cell(const int8_t *k, const int8_t *x, int32x4_t acc[4]) {
+    key_products(vld1q_s8_x4(k), x, acc);
+}
+
+ELM_INLINE void key_block(const int8_t *k, const int8_t *x, size_t x_stride, int32x4_t acc[][4],
+                          const int m) {
+#pragma GCC unroll 8
+    for (size_t j = 0; j < 8; j++) {
+        int8x16x4_t v = vld1q_s8_x4(k);
+        k += 64;
+        for (int t = 0; t < m; t++) key_products(v, x + (size_t)t * x_stride + 4 * j, acc[t]);
+        AFTER(k, acc[m - 1][3]);
+    }
+}
+
+/* Four positions side by side. */
+ELM_INLINE void value_sums(const int8_t *codes, const int8_t *v, int32x4_t isum[][4], const int m) {
+    (void)m; /* one */
     const int16_t *w = (const int16_t *)(const void *)codes;
     int32x4_t acc[16];
     for (int i = 0; i < 16; i++) acc[i] = vdupq_n_s32(0);
@@ -108,8 +121,8 @@ ELM_INLINE void value_sums(const int8_t *codes, const int8_t *v, int32x4_t isum[
         }
     }
     for (int e = 0; e < 4; e++)
-        isum[e] = vpaddq_s32(vpaddq_s32(acc[4 * e], acc[4 * e + 1]),
-                             vpaddq_s32(acc[4 * e + 2], acc[4 * e + 3]));
+        isum[0][e] = vpaddq_s32(vpaddq_s32(acc[4 * e], acc[4 * e + 1]),
+                                vpaddq_s32(acc[4 * e + 2], acc[4 * e + 3]));
 }
 
 #include "backend/cpu/arm/attention_neon.h"
