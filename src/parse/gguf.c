@@ -14,6 +14,7 @@
 #include <string.h>
 
 enum {
+    GGUF_MAX_DIMS = 4,
     FIRST_PIECE = 1 << 20,
     MAX_STRING = 64 << 20,
     MAX_NAME = 400,
@@ -109,11 +110,11 @@ static elm_status read_tensor(elm_gguf *g, elm_reader *r, elm_source_tensor *t, 
     elm_span name = read_string(r);
     uint32_t n_dims = elm_read_u32(r);
     uint64_t dims[ELM_SOURCE_MAX_DIMS] = {0};
-    if (!r->failed && (n_dims < 1 || n_dims > ELM_SOURCE_MAX_DIMS)) {
+    if (!r->failed && (n_dims < 1 || n_dims > GGUF_MAX_DIMS)) {
         return elm_fail(err, ELM_MALFORMED,
                         "'%s': tensor '%.*s' has %u dimensions; expected 1 to %d",
                         g->checkpoint.shards[0].path, (int)(name.size < 100 ? name.size : 100),
-                        (const char *)name.data, n_dims, ELM_SOURCE_MAX_DIMS);
+                        (const char *)name.data, n_dims, GGUF_MAX_DIMS);
     }
     for (uint32_t d = 0; d < n_dims && !r->failed; d++) dims[d] = elm_read_u64(r);
     uint32_t type = elm_read_u32(r);

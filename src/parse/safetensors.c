@@ -58,7 +58,7 @@ static elm_status read_entry(const char *path, const elm_json *entry, uint64_t d
     }
     if (!shape || shape->type != ELM_JSON_ARRAY) return bad(path, entry, "has no shape", err);
     if (shape->count > ELM_SOURCE_MAX_DIMS)
-        return bad(path, entry, "has more than four dimensions", err);
+        return bad(path, entry, "has more than eight dimensions", err);
     t->n_dims = shape->count;
     bool empty = false;
     for (uint32_t d = 0; d < shape->count; d++) {

@@ -197,14 +197,15 @@ static const struct {
     {"thinker.model.", "model."},
     {"thinker.lm_head.", "lm_head."},
     {"model.language_model.", "model."},
+    {"model.text_model.", "model."}, /* SmolVLM, Idefics 3 */
     {"language_model.model.", "model."},
     {"language_model.lm_head.", "lm_head."},
 };
 
 static const char *const tower_prefixes[] = {
-    "vision_tower.",    "visual.",       "multi_modal_projector.", "audio_tower.",
-    "vision_embedder.", "embed_vision.", "embed_audio.",           "talker.",
-    "token2wav.",       "code2wav.",
+    "vision_tower.", "visual.",      "multi_modal_projector.", "audio_tower.", "vision_embedder.",
+    "embed_vision.", "embed_audio.", "vision_model.",          "connector.",   "talker.",
+    "token2wav.",    "code2wav.",
 };
 
 static bool begins_with(const char *text, const char *prefix) {
