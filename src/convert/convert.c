@@ -187,6 +187,12 @@ static elm_status build(elm_conversion *c, const char *path, elm_error *err) {
             c, "left out: %u tensors of the vision and audio parts; this file holds the text model",
             c->source.n_other_tensors);
     }
+    if (c->mb.head_differs) {
+        elm_conversion_note(c,
+                            "%s ties head and embedding, but lm_head.weight holds other numbers: "
+                            "the head is kept apart, as transformers does",
+                            c->source.where);
+    }
     ELM_TRY(build_text(c, err));
     uint64_t parameters = 0;
     for (uint32_t i = 0; i < c->mb.n_weights; i++) {

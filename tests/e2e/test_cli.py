@@ -81,7 +81,7 @@ def test_values_that_are_no_numbers(folder, tmp_path, name, value, word):
 @pytest.mark.parametrize("change,code,word", [
     (lambda c: c.update(model_type="mamba"), 5, "mamba"),
     (lambda c: c.pop("model_type"), 5, "model_type"),
-    (lambda c: c["rope_parameters"].update(rope_type="dynamic"), 5, "dynamic"),
+    (lambda c: c["rope_parameters"].update(rope_type="ntk"), 5, "ntk"),
     (lambda c: c["rope_parameters"].update(rope_type="longrope"), 4, "short_factor"),
     (lambda c: c.update(hidden_act="relu6"), 5, "relu6"),
     (lambda c: c.update(num_key_value_heads=3), 4, "heads"),
