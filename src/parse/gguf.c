@@ -10,6 +10,7 @@
 #include "parse/gguf.h"
 
 #include "base/checked.h"
+#include "parse/hints.h"
 
 #include <string.h>
 
@@ -152,6 +153,7 @@ static elm_status parse(elm_gguf *g, elm_span piece, uint64_t size, bool *comple
     uint64_t n_tensors = elm_read_u64(&r), n_values = elm_read_u64(&r);
     if (r.failed || memcmp(magic, "GGUF", 4) != 0) {
         bool elm = !r.failed && memcmp(magic, "ELM\x89", 4) == 0;
+        ELM_TRY(elm_hint_pointer(piece, ck->shards[0].path, err));
         return elm_fail(err, ELM_MALFORMED, "'%s' is %s", ck->shards[0].path,
                         elm ? "an .elm file already; there is nothing to convert"
                             : "neither a model's folder nor a GGUF file (no magic, or too short)");

@@ -1,5 +1,5 @@
-"""What config.json says in unusual places, twice, or not at all: it means what it means to transformers (5.23, with which
-every case was compared), or it is refused."""
+"""What config.json says in unusual places, twice, or not at all: it means what it means to transformers (5.23, with
+which every case was compared), or it is refused."""
 import json
 import re
 

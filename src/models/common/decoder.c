@@ -40,6 +40,10 @@ elm_status elm_mb_decoder_config(elm_model_builder *mb, elm_decoder_layer *d, el
     a->eps = d->eps;
     ELM_TRY(
         elm_mb_optional_int(mb, "max_position_embeddings", ELM_MAX_DIM, &mb->context_length, err));
+    if (mb->context_length == 0) {
+        return elm_fail(err, ELM_MALFORMED, "%s: max_position_embeddings must be above 0",
+                        mb->where);
+    }
     return elm_mb_check_heads(mb, a->n_heads, a->n_kv_heads, a->head_dim, err);
 }
 
