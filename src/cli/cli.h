@@ -76,6 +76,12 @@ int cli_fail(elm_status status, const char *fmt, ...) ELM_PRINTF(2, 3);
 
 /* Whole file, or stdin when path is NULL or "-". Free with free(). */
 elm_status cli_read(const char *path, char **out, size_t *n_out, elm_error *err) ELM_MUST_CHECK;
+/* Fails where `target`, which is about to be written, is one of the n files that the command reads
+ * (NULL ones are skipped), or a model. */
+elm_status cli_spare(const char *target, const char *const *sources, size_t n,
+                     elm_error *err) ELM_MUST_CHECK;
+/* Fails with the place of the first byte of `what` that is not UTF-8. */
+elm_status cli_check_utf8(elm_span text, const char *what, elm_error *err) ELM_MUST_CHECK;
 /* Writes to stdout and says so when that fails (a full disk behind a redirection). */
 int cli_finish_output(void);
 

@@ -4,9 +4,11 @@
  * replaced by BOS where the model uses one, predictions from index skip + 1 on. */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct eval {
     const cli_options *options;
@@ -142,7 +144,7 @@ static elm_status parse_ids(const char *text, size_t n_text, int32_t **out, size
     return *n > 0 ? ELM_OK : elm_fail(err, ELM_MALFORMED, "there are no ids");
 }
 
-/* NPY 1.0: magic, header padded to 64 bytes, then float32 rows. */
+/* NPY 1.0: magic, header padded to 64 bytes, then float32 rows. A file appears whole or not at all. */
 static elm_status write_npy(const char *path, const float *data, size_t rows, size_t cols,
                             elm_error *err) {
     char header[128];
@@ -154,12 +156,17 @@ static elm_status write_npy(const char *path, const float *data, size_t rows, si
                      "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", rows, cols);
     header[10 + n] = ' ';
     header[sizeof header - 1] = '\n';
-    FILE *out = fopen(path, "wb");
-    if (!out) return elm_fail(err, ELM_IO, "cannot write '%s'", path);
+    char part[4096];
+    struct stat to;
+    bool whole = stat(path, &to) != 0 || S_ISREG(to.st_mode); /* no device, no pipe */
+    if ((size_t)snprintf(part, sizeof part, whole ? "%s.part" : "%s", path) >= sizeof part)
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "the path of the logits is too long");
+    FILE *out = fopen(part, "wb");
+    if (!out) return elm_fail(err, ELM_IO, "cannot write '%s': %s", path, strerror(errno));
     bool ok = fwrite(header, 1, sizeof header, out) == sizeof header &&
               fwrite(data, sizeof *data * cols, rows, out) == rows;
-    if (fclose(out) != 0 || !ok) {
-        remove(path);
+    if (fclose(out) != 0 || !ok || (whole && rename(part, path) != 0)) {
+        if (whole) remove(part);
         return elm_fail(err, ELM_IO, "cannot write '%s': no space left, or an I/O error", path);
     }
     return ELM_OK;
@@ -194,8 +201,10 @@ static elm_status logits_of_tokens(eval *e, elm_error *err) {
 
 static elm_status evaluate(eval *e, elm_error *err) {
     const cli_options *o = e->options;
+    const char *const read[] = {o->positional[0], o->tokens};
     elm_model_options mo;
     elm_session_options so;
+    if (o->logits) ELM_TRY(cli_spare(o->logits, read, sizeof read / sizeof read[0], err));
     ELM_TRY(cli_model_options(o, &mo, err));
     ELM_TRY(elm_model_open(&e->model, o->positional[0], &mo, err));
     elm_model_get_info(e->model, &e->info);
@@ -221,9 +230,10 @@ static int run(const cli_options *o) {
                         "--chunk from 1, --window from 2, --skip from 0 and below the window");
     }
     int64_t window = o->window != CLI_NO_INT ? o->window : 512;
-    if (o->skip != CLI_NO_INT && o->skip + 1 >= window) {
+    int64_t skip = o->skip != CLI_NO_INT ? o->skip : window / 2;
+    if (skip + 1 >= window) {
         return cli_fail(ELM_INVALID_ARGUMENT, "--skip %lld leaves nothing of a window of %lld",
-                        (long long)o->skip, (long long)window);
+                        (long long)skip, (long long)window);
     }
     elm_status status = evaluate(&e, &err);
     elm_session_free(e.session);

@@ -143,6 +143,9 @@ static int run(const cli_options *o) {
     if (o->prompt && o->file) return cli_fail(ELM_INVALID_ARGUMENT, "give -p or -f, not both");
     if (!o->prompt) status = cli_read(o->file, &text, &n, &err);
     elm_span prompt = o->prompt ? elm_span_str(o->prompt) : elm_span_of(text, n);
+    if (status == ELM_OK) status = cli_check_utf8(prompt, "the prompt", &err);
+    if (status == ELM_OK && o->system)
+        status = cli_check_utf8(elm_span_str(o->system), "--system", &err);
     cli_buf(&t.turns);
     cli_buf(&t.chat);
     cli_reply_init(&t.reply);

@@ -1,11 +1,14 @@
 /* common.c - streams, errors and option conversion for all sub-commands; cli. */
 #include "cli/cli.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum { MAX_INPUT_BYTES = 256 << 20, USUAL_CONTEXT = 4096, USUAL_ANSWER = 1024 };
@@ -67,6 +70,33 @@ elm_status cli_read(const char *path, char **out, size_t *n_out, elm_error *err)
     elm_status status = read_stream(in, path, out, n_out, err);
     fclose(in);
     return status;
+}
+
+elm_status cli_spare(const char *target, const char *const *sources, size_t n, elm_error *err) {
+    struct stat to, from;
+    uint8_t magic[4] = {0};
+    if (stat(target, &to) != 0) return ELM_OK;
+    for (size_t i = 0; i < n; i++) {
+        if (!sources[i] || stat(sources[i], &from) != 0) continue;
+        if (to.st_dev != from.st_dev || to.st_ino != from.st_ino) continue;
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "'%s' is a file that this command reads; give another path to write",
+                        target);
+    }
+    FILE *in = S_ISREG(to.st_mode) ? fopen(target, "rb") : NULL;
+    bool elm = in && fread(magic, 1, sizeof magic, in) == sizeof magic &&
+               memcmp(magic, "ELM\x89", sizeof magic) == 0;
+    if (in) fclose(in);
+    if (!elm) return ELM_OK;
+    return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s' is a model; give another path to write",
+                    target);
+}
+
+elm_status cli_check_utf8(elm_span text, const char *what, elm_error *err) {
+    const size_t n = elm_utf8_valid_prefix(text);
+    if (n == text.size) return ELM_OK;
+    return elm_fail(err, ELM_MALFORMED, "%s is not UTF-8 at byte %zu (0x%02x)", what, n,
+                    text.data[n]);
 }
 
 int cli_finish_output(void) {

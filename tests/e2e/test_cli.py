@@ -449,3 +449,66 @@ def test_eval_perplexity_by_hand(tiny, tmp_path):
         nll += [-logp[i, ids[at + i + 1]] for i in range(32, 63)]
     assert found["tokens"] == len(nll)
     assert abs(found["nll_mean"] - np.mean(nll)) < 1e-6
+
+
+# ---- outputs in the place of inputs ----
+
+def test_no_command_writes_over_what_it_reads(tiny, tmp_path):
+    """A session or logits in the place of the model, or of any other model, would lose it."""
+    model, other, ids = tmp_path / "m.elm", tmp_path / "other.elm", tmp_path / "ids.txt"
+    data = tiny("qwen3", "--quant", "f32").read_bytes()
+    for path in (model, other):
+        path.write_bytes(data)
+    (tmp_path / "link.elm").symlink_to(model)
+    ids.write_text("1 2 3")
+    for target in (model, other, tmp_path / "link.elm"):
+        run("run", model, "-p", "a", "-n", "1", "--save", target, check=2)
+        run("chat", model, "-p", "a", "-n", "1", "--save", target, stdin=b"", check=2)
+        assert "is a model" in run("chat", model, stdin=f"/save {target}\n".encode(), check=2).message
+        run("eval", model, "--tokens", ids, "--logits", target, check=2)
+    run("run", model, "-f", ids, "-n", "1", "--save", ids, check=2)
+    run("eval", model, "--tokens", ids, "--logits", ids, check=2)
+    assert model.read_bytes() == other.read_bytes() == data and ids.read_text() == "1 2 3"
+    for _ in range(2):  # a session may be written anew
+        run("run", model, "-p", "a", "-n", "1", "--save", tmp_path / "s")
+    run("run", model, "-p", "a", "-n", "1", "--load", tmp_path / "s", "--save", tmp_path / "s")
+
+
+def test_logits_appear_whole_or_not_at_all(tiny, tmp_path):
+    model, ids, out = tiny("qwen3", "--quant", "f32"), tmp_path / "ids.txt", tmp_path / "l.npy"
+    ids.write_text(" ".join(["1"] * 200))
+    out.write_bytes(b"before")
+    limited = subprocess.run(["bash", "-c", 'ulimit -f 20; exec "$@"', "-", BIN, "eval", model, "--tokens", ids,
+                              "--logits", out], capture_output=True, timeout=60)
+    assert limited.returncode == 7 and out.read_bytes() == b"before"
+    assert not (tmp_path / "l.npy.part").exists()
+    assert run("eval", model, "--tokens", ids, "--logits", "/dev/stdout").stdout.startswith(b"\x93NUMPY")
+
+
+@pytest.mark.parametrize("options", [["--window", "2"], ["--window", "2", "--json"], ["--window", "8", "--skip", "7"]])
+def test_a_window_that_predicts_nothing_is_a_mistake(tiny, tmp_path, options):
+    (tmp_path / "t.txt").write_text("a" * 100)
+    result = run("eval", tiny("qwen3", "--quant", "f32"), "--text", tmp_path / "t.txt", *options, check=2)
+    assert "leaves nothing" in result.message and not result.stdout
+
+
+# ---- text that is no text ----
+
+@pytest.mark.parametrize("raw", [[], ["--raw"]])
+def test_a_prompt_that_is_not_utf8_is_named_with_its_place(tiny, tmp_path, raw):
+    model, file = tiny("qwen3", "--quant", "f32"), tmp_path / "p.txt"
+    file.write_bytes(b"ab\xc3")
+    assert "the prompt is not UTF-8 at byte 2" in run("run", model, "-f", file, *raw, check=4).message
+    assert "the message is not UTF-8 at byte 1" in run("chat", model, stdin=b"a\xff\nb\n", check=4).message
+    file.write_text("fine")
+    bad = os.fsdecode(b"\xff")
+    assert "--system is not UTF-8" in run("run", model, "-f", file, "--system", bad, check=4).message
+
+
+def test_chat_begins_with_the_text_of_a_file(tiny, tmp_path):
+    model, file = tiny("qwen3", "--quant", "f32"), tmp_path / "p.txt"
+    file.write_text("hello")
+    said = run("chat", model, "-f", file, "-n", "4", "--temp", "0", stdin=b"").stdout
+    assert said and said == run("chat", model, "-p", "hello", "-n", "4", "--temp", "0", stdin=b"").stdout
+    run("chat", model, "-f", file, "-p", "a", stdin=b"", check=2)
+    run("chat", model, "-f", tmp_path / "nothing", stdin=b"", check=3)
