@@ -119,6 +119,12 @@ out:
     return status;
 }
 
+/* Without --ctx: room for n tokens, as far as the model's own context goes. */
+static void fit_context(elm_session_options *so, const elm_model_info *info, size_t n) {
+    if (so->n_context == 0)
+        so->n_context = n < info->context_length ? (uint32_t)n : info->context_length;
+}
+
 /* Ids separated by anything that is no digit. */
 static elm_status parse_ids(const char *text, size_t n_text, int32_t **out, size_t *n,
                             elm_error *err) {
@@ -172,7 +178,7 @@ static elm_status write_npy(const char *path, const float *data, size_t rows, si
     return ELM_OK;
 }
 
-static elm_status logits_of_tokens(eval *e, elm_error *err) {
+static elm_status logits_of_tokens(eval *e, elm_session_options *so, elm_error *err) {
     const cli_options *o = e->options;
     char *text = NULL;
     int32_t *ids = NULL;
@@ -180,6 +186,10 @@ static elm_status logits_of_tokens(eval *e, elm_error *err) {
     size_t n_text, n = 0, chunk = o->chunk != CLI_NO_INT ? (size_t)o->chunk : 64;
     elm_status status = cli_read(o->tokens, &text, &n_text, err);
     if (status == ELM_OK) status = parse_ids(text, n_text, &ids, &n, err);
+    if (status == ELM_OK) {
+        fit_context(so, &e->info, n);
+        status = elm_session_create(e->model, so, &e->session, err);
+    }
     if (status == ELM_OK) {
         logits = n > 0 ? calloc(n, e->info.vocab_size * sizeof *logits) : NULL;
         if (!logits)
@@ -209,11 +219,10 @@ static elm_status evaluate(eval *e, elm_error *err) {
     ELM_TRY(elm_model_open(&e->model, o->positional[0], &mo, err));
     elm_model_get_info(e->model, &e->info);
     ELM_TRY(cli_session_options(o, &e->info, &so, err));
-    if (o->window != CLI_NO_INT && so.n_context == 0 && o->window > 4096) {
-        so.n_context = (uint32_t)o->window;
-    }
+    if (!o->text) return logits_of_tokens(e, &so, err);
+    if (o->window != CLI_NO_INT) fit_context(&so, &e->info, (size_t)o->window);
     ELM_TRY(elm_session_create(e->model, &so, &e->session, err));
-    return o->text ? perplexity(e, err) : logits_of_tokens(e, err);
+    return perplexity(e, err);
 }
 
 static int run(const cli_options *o) {

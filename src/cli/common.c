@@ -178,6 +178,9 @@ elm_status cli_session_options(const cli_options *o, const elm_model_info *info,
             return elm_fail(err, ELM_INVALID_ARGUMENT, "--ctx takes a number of positions from 1");
         }
         out->n_context = (uint32_t)o->ctx;
+        if (out->n_context > info->context_length && !o->quiet)
+            fprintf(stderr, "edge-llm: note: the model was made for %u positions, not for %u\n",
+                    info->context_length, out->n_context);
     }
     elm_sampling *s = &out->sampling;
     *s = info->sampling;

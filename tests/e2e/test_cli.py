@@ -512,3 +512,17 @@ def test_chat_begins_with_the_text_of_a_file(tiny, tmp_path):
     assert said and said == run("chat", model, "-p", "hello", "-n", "4", "--temp", "0", stdin=b"").stdout
     run("chat", model, "-f", file, "-p", "a", stdin=b"", check=2)
     run("chat", model, "-f", tmp_path / "nothing", stdin=b"", check=3)
+
+
+# ---- contexts ----
+
+def test_eval_takes_as_many_ids_as_the_model_was_made_for(tmp_path):
+    config = dict(tiny_models.CONFIGS["mistral"], max_position_embeddings=8192, num_hidden_layers=1)
+    tensors = tiny_models.tensors_of("mistral", config, tiny_models.shapes)
+    run("convert", tiny_models.write_folder(tmp_path / "hf", "mistral", config, tensors), "-o", tmp_path / "m.elm")
+    assert logits(tmp_path / "m.elm", [1] * 4200, tmp_path).shape == (4200, 256)
+    (tmp_path / "ids.txt").write_text("1 " * 8193)
+    arguments = ["eval", tmp_path / "m.elm", "--tokens", tmp_path / "ids.txt", "--logits", tmp_path / "l.npy"]
+    assert "do not fit" in run(*arguments, check=2).message
+    assert "made for 8192 positions" in run(*arguments, "--ctx", "8193").message
+    assert not run(*arguments, "--ctx", "8193", "--quiet").message

@@ -54,7 +54,8 @@ def test_a_checkpoint_that_another_tool_quantised(tmp_path, method, tensors):
     all_tensors, name = dict(tiny_models.weights("qwen3")), "model.layers.1.mlp.down_proj"
     del all_tensors[name + ".weight"]
     all_tensors |= {f"{name}.{rest}": t for rest, t in tensors.items()}
-    refused(tiny_models.write_folder(tmp_path / "hf", "qwen3", config, all_tensors), 5, f"quantised by '{method}'", name)
+    folder = tiny_models.write_folder(tmp_path / "hf", "qwen3", config, all_tensors)
+    refused(folder, 5, f"quantised by '{method}'", name)
 
 
 def test_a_single_file_wins_over_an_index_that_was_left(tmp_path):
