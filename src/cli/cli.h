@@ -114,6 +114,8 @@ uint32_t cli_numbers(const char *text, uint32_t max_count, uint32_t *out);
 /* A buffer over the C library's memory. */
 void cli_buf(elm_buf *buf);
 void cli_print_buf(const elm_buf *buf);
+/* Text as it is; with --json as {"schema_version", "text"}. */
+void cli_print_text(const cli_options *o, const elm_buf *text);
 
 /* Text of a stranger's file to stdout: what moves a terminal's cursor or changes its colours becomes
  * '?'. Returns n. */

@@ -49,7 +49,10 @@ static int reply_to_last(cli_conversation *c, size_t before) {
     bool stopped = status == ELM_CANCELLED || reply.result.reason == ELM_STOP_CANCELLED;
     if (status == ELM_OK) {
         cli_add_message(&c->turns, elm_buf_span(&reply.message));
-        fputc('\n', stdout);
+        if (c->options.json)
+            cli_print_reply(c->opened.session, &reply, false);
+        else
+            fputc('\n', stdout);
         fflush(stdout);
         if (stopped && c->terminal) fprintf(stderr, "[stopped]\n");
         if (reply.result.reason == ELM_STOP_CONTEXT)

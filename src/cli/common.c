@@ -213,6 +213,24 @@ void cli_print_buf(const elm_buf *buf) {
     if (buf->size > 0) fwrite(buf->data, 1, buf->size, stdout); /* an empty one has no data */
 }
 
+void cli_print_text(const cli_options *o, const elm_buf *text) {
+    elm_buf out;
+    elm_json_writer w;
+    if (!o->json) {
+        cli_print_buf(text);
+        return;
+    }
+    cli_buf(&out);
+    elm_json_writer_init(&w, &out, false);
+    elm_json_begin_object(&w, NULL);
+    elm_json_put_int(&w, "schema_version", 1);
+    elm_json_put_string(&w, "text", elm_buf_span(text));
+    elm_json_end_object(&w);
+    elm_buf_u8(&out, '\n');
+    cli_print_buf(&out);
+    elm_buf_free(&out);
+}
+
 size_t cli_print_plain(const char *text, size_t n) {
     for (size_t i = 0; i < n; i++) {
         const unsigned char c = (unsigned char)text[i],

@@ -526,3 +526,32 @@ def test_eval_takes_as_many_ids_as_the_model_was_made_for(tmp_path):
     assert "do not fit" in run(*arguments, check=2).message
     assert "made for 8192 positions" in run(*arguments, "--ctx", "8193").message
     assert not run(*arguments, "--ctx", "8193", "--quiet").message
+
+
+# ---- JSON of the text commands ----
+
+def test_json_of_tokenize_template_and_chat(tiny, tmp_path):
+    model, chat, template = tiny("qwen3", "--quant", "f32"), tmp_path / "c.json", tmp_path / "t.jinja"
+    text = 'a "quoted" \\ line\n\u202e \U0001F600'
+    chat.write_text(json.dumps({"messages": [{"role": "user", "content": text}]}))
+    template.write_text("{{ messages[0].content }}")
+    said = json.loads(run("tokenize", model, "-p", text, "--json").stdout)
+    assert said == {"schema_version": 1, "ids": list(text.encode())}
+    assert json.loads(run("tokenize", model, "-p", "", "--json").stdout)["ids"] == []
+    ids = " ".join(map(str, said["ids"]))
+    assert json.loads(run("tokenize", model, "--decode", ids, "--json").stdout) == {"schema_version": 1, "text": text}
+    assert json.loads(run("template", template, "--chat", chat, "--json").stdout)["text"] == text
+    rendered = json.loads(run("tokenize", model, "--chat", chat, "--render", "--json").stdout)["text"]
+    assert rendered == f"<user>{text}\n"
+    assert json.loads(run("tokenize", model, "--chat", chat, "--json").stdout)["ids"] == list(rendered.encode())
+    lines = run("chat", model, "--json", "-n", "3", "--temp", "0", stdin=b"a\nb\n").text.splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert [a["generated_tokens"] for a in answers] == [3, 3] and all(a["message"]["content"] for a in answers)
+    once = json.loads(run("run", model, "-p", "a", "--json", "-n", "3", "--temp", "0").stdout)
+    assert answers[0]["text"] == once["text"] and answers[0].keys() == once.keys()
+
+
+@pytest.mark.parametrize("args", [["help", "--json"], ["completion", "bash", "--json"], ["version", "--threads", "2"]])
+def test_options_that_mean_nothing_to_a_command_are_not_offered(args):
+    run(*args, check=2)
+    assert args[-1] not in run(args[0], "--help").text or args[-1] == "2"
