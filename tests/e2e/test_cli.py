@@ -382,7 +382,8 @@ def test_help_of_every_command_fits_and_names_its_options():
     for command in commands():
         text = run("help", command).text
         assert text == run(command, "--help").text and "usage: edge-llm " + command in text
-        assert {"help", "json", "quiet"} <= set(options(command))
+        assert {"help", "quiet"} <= set(options(command))
+        assert ("json" in options(command)) == (command not in ("help", "completion"))
         assert max(map(len, text.splitlines())) <= 120
 
 
