@@ -76,6 +76,8 @@ int cli_fail(elm_status status, const char *fmt, ...) ELM_PRINTF(2, 3);
 
 /* Whole file, or stdin when path is NULL or "-". Free with free(). */
 elm_status cli_read(const char *path, char **out, size_t *n_out, elm_error *err) ELM_MUST_CHECK;
+/* Whether the file begins as an .elm file does, whatever its name. */
+bool cli_is_elm(const char *path);
 /* Fails where `target`, which is about to be written, is one of the n files that the command reads
  * (NULL ones are skipped), or a model. */
 elm_status cli_spare(const char *target, const char *const *sources, size_t n,

@@ -159,7 +159,8 @@ static elm_status chat(text_model *m, const cli_options *o, elm_parts *parts, el
 static elm_status work(text_model *m, const cli_options *o, elm_buf *out, elm_parts *parts,
                        elm_error *err) {
     const char *path = o->positional[0];
-    ELM_TRY(ends_with(path, ".elm") ? open_elm(m, path, err) : open_source(m, path, err));
+    bool elm = cli_is_elm(path) || ends_with(path, ".elm"); /* which may be damaged */
+    ELM_TRY(elm ? open_elm(m, path, err) : open_source(m, path, err));
     if (o->decode) {
         ELM_TRY(decode(m, o->decode, out, err));
         cli_print_text(o, out);

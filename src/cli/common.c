@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "base/utf8.h"
+#include "elm/format.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -72,9 +73,18 @@ elm_status cli_read(const char *path, char **out, size_t *n_out, elm_error *err)
     return status;
 }
 
+bool cli_is_elm(const char *path) {
+    struct stat of;
+    uint8_t magic[8] = {0};
+    FILE *in = stat(path, &of) == 0 && S_ISREG(of.st_mode) ? fopen(path, "rb") : NULL;
+    bool elm = in && fread(magic, 1, sizeof magic, in) == sizeof magic &&
+               memcmp(magic, ELM_MAGIC, sizeof magic) == 0;
+    if (in) fclose(in);
+    return elm;
+}
+
 elm_status cli_spare(const char *target, const char *const *sources, size_t n, elm_error *err) {
     struct stat to, from;
-    uint8_t magic[4] = {0};
     if (stat(target, &to) != 0) return ELM_OK;
     for (size_t i = 0; i < n; i++) {
         if (!sources[i] || stat(sources[i], &from) != 0) continue;
@@ -83,11 +93,7 @@ elm_status cli_spare(const char *target, const char *const *sources, size_t n, e
                         "'%s' is a file that this command reads; give another path to write",
                         target);
     }
-    FILE *in = S_ISREG(to.st_mode) ? fopen(target, "rb") : NULL;
-    bool elm = in && fread(magic, 1, sizeof magic, in) == sizeof magic &&
-               memcmp(magic, "ELM\x89", sizeof magic) == 0;
-    if (in) fclose(in);
-    if (!elm) return ELM_OK;
+    if (!cli_is_elm(target)) return ELM_OK;
     return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s' is a model; give another path to write",
                     target);
 }

@@ -556,3 +556,10 @@ def test_json_of_tokenize_template_and_chat(tiny, tmp_path):
 def test_options_that_mean_nothing_to_a_command_are_not_offered(args):
     run(*args, check=2)
     assert args[-1] not in run(args[0], "--help").text or args[-1] == "2"
+
+
+def test_tokenize_knows_a_model_by_its_content(tiny, tmp_path):
+    shutil.copy(tiny("qwen3", "--quant", "f32"), tmp_path / "model")
+    assert run("tokenize", tmp_path / "model", "-p", "ab").text == "97 98\n"
+    (tmp_path / "broken.elm").write_bytes(b"ELM?")
+    assert "not an .elm file" in run("tokenize", tmp_path / "broken.elm", "-p", "ab", check=4).message
