@@ -224,9 +224,20 @@ static bool of_a_tower(const char *name) {
     return false;
 }
 
+/* A model that was saved without its head (AutoModel) has no "model." in front of its names. */
+static bool is_headless(const elm_checkpoint *ck) {
+    bool embeds = false;
+    for (uint32_t i = 0; i < ck->n_tensors; i++) {
+        if (strstr(ck->tensors[i].name, "model.")) return false;
+        embeds = embeds || strcmp(ck->tensors[i].name, "embed_tokens.weight") == 0;
+    }
+    return embeds;
+}
+
 static elm_status keep_text_model(elm_source *s, elm_error *err) {
     elm_checkpoint *ck = &s->checkpoint;
     uint32_t n = 0;
+    const bool headless = is_headless(ck);
     ck->by_name = NULL;
     for (uint32_t i = 0; i < ck->n_tensors; i++) {
         elm_source_tensor t = ck->tensors[i];
@@ -237,6 +248,10 @@ static elm_status keep_text_model(elm_source *s, elm_error *err) {
                                       t.name + strlen(text_prefixes[k].prefix));
             if (!t.name) return elm_fail_oom(err, 64, "a tensor's name");
             break;
+        }
+        if (headless) {
+            t.name = elm_arena_printf(&ck->arena, "model.%s", t.name);
+            if (!t.name) return elm_fail_oom(err, 64, "a tensor's name");
         }
         ck->tensors[n++] = t;
     }

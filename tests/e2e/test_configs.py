@@ -146,6 +146,23 @@ def test_a_tied_config_with_a_head_of_its_own(tmp_path):
     assert relative_rms(found[tiny_models.POSITIONS], 2 * golden) < 1e-4
 
 
+def test_a_head_that_is_missing(tmp_path):
+    """Said to be there, it is no embedding in disguise; where nobody says anything, it is."""
+    tensors = {n: t for n, t in tiny_models.weights("llama_odd").items() if n != "lm_head.weight"}
+    assert "'lm_head.weight' is missing" in converted(tmp_path, "llama_odd", None, tensors, check=4).message
+    config = with_config("llama_odd", lambda c: c.pop("tie_word_embeddings"))
+    converted(tmp_path, "llama_odd", config, tensors)
+    assert "lm_head.weight" not in run("inspect", tmp_path / "m.elm", "--tensors").text
+
+
+def test_a_model_that_was_saved_without_its_head(tmp_path):
+    """AutoModel.save_pretrained: no "model." in front of the names."""
+    tensors = {n.removeprefix("model."): t for n, t in tiny_models.weights("qwen3").items()}
+    check_golden(tmp_path, "qwen3", None, tensors)
+    untied = {n.removeprefix("model."): t for n, t in tiny_models.weights("mistral").items() if "lm_head" not in n}
+    assert "'lm_head.weight' is missing" in converted(tmp_path, "mistral", None, untied, check=4).message
+
+
 # ---- checkpoints with images ----
 
 PATCHES = np.zeros((8, 3, 2, 4, 4), np.float32)  # every Qwen vision part begins with a three-dimensional convolution

@@ -56,14 +56,21 @@ static elm_status same_content(const elm_checkpoint *ck, const elm_source_tensor
 }
 
 elm_status elm_mb_tied(elm_model_builder *mb, bool def, bool *out, elm_error *err) {
+    static const char key[] = "tie_word_embeddings";
     const elm_checkpoint *ck = mb->checkpoint;
     const elm_source_tensor *head = elm_checkpoint_find(ck, "lm_head.weight");
     const elm_source_tensor *embedding = elm_checkpoint_find(ck, "model.embed_tokens.weight");
     bool tied = def, in_root = false, same = true;
-    if (mb->root != mb->config)
-        ELM_TRY(elm_json_bool(mb->root, "tie_word_embeddings", mb->where, &in_root, err));
-    ELM_TRY(elm_mb_optional_bool(mb, "tie_word_embeddings", &tied, err));
+    bool said = elm_json_find(mb->config, key) || elm_json_find(mb->root, key);
+    if (mb->root != mb->config) ELM_TRY(elm_json_bool(mb->root, key, mb->where, &in_root, err));
+    ELM_TRY(elm_mb_optional_bool(mb, key, &tied, err));
     *out = tied || in_root || !head;
+    if (!head && said && !tied && !in_root) {
+        return elm_fail(err, ELM_MALFORMED,
+                        "tensor 'lm_head.weight' is missing; %s says that the head is not the "
+                        "embedding (%s is false)",
+                        mb->where, key);
+    }
     if (!*out || !head || !embedding) return ELM_OK;
     ELM_TRY(same_content(ck, head, embedding, &same, err));
     mb->head_differs = !same;

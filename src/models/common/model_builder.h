@@ -119,8 +119,8 @@ elm_status elm_mb_check_heads(const elm_model_builder *mb, uint32_t n_heads, uin
 /* Whether the checkpoint has a tensor of that name (printf style). */
 bool elm_mb_has(const elm_model_builder *mb, const char *fmt, ...) ELM_PRINTF(2, 3);
 
-/* Whether the head is the embedding: there is no lm_head, or this or the root config says so and
- * lm_head is no other matrix (else mb->head_differs; this reads both). */
+/* Whether the head is the embedding: this or the root config says so and lm_head is no other matrix
+ * (else mb->head_differs; this reads both), or there is no lm_head and nobody says that there is. */
 elm_status elm_mb_tied(elm_model_builder *mb, bool def, bool *out, elm_error *err) ELM_MUST_CHECK;
 
 /* ---- names: latched in mb->graph.status like the graph's own calls ---- */
