@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +78,8 @@ static void print_perplexity(const cli_options *o, const sums *s, uint32_t size,
     printf("{\"schema_version\": 1, \"perplexity\": %.9g, \"perplexity_error\": %.6g, "
            "\"nll_mean\": %.9g, "
            "\"tokens\": %llu, \"window\": %u, \"skip\": %u}\n",
-           exp(mean), exp(mean) * error, mean, (unsigned long long)s->n, size, skip);
+           fmin(exp(mean), DBL_MAX), fmin(exp(mean) * error, DBL_MAX), mean,
+           (unsigned long long)s->n, size, skip);
 }
 
 static elm_status perplexity(eval *e, elm_error *err) {
@@ -111,6 +113,12 @@ static elm_status perplexity(eval *e, elm_error *err) {
         }
     }
     if (!o->quiet && !o->json) fputc('\n', stderr);
+    if (!isfinite(s.nll)) {
+        status = elm_fail(err, ELM_BACKEND,
+                          "the model's numbers overflowed: logits are NaN; an f32 cache (--kv f32) "
+                          "holds more than the f16 one");
+        goto out;
+    }
     print_perplexity(o, &s, size, skip);
 out:
     free(logits);

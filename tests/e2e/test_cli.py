@@ -563,3 +563,31 @@ def test_tokenize_knows_a_model_by_its_content(tiny, tmp_path):
     assert run("tokenize", tmp_path / "model", "-p", "ab").text == "97 98\n"
     (tmp_path / "broken.elm").write_bytes(b"ELM?")
     assert "not an .elm file" in run("tokenize", tmp_path / "broken.elm", "-p", "ab", check=4).message
+
+
+# ---- numbers that overflow ----
+
+@pytest.fixture
+def loud(tmp_path):
+    """Keys beyond what f16 holds."""
+    tensors = tiny_models.weights("qwen2")
+    for name in tensors:
+        if name.endswith("k_proj.bias"):
+            tensors[name] = tensors[name] * np.float32(1e6)
+    folder = tiny_models.write_folder(tmp_path / "hf", "qwen2", None, tensors)
+    run("convert", folder, "-o", tmp_path / "loud.elm", "--quant", "int8")
+    return tmp_path / "loud.elm"
+
+
+@pytest.mark.parametrize("options", [[], ["--temp", "0"], ["--draft", "lookup"]])
+def test_an_overflow_is_an_error_and_no_text(loud, options):
+    result = run("run", loud, "--raw", "-p", "ababab", "-n", "3", *options, check=8)
+    assert "NaN" in result.message and "--kv f32" in result.message
+    assert run("run", loud, "--raw", "-p", "ababab", "-n", "3", "--ids", "--kv", "f32", *options).text
+
+
+def test_a_perplexity_that_overflows_is_an_error(loud, tmp_path):
+    (tmp_path / "t.txt").write_text("some text " * 20)
+    arguments = ["eval", loud, "--text", tmp_path / "t.txt", "--window", "64", "--json"]
+    assert not run(*arguments, check=8).stdout
+    assert json.loads(run(*arguments, "--kv", "f32").stdout)["perplexity"] > 0
