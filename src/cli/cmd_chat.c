@@ -27,6 +27,7 @@ static elm_status answer(cli_conversation *c, cli_reply *reply, elm_error *err) 
     int32_t *ids = NULL;
     size_t n = 0;
     cli_buf(&json);
+    elm_session_get_stats(c->opened.session, &reply->before);
     elm_status status = cli_chat_json(&c->options, elm_buf_span(&c->turns), &json, err);
     if (status == ELM_OK)
         status = cli_chat_ids(c->opened.model, elm_buf_span(&json), &ids, &n, err);

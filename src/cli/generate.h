@@ -17,6 +17,7 @@ typedef struct cli_reply {
     elm_buf text;      /* as it was generated */
     elm_buf message;   /* the same as a message of the chat, JSON; empty without a chat */
     uint32_t n_prompt; /* tokens in front of it */
+    elm_stats before;  /* of the session, when the prompt came; zero for a new one */
     elm_generate_result result;
 } cli_reply;
 

@@ -46,11 +46,15 @@ void cli_print_reply(const elm_session *session, const cli_reply *reply, bool pr
     elm_json_put_int(&w, "generated_tokens", result->n_tokens);
     elm_json_put_double(&w, "load_ms", (double)stats.load_us / 1e3);
     elm_json_put_double(&w, "first_token_ms", (double)stats.first_token_us / 1e3);
-    elm_json_put_double(&w, "prefill_ms", (double)stats.prefill_us / 1e3);
-    elm_json_put_double(&w, "decode_ms", (double)stats.decode_us / 1e3);
-    elm_json_put_int(&w, "reused_tokens", (int64_t)stats.reused_tokens);
-    elm_json_put_int(&w, "drafted_tokens", (int64_t)stats.drafted_tokens);
-    elm_json_put_int(&w, "accepted_tokens", (int64_t)stats.accepted_tokens);
+    elm_json_put_double(&w, "prefill_ms",
+                        (double)(stats.prefill_us - reply->before.prefill_us) / 1e3);
+    elm_json_put_double(&w, "decode_ms", (double)(stats.decode_us - reply->before.decode_us) / 1e3);
+    elm_json_put_int(&w, "reused_tokens",
+                     (int64_t)(stats.reused_tokens - reply->before.reused_tokens));
+    elm_json_put_int(&w, "drafted_tokens",
+                     (int64_t)(stats.drafted_tokens - reply->before.drafted_tokens));
+    elm_json_put_int(&w, "accepted_tokens",
+                     (int64_t)(stats.accepted_tokens - reply->before.accepted_tokens));
     elm_json_put_int(&w, "peak_rss_bytes", (int64_t)cli_memory_now().peak_bytes);
     elm_json_end_object(&w);
     elm_buf_u8(&out, '\n');

@@ -548,6 +548,7 @@ def test_json_of_tokenize_template_and_chat(tiny, tmp_path):
     lines = run("chat", model, "--json", "-n", "3", "--temp", "0", stdin=b"a\nb\n").text.splitlines()
     answers = [json.loads(line) for line in lines]
     assert [a["generated_tokens"] for a in answers] == [3, 3] and all(a["message"]["content"] for a in answers)
+    assert answers[1]["reused_tokens"] < answers[1]["prompt_tokens"] and answers[1]["decode_ms"] < 1000
     once = json.loads(run("run", model, "-p", "a", "--json", "-n", "3", "--temp", "0").stdout)
     assert answers[0]["text"] == once["text"] and answers[0].keys() == once.keys()
 
