@@ -164,6 +164,7 @@ static elm_status finish(const elm_model *model, stream *s, elm_error *err) {
 elm_status cli_stream(const elm_model *model, elm_session *session, const cli_options *o,
                       elm_span chat, cli_reply *reply, elm_error *err) {
     stream s = {.options = o, .reply = reply, .first_id = true};
+    reply->n_prompt = elm_session_length(session);
     if (chat.size > 0) {
         s.styled = prints(&s) && cli_has_colour(stdout);
         ELM_TRY(elm_answer_create(model, (const char *)chat.data, chat.size, on_part, &s, &s.answer,

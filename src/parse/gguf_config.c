@@ -311,7 +311,10 @@ static void write_config(elm_gguf_reader *r) {
     read_layers(r);
     elm_gguf_put_int(r, "embedding_length", "hidden_size");
     elm_gguf_put_int(r, "context_length", "max_position_embeddings");
-    elm_gguf_put_int(r, "attention.sliding_window", "sliding_window");
+    if (elm_gguf_get(r, "attention.sliding_window"))
+        elm_gguf_put_int(r, "attention.sliding_window", "sliding_window");
+    else
+        elm_json_put_null(&r->w, "sliding_window"); /* absent, it would have the family's default */
     elm_gguf_put_float(r, "attention.layer_norm_rms_epsilon", "rms_norm_eps");
     if (r->status == ELM_OK) r->a->config(r);
     refuse_others(r);

@@ -179,6 +179,15 @@ static elm_status read_texts(elm_source *s, elm_error *err) {
 /* The architecture, its config.json and the tensors under Hugging Face's names. */
 static elm_status read_model(elm_source *s, elm_error *err) {
     elm_span name;
+    int64_t n_parts = 1, part = 0;
+    (void)elm_gguf_int(&s->gguf, "split.count", &n_parts);
+    (void)elm_gguf_int(&s->gguf, "split.no", &part);
+    if (n_parts > 1) {
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "'%s' is part %lld of %lld of a model; 'llama-gguf-split --merge' of "
+                        "llama.cpp joins them to one file, which can be converted",
+                        s->where, (long long)part + 1, (long long)n_parts);
+    }
     if (s->gguf.checkpoint.n_tensors == 0)
         return elm_fail(err, ELM_MALFORMED, "'%s' holds no tensors", s->where);
     if (!elm_gguf_string(&s->gguf, "general.architecture", &name)) {
