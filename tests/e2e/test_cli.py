@@ -594,8 +594,9 @@ def test_a_perplexity_that_overflows_is_an_error(loud, tmp_path):
     assert json.loads(run(*arguments, "--kv", "f32").stdout)["perplexity"] > 0
 
 
-@pytest.mark.parametrize("content,word", [("hello", "tools.json:1: expected a value"), ("", "tools.json:1: the text ends"),
-                                          ('{"a": 1}', "no JSON list"), ('[], "messages": []', "tools.json:1: expected")])
+@pytest.mark.parametrize("content,word", [
+    ("hello", "tools.json:1: expected a value"), ("", "tools.json:1: the text ends"), ('{"a": 1}', "no JSON list"),
+    ('[], "messages": []', "tools.json:1: expected")])
 def test_a_file_of_tools_that_holds_none_is_named(tiny, tmp_path, content, word):
     model, tools = tiny("qwen3", "--quant", "f32"), tmp_path / "tools.json"
     tools.write_text(content)
