@@ -351,13 +351,6 @@ ELM_INLINE void key_cells(const int8_t *k, size_t panel_bytes, const int8_t *x, 
     }
 }
 
-/* Several tiles of queries read the same keys or values: the first at the speed of memory, the others from
- * the cache, at that of multiplications. The second tile asks for what the first of the next head will
- * read, which lies behind, into the second cache: the first cache has few lines that can be waited for. */
-ELM_INLINE void fetch_behind(const int8_t *p) {
-    _mm_prefetch((const char *)p, _MM_HINT_T1);
-}
-
 /* m queries x n_p panels, m and n_p are constants. Keys become unsigned, lanes start at -128 S.
  * With one panel, at the speed of memory, even and odd cells have chains of their own: shorter
  * dependencies. `fetch`, a constant: asks for the keys that lie behind. */

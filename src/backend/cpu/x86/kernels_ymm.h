@@ -403,10 +403,11 @@ ELM_INLINE void key_cell(const int8_t *k, const int8_t *x, size_t x_stride, __m2
     }
 }
 
-/* m queries x 16 keys; m is a constant. */
+/* m queries x 16 keys; m and `fetch` are constants, fetch: asks for the panel behind. */
 ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
-                              float *s, const int m) {
+                              float *s, const int m, const bool fetch) {
     const size_t cells = (dim + 3) / 4, qs = q->q_stride, bs = q->block_stride;
+    for (size_t c = 0; fetch && c < cells; c++) fetch_behind(k + 64 * (cells + c));
     const int8_t *x = q->q + i * qs;
     __m256 y[2][2];
 #pragma GCC unroll 2
@@ -437,8 +438,12 @@ ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, 
 static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
     for (size_t p = 0; p < KEY_PANELS; p++, k += (dim + 3) / 4 * 64, s += 16) {
         size_t i = 0;
-        for (; i + 2 <= n_q; i += 2) score_i8_tile(q, i, k, dim, s, 2);
-        if (i < n_q) score_i8_tile(q, i, k, dim, s, 1);
+        for (; i + 2 <= n_q; i += 2)
+            if (i == 2)
+                score_i8_tile(q, i, k, dim, s, 2, true);
+            else
+                score_i8_tile(q, i, k, dim, s, 2, false);
+        if (i < n_q) score_i8_tile(q, i, k, dim, s, 1, false);
     }
 }
 
@@ -506,13 +511,20 @@ ELM_INLINE void value_i8_tile(const int16_t *w, const float *unit, const float *
         }
 }
 
+/* 16 columns. A function of its own: its registers are not the tiles'. */
+static __attribute__((noinline)) void fetch_columns(const int8_t *v) {
+    for (size_t i = 0; i < 16 * ELM_CPU_KV_BLOCK; i += 64) fetch_behind(v + i);
+}
+
 static void values_i8(const void *codes, const float *unit, const float *c, size_t n_q,
                       const int8_t *v, size_t width, float *o, size_t o_stride) {
     const int16_t *w = codes;
-    for (size_t n; n_q > 0; n_q -= n, w += n * ELM_CPU_KV_BLOCK, unit += n, c += n) {
+    size_t pass = 0;
+    for (size_t n; n_q > 0; n_q -= n, w += n * ELM_CPU_KV_BLOCK, unit += n, c += n, pass++) {
         n = n_q < VALUE_QUERIES ? n_q : VALUE_QUERIES;
         for (size_t d = 0; d < width; d += 16) {
             const int8_t *columns = v + d * ELM_CPU_KV_BLOCK;
+            if (pass == 1) fetch_columns(columns + width * ELM_CPU_KV_BLOCK);
             if (n == 4)
                 value_i8_tile(w, unit, c, columns, o + d, o_stride, 4);
             else if (n == 3)
