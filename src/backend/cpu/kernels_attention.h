@@ -20,19 +20,12 @@ ELM_INLINE v16 v_load_kv(const void *base, size_t index, const int dtype) {
     return v_load_f16((const uint16_t *)base + index);
 }
 
-/* Several tiles of queries read the same keys or values: the first at the speed of memory, the others from
- * the cache, at that of multiplications. One of the others asks for what lies `behind`, which the first will
- * read next, into the second cache: the first cache has few lines that can be waited for. */
+/* Asks for what is read next, into the second cache: the first has few lines that can be waited for, and
+ * those are what the reading itself needs. Tiles of few queries ask, which read at the speed of memory, in
+ * steps that prefetchers do not follow; and of several tiles over the same keys or values one of those that
+ * multiply what is in the cache by then. */
 ELM_INLINE void fetch_behind(const void *p) {
     __builtin_prefetch(p, 0, 2);
-}
-
-/* How a tile asks for what lies behind: not, beside its own reading, or as fetch_behind does. */
-enum { FETCH_NONE, FETCH_NEAR, FETCH_BEHIND };
-
-ELM_INLINE void fetch_next(const void *p, const int fetch) {
-    if (fetch == FETCH_NEAR) __builtin_prefetch(p);
-    if (fetch == FETCH_BEHIND) fetch_behind(p);
 }
 
 /* ---- scores ---- */
@@ -40,7 +33,7 @@ ELM_INLINE void fetch_next(const void *p, const int fetch) {
 /* n_q queries x n_p panels of keys; constants where this is inlined. */
 ELM_INLINE void score_tile(const float *q, size_t q_stride, const void *k, size_t dim, size_t ahead,
                            size_t panel, float *s, const int dtype, const int n_q, const int n_p,
-                           const int fetch) {
+                           const bool fetch) {
     const size_t bytes = dtype == 0 ? 4 : 2;
     v16 acc[MAX_TILE];
 #pragma GCC unroll 24
@@ -51,7 +44,8 @@ ELM_INLINE void score_tile(const float *q, size_t q_stride, const void *k, size_
         for (int p = 0; p < n_p; p++) {
             size_t at = ((panel + (size_t)p) * dim + d) * 16;
             x[p] = v_load_kv(k, at, dtype);
-            fetch_next((const char *)k + ahead + at * bytes, fetch);
+            if (fetch) /* the next block of this stream */
+                fetch_behind((const char *)k + ahead + at * bytes);
         }
 #pragma GCC unroll 6
         for (int i = 0; i < n_q; i++) {
@@ -75,7 +69,7 @@ ELM_INLINE void score_row(const float *q, size_t q_stride, const void *k, size_t
 #pragma GCC unroll 3
     for (size_t n = V_SCORE_P; n > 0; n /= 2)
         for (; p + n <= end; p += n)
-            score_tile(q, q_stride, k, dim, 0, p, s, dtype, n_q, (int)n, FETCH_NONE);
+            score_tile(q, q_stride, k, dim, 0, p, s, dtype, n_q, (int)n, false);
 }
 
 ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
@@ -84,19 +78,13 @@ ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *
     for (; i + V_SCORE_Q <= n_q; i += V_SCORE_Q)
         score_row(q + i * q_stride, q_stride, k, dim, n_k, s + i * ELM_CPU_KV_BLOCK, dtype,
                   V_SCORE_Q);
-    const bool first = i == 0;            /* at the speed of memory */
-    if (!V_FETCH_FEW && first) ahead = 0; /* that is, for what is being read */
     for (; i + 2 <= n_q; i += 2)
         for (size_t p = 0; p < KEY_PANELS; p += V_SCORE_P2)
-            if (first)
-                score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
-                           dtype, 2, V_SCORE_P2, FETCH_NEAR);
-            else
-                score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
-                           dtype, 2, V_SCORE_P2, FETCH_BEHIND);
+            score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
+                       dtype, 2, V_SCORE_P2, true);
     if (i < n_q)
         score_tile(q + i * q_stride, q_stride, k, dim, ahead, 0, s + i * ELM_CPU_KV_BLOCK, dtype, 1,
-                   KEY_PANELS, FETCH_NEAR);
+                   KEY_PANELS, true);
 }
 
 /* ---- values ---- */
@@ -104,7 +92,7 @@ ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *
 /* n_q queries x n_d vectors of the output; constants where this is inlined. */
 ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t n_v, size_t width,
                            size_t ahead, size_t d, float *o, size_t o_stride, const int dtype,
-                           const int n_q, const int n_d, const int fetch) {
+                           const int n_q, const int n_d) {
     v16 acc[MAX_TILE];
 #pragma GCC unroll 6
     for (int i = 0; i < n_q; i++)
@@ -117,9 +105,9 @@ ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t
     const size_t bytes = dtype == 0 ? 4 : 2;
     const char *next = (const char *)v + ahead + d * bytes;
     for (size_t j = 0; j < n_v; j++, next += width * bytes) {
-        if (fetch != FETCH_NONE) {
+        if (n_q <= 2) {
 #pragma GCC unroll 8
-            for (size_t b = 0; b < 16 * (size_t)n_d * bytes; b += 64) fetch_next(next + b, fetch);
+            for (size_t b = 0; b < 16 * (size_t)n_d * bytes; b += 64) fetch_behind(next + b);
         }
         v16 x[8];
 #pragma GCC unroll 8
@@ -141,12 +129,12 @@ ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t
 /* n_q queries over the whole width, n_d vectors at a time. */
 ELM_INLINE void value_row(const float *p, const float *c, const void *v, size_t n_v, size_t width,
                           size_t ahead, float *o, size_t o_stride, const int dtype, const int n_q,
-                          const int n_d, const int fetch) {
+                          const int n_d) {
     size_t d = 0;
     for (; d + 16 * (size_t)n_d <= width; d += 16 * (size_t)n_d)
-        value_tile(p, c, v, n_v, width, ahead, d, o, o_stride, dtype, n_q, n_d, fetch);
+        value_tile(p, c, v, n_v, width, ahead, d, o, o_stride, dtype, n_q, n_d);
     for (; n_d > 1 && d < width; d += 16)
-        value_tile(p, c, v, n_v, width, ahead, d, o, o_stride, dtype, n_q, 1, fetch);
+        value_tile(p, c, v, n_v, width, ahead, d, o, o_stride, dtype, n_q, 1);
 }
 
 ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v, size_t n_v,
@@ -155,19 +143,10 @@ ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v
 #define P (p + i * ELM_CPU_KV_BLOCK)
 #define O (o + i * o_stride)
     for (; i + V_VALUE_Q <= n_q; i += V_VALUE_Q)
-        value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, V_VALUE_Q, V_VALUE_D,
-                  FETCH_NONE);
-    const bool first = i == 0;
-    if (!V_FETCH_FEW && first) ahead = 0;
+        value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, V_VALUE_Q, V_VALUE_D);
     for (; i + 2 <= n_q; i += 2)
-        if (first)
-            value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 2, V_VALUE_D2,
-                      FETCH_NEAR);
-        else
-            value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 2, V_VALUE_D2,
-                      FETCH_BEHIND);
-    if (i < n_q)
-        value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 1, V_VALUE_D1, FETCH_NEAR);
+        value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 2, V_VALUE_D2);
+    if (i < n_q) value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 1, V_VALUE_D1);
 #undef P
 #undef O
 }

@@ -116,7 +116,4 @@ enum {
 /* Vectors of a row in a tile of 4 rows of sums: as many as registers allow. */
 enum { V_TILE_VECTORS = 1 };
 
-/* Whether one or two queries ask for the next block: their tiles are narrower than a row, and jump. */
-enum { V_FETCH_FEW = 1 };
-
 #endif

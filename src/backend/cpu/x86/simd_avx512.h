@@ -87,7 +87,4 @@ enum {
 /* Vectors of a row in a tile of 4 rows of sums: as many as registers allow. */
 enum { V_TILE_VECTORS = 2 };
 
-/* Whether one or two queries ask for the next block: prefetchers follow tiles as wide as a row. */
-enum { V_FETCH_FEW = 0 };
-
 #endif
