@@ -26,7 +26,7 @@ def records(model):
     return {t["name"]: t for t in json.loads(run("inspect", model, "--json").text)["tensors"]}
 
 
-@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1"])
+@pytest.mark.parametrize("kind", ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "IQ4_NL"])
 @pytest.mark.parametrize("name", ["mistral", "qwen3"])
 def test_a_gguf_is_the_folder_of_its_values(pair, tmp_path, name, kind):
     gguf, folder = pair(name, lambda tensor: kind)
@@ -131,9 +131,10 @@ def test_keep_carries_over_exactly(pair, tmp_path, kind, stored):
     assert relative_rms(found, exact) < (1e-6 if kind in ("F32", "F16", "BF16") else 0.03)
 
 
-def test_what_cannot_be_held_is_named_with_its_error(pair, tmp_path):
-    """Q4_1 has a minimum that is no whole number of steps; beside it Q4_0 stays what it is."""
-    gguf, _ = pair("mistral", lambda tensor: "Q4_1" if "down_proj" in tensor else "Q4_0")
+@pytest.mark.parametrize("kind", ["Q4_1", "IQ4_NL"])
+def test_what_cannot_be_held_is_named_with_its_error(pair, tmp_path, kind):
+    """Q4_1 has a minimum that is no whole number of steps, IQ4_NL no steps; beside them Q4_0 stays what it is."""
+    gguf, _ = pair("mistral", lambda tensor: kind if "down_proj" in tensor else "Q4_0")
     message = run("convert", gguf, "-o", tmp_path / "m.elm").message
     lines = [line for line in message.splitlines() if "cannot be held exactly" in line]
     assert len(lines) == tiny_models.CONFIGS["mistral"]["num_hidden_layers"]

@@ -1,5 +1,5 @@
 """GGUF files of tiny models, as llama.cpp's converter writes them: names, metadata, permuted q and k, tiled
-value heads of a delta net, and blocks of Q4_0, Q4_1 and Q8_0."""
+value heads of a delta net, and blocks of Q4_0, Q4_1, Q8_0 and IQ4_NL."""
 import struct
 
 import numpy as np
@@ -7,7 +7,8 @@ import numpy as np
 import tiny_models
 from tiny_shapes import gemma4_layer_shape, layer_types
 
-TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 8, "BF16": 30}
+TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 8, "IQ4_NL": 20, "BF16": 30}
+IQ4_VALUES = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32)
 _U32, _F32, _STRING, _ARRAY, _I32, _BOOL = 4, 6, 8, 9, 5, 7
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "qwen3_moe": "qwen3moe", "qwen3_5_text": "qwen35",
                  "qwen3_5_moe_text": "qwen35moe", "gemma4_text": "gemma4", "gemma4_unified_text": "gemma4"}
@@ -56,7 +57,12 @@ def encode(values, kind):
         q = np.rint(blocks / np.maximum(d.astype(np.float32), 1e-9)[:, None]).clip(-127, 127).astype(np.int8)
         data = b"".join(s.tobytes() + c.tobytes() for s, c in zip(d, q))
         return data, (d.astype(np.float32)[:, None] * q).reshape(x.shape)
-    if kind == "Q4_0":
+    if kind == "IQ4_NL":
+        d = (np.abs(blocks).max(axis=1) / 127).astype(np.float16)
+        u = np.abs(blocks[:, :, None] - d.astype(np.float32)[:, None, None] * IQ4_VALUES).argmin(axis=2).astype(np.uint8)
+        values = d.astype(np.float32)[:, None] * IQ4_VALUES[u]
+        heads = [s.tobytes() for s in d]
+    elif kind == "Q4_0":
         largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], 1)[:, 0]
         d, m = (largest / -8).astype(np.float16), np.float32(0)
         u = np.rint(blocks / d.astype(np.float32)[:, None] + 8).clip(0, 15).astype(np.uint8)
