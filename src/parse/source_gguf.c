@@ -179,6 +179,7 @@ static elm_status read_texts(elm_source *s, elm_error *err) {
 /* The architecture, its config.json and the tensors under Hugging Face's names. */
 static elm_status read_model(elm_source *s, elm_error *err) {
     elm_span name;
+    ELM_TRY(elm_gguf_join(&s->gguf, err));
     if (s->gguf.checkpoint.n_tensors == 0)
         return elm_fail(err, ELM_MALFORMED, "'%s' holds no tensors", s->where);
     if (!elm_gguf_string(&s->gguf, "general.architecture", &name)) {

@@ -155,6 +155,27 @@ def test_parts_of_different_types_are_stored_apart(pair, tmp_path):
     assert sorted({t["type"] for t in qkv}) == ["int4", "int8"] and all(t["rel_rms"] == 0 for t in qkv)
 
 
+def test_a_split_model_is_that_of_one_file(tmp_path):
+    gguf_files.write(tmp_path / "m.gguf", "qwen3", lambda tensor: "Q8_0")
+    gguf_files.write(tmp_path / "m", "qwen3", lambda tensor: "Q8_0", files=3)
+    parts = [tmp_path / f"m-{i:05d}-of-00003.gguf" for i in (1, 2, 3)]
+    ids, found = tiny_models.prompt("qwen3"), []
+    for source in [tmp_path / "m.gguf", parts[0]]:
+        run("convert", source, "-o", tmp_path / "m.elm")
+        found.append(logits(tmp_path / "m.elm", ids, tmp_path))
+    assert np.array_equal(*found)
+    assert "tokens" not in run("tokenize", parts[0], "-p", "ab").message  # the first file alone has the vocabulary
+    assert "give the first one" in run("convert", parts[1], "-o", tmp_path / "b.elm", check=2).message
+    assert parts[2].name in run("convert", parts[0], "-o", parts[2], check=2).message
+    parts[2].rename(tmp_path / "gone")
+    assert parts[2].name in run("convert", parts[0], "-o", tmp_path / "b.elm", check=3).message
+    parts[1].rename(parts[2])
+    parts[2].with_name(parts[1].name).write_bytes((tmp_path / "gone").read_bytes())
+    assert "another part" in run("convert", parts[0], "-o", tmp_path / "b.elm", check=4).message
+    renamed = parts[0].rename(tmp_path / "first.gguf")
+    assert "-00001-of-00003.gguf" in run("convert", renamed, "-o", tmp_path / "b.elm", check=3).message
+
+
 @pytest.mark.parametrize("cut", [0, 3, 24, 1000, 0.5, -1])
 def test_truncated(pair, tmp_path, cut):
     gguf, _ = pair("mistral", lambda tensor: "Q4_0")

@@ -59,7 +59,8 @@ def encode(values, kind):
         return data, (d.astype(np.float32)[:, None] * q).reshape(x.shape)
     if kind == "IQ4_NL":
         d = (np.abs(blocks).max(axis=1) / 127).astype(np.float16)
-        u = np.abs(blocks[:, :, None] - d.astype(np.float32)[:, None, None] * IQ4_VALUES).argmin(axis=2).astype(np.uint8)
+        distances = np.abs(blocks[:, :, None] - d.astype(np.float32)[:, None, None] * IQ4_VALUES)
+        u = distances.argmin(axis=2).astype(np.uint8)
         values = d.astype(np.float32)[:, None] * IQ4_VALUES[u]
         heads = [s.tobytes() for s in d]
     elif kind == "Q4_0":
@@ -228,9 +229,10 @@ def _tokenizer(vocab_size):
             "tokenizer.ggml.eos_token_id": 0}
 
 
-def write(path, name, kind_of, draft=False, split_experts=False, extra=None):
+def write(path, name, kind_of, draft=False, split_experts=False, extra=None, files=1):
     """Writes model `name`; kind_of(hf tensor name) chooses the type of a matrix. Returns {hf name: the float32 values
-    that the file holds}, in Hugging Face's own order. `draft` adds the MTP head, `extra` metadata."""
+    that the file holds}, in Hugging Face's own order. `draft` adds the MTP head, `extra` metadata; more
+    than one of `files` are PATH-00001-of-0000N.gguf."""
     config = tiny_models.CONFIGS[name]
     architecture = ARCHITECTURES.get(config["model_type"], config["model_type"])
     n_layers = config["num_hidden_layers"]
@@ -256,7 +258,12 @@ def write(path, name, kind_of, draft=False, split_experts=False, extra=None):
         share = config["rope_parameters"]["full_attention"]["partial_rotary_factor"]
         factors = np.array([1.0] * int(share * half) + [1e30] * (half - int(share * half)), np.float32)
         stored["rope_freqs.weight"] = (factors.shape, "F32", factors.tobytes())
-    write_file(path, metadata, stored)
+    if files == 1:
+        write_file(path, metadata, stored)
+    for i in range(files if files > 1 else 0):  # the first may hold no tensors
+        part = dict(list(stored.items())[i - 1::files - 1]) if i else {}
+        said = {"split.no": i, "split.count": files, "split.tensors.count": len(stored)}
+        write_file(f"{path}-{i + 1:05d}-of-{files:05d}.gguf", said | ({} if i else metadata), part)
     return kept
 
 
