@@ -154,6 +154,11 @@ static elm_status parse(elm_gguf *g, elm_span piece, uint64_t size, bool *comple
                         elm ? "an .elm file already; there is nothing to convert"
                             : "neither a model's folder nor a GGUF file (no magic, or too short)");
     }
+    if (version == 2u << 24 || version == 3u << 24) {
+        return elm_fail(err, ELM_UNSUPPORTED,
+                        "'%s' is a big-endian GGUF; only little-endian ones are read",
+                        ck->shards[0].path);
+    }
     if (version != 2 && version != 3) {
         return elm_fail(err, ELM_UNSUPPORTED, "'%s' is GGUF version %u; this program reads 2 and 3",
                         ck->shards[0].path, version);

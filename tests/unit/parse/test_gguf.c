@@ -171,7 +171,10 @@ static void bad_beginnings(void **state) {
     head[4] = 1;
     fault_io_put(&fs, PATH, head, 24);
     assert_refused(ELM_UNSUPPORTED, "is GGUF version 1");
-    head[4] = 3;
+    head[4] = 0, head[7] = 3;
+    fault_io_put(&fs, PATH, head, 24);
+    assert_refused(ELM_UNSUPPORTED, "is a big-endian GGUF");
+    head[7] = 0, head[4] = 3;
     head[8] = 2; /* more than 24 bytes can hold, though below the limits */
     fault_io_put(&fs, PATH, head, 24);
     assert_refused(ELM_MALFORMED, "impossible number of values or tensors");
