@@ -111,6 +111,7 @@ static elm_status read_vocab(elm_source *s, elm_error *err) {
     const elm_gguf *g = &s->gguf;
     elm_gguf_vocab *v = &s->vocab;
     int32_t turn_end, message_end;
+    elm_span architecture = {NULL, 0};
     if (!elm_gguf_string(g, "tokenizer.ggml.model", &v->model)) {
         return elm_fail(err, ELM_MALFORMED, "'%s' has no tokenizer.ggml.model", s->where);
     }
@@ -122,6 +123,9 @@ static elm_status read_vocab(elm_source *s, elm_error *err) {
     ELM_TRY(read_id(s, "tokenizer.ggml.eot_token_id", &turn_end, err));
     ELM_TRY(read_id(s, "tokenizer.ggml.eom_token_id", &message_end, err));
     default_flags(v);
+    (void)elm_gguf_string(g, "general.architecture", &architecture);
+    v->phi3_strips = elm_span_equal(architecture, elm_span_str("phi3")) &&
+                     elm_span_equal(v->model, elm_span_str("llama"));
     (void)elm_gguf_bool(g, "tokenizer.ggml.add_bos_token", &v->add_bos);
     (void)elm_gguf_bool(g, "tokenizer.ggml.add_eos_token", &v->add_eos);
     (void)elm_gguf_bool(g, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix);

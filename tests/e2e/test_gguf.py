@@ -186,6 +186,18 @@ def test_a_split_model_is_that_of_one_file(tmp_path):
     assert "-00001-of-00003.gguf" in run("convert", renamed, "-o", tmp_path / "b.elm", check=3).message
 
 
+def test_phi3s_added_tokens_strip_what_follows(tmp_path):
+    """But for <s> and two others; and not those of other models with the same vocabulary."""
+    pieces = ["<unk>", "<s>", "</s>", "<|user|>", "<0x0A>", "\u2581", "a", "\u2581a"]
+    for architecture, expected in [("phi3", "3 7 1 5 4 6"), ("llama", "3 5 4 5 7 1 5 4 6")]:
+        metadata = {"general.architecture": architecture, "tokenizer.ggml.model": "llama",
+                    "tokenizer.ggml.tokens": pieces, "tokenizer.ggml.token_type": [2, 3, 3, 3, 6, 1, 1, 1],
+                    "tokenizer.ggml.scores": [0.0, 0.0, 0.0, 0.0, 0.0, -2.0, -1.0, -3.0]}
+        gguf_files.write_file(tmp_path / "m.gguf", metadata, {"x": ((4,), "F32", bytes(16))})
+        found = run("tokenize", tmp_path / "m.gguf", "--no-bos", "-p", "<|user|>\n  a<s>\na").text
+        assert found.split() == expected.split()
+
+
 @pytest.mark.parametrize("cut", [0, 3, 24, 1000, 0.5, -1])
 def test_truncated(pair, tmp_path, cut):
     gguf, _ = pair("mistral", lambda tensor: "Q4_0")

@@ -96,8 +96,8 @@ def _value(key, value):
         return _text(key) + struct.pack("<II", _U32, value)
     if isinstance(value[0], bool):
         return _text(key) + struct.pack("<IIQ", _ARRAY, _BOOL, len(value)) + bytes(value)
-    kind = _STRING if isinstance(value[0], str) else _I32
-    items = b"".join(_text(v) if kind == _STRING else struct.pack("<i", v) for v in value)
+    kind = {str: _STRING, int: _I32, float: _F32}[type(value[0])]
+    items = b"".join(_text(v) if kind == _STRING else struct.pack("<i" if kind == _I32 else "<f", v) for v in value)
     return _text(key) + struct.pack("<IIQ", _ARRAY, kind, len(value)) + items
 
 
