@@ -28,9 +28,20 @@ const elm_gguf_value *elm_gguf_get(elm_gguf_reader *r, const char *key) {
     return v;
 }
 
+/* A list of one and the same integer. */
+static bool same_integers(const elm_gguf_value *v, int64_t *out) {
+    bool words = v->type == ELM_GGUF_ARRAY && v->count > 0 &&
+                 (v->item_type == ELM_GGUF_I32 || v->item_type == ELM_GGUF_U32);
+    elm_reader items = elm_reader_of(v->data);
+    if (words) *out = elm_read_i32(&items);
+    for (uint64_t i = 1; words && i < v->count; i++) words = elm_read_i32(&items) == *out;
+    return words;
+}
+
 bool elm_gguf_get_int(elm_gguf_reader *r, const char *key, int64_t *out) {
-    if (!elm_gguf_get(r, key)) return false;
-    if (elm_gguf_int(r->g, r->key, out)) return true;
+    const elm_gguf_value *v = elm_gguf_get(r, key);
+    if (!v) return false;
+    if (elm_gguf_int(r->g, r->key, out) || same_integers(v, out)) return true;
     elm_gguf_refuse(r, ELM_UNSUPPORTED, key, "is not one integer for all layers");
     return false;
 }

@@ -33,7 +33,7 @@ void elm_gguf_refuse(elm_gguf_reader *r, elm_status code, const char *key, const
 
 /* NULL when absent. */
 const elm_gguf_value *elm_gguf_get(elm_gguf_reader *r, const char *key);
-/* An integer, a finite number; false when absent. Another type is refused: a default would be a
+/* An integer (or a list of one and the same), a finite number; false when absent. Another type is refused: a default would be a
  * guess. */
 bool elm_gguf_get_int(elm_gguf_reader *r, const char *key, int64_t *out);
 bool elm_gguf_get_float(elm_gguf_reader *r, const char *key, double *out);

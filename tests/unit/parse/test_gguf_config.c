@@ -525,6 +525,10 @@ static void what_the_config_cannot_say_is_refused(void **state) {
 static void scaling_that_cannot_be_said_is_refused(void **state) {
     (void)state;
     gguf_tiny(&m, "llama");
+    gguf_array(&m, "llama.attention.key_length", ELM_GGUF_U32, 2);
+    elm_buf_u32(&m.values, 4), elm_buf_u32(&m.values, 8);
+    assert_refused(ELM_UNSUPPORTED, "not one integer for all layers");
+    gguf_tiny(&m, "llama");
     gguf_string(&m, "llama.rope.scaling.type", "linear");
     assert_refused(ELM_MALFORMED, "'llama.rope.scaling.factor' is missing");
     gguf_tiny(&m, "llama");
@@ -548,8 +552,11 @@ static void what_says_nothing_is_accepted(void **state) {
     gguf_u32(&m, "llama.rope.dimension_count", 4);
     gguf_u32(&m, "tokenizer.ggml.unknown_token_id", UINT32_MAX);
     gguf_bool(&m, "tokenizer.ggml.add_bos_token", false);
+    gguf_array(&m, "llama.attention.key_length", ELM_GGUF_U32, 2);
+    elm_buf_u32(&m.values, 4), elm_buf_u32(&m.values, 4);
     open_made(&s);
     assert_false(s.vocab.add_bos);
+    assert_int_equal(int_of(s.config, "head_dim"), 4);
     assert_int_equal(s.vocab.unk_id, ELM_NO_TOKEN);
     elm_source_close(&s);
 }
