@@ -16,6 +16,12 @@
 #include <math.h>
 #include <string.h>
 
+enum {
+    LARGEST_BLOCK = 256,    /* elements */
+    SMALL_BLOCK_BYTES = 66, /* at most, of the types that Q8_0 can hold */
+    ONE_F16 = 0x3c00
+};
+
 static uint16_t u16_at(const uint8_t *p) {
     return (uint16_t)((uint32_t)p[0] | (uint32_t)p[1] << 8);
 }
@@ -342,5 +348,46 @@ void elm_dequantize(elm_source_type type, const uint8_t *blocks, size_t n_blocks
             block(blocks, out);
         else
             *out = element(type, blocks);
+    }
+}
+
+/* ---- to Q8_0 ---- */
+
+/* Where the scale lies; -1: not of that kind. */
+static int scale_at(elm_source_type type) {
+    switch (type) {
+    case ELM_SOURCE_Q5_0:
+    case ELM_SOURCE_IQ4_NL:
+    case ELM_SOURCE_Q1_0:
+    case ELM_SOURCE_Q2_0:
+        return 0;
+    case ELM_SOURCE_TQ1_0:
+        return 52;
+    case ELM_SOURCE_TQ2_0:
+        return 64;
+    default:
+        return -1;
+    }
+}
+
+bool elm_source_fits_q8_0(elm_source_type type) {
+    return scale_at(type) >= 0;
+}
+
+/* With a scale of 1 the weights are the integers. */
+void elm_blocks_as_q8_0(elm_source_type type, const uint8_t *blocks, size_t n_blocks,
+                        uint8_t *out) {
+    const elm_source_type_info *info = elm_source_type_get(type);
+    int at = scale_at(type);
+    uint8_t unit[SMALL_BLOCK_BYTES];
+    float codes[LARGEST_BLOCK];
+    for (size_t b = 0; b < n_blocks; b++, blocks += info->block_bytes) {
+        memcpy(unit, blocks, info->block_bytes);
+        unit[at] = ONE_F16 & 255, unit[at + 1] = ONE_F16 >> 8;
+        elm_dequantize(type, unit, 1, codes);
+        for (uint32_t k = 0; k < info->block_elements; k++) {
+            if (k % 32 == 0) *out++ = blocks[at], *out++ = blocks[at + 1];
+            *out++ = (uint8_t)(int8_t)codes[k];
+        }
     }
 }

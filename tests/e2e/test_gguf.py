@@ -87,7 +87,7 @@ def wide_heads(monkeypatch):
     monkeypatch.setitem(tiny_models.CONFIGS, "qwen35", tiny_models.CONFIGS["qwen35"] | {"linear_value_head_dim": 32})
 
 
-@pytest.mark.parametrize("kind,quant", [("F16", "f32"), ("Q8_0", "keep"), ("Q4_0", "keep")])
+@pytest.mark.parametrize("kind,quant", [("F16", "f32"), ("Q8_0", "keep"), ("Q4_0", "keep"), ("IQ4_NL", "keep")])
 @pytest.mark.parametrize("name", ["qwen35", "qwen35_moe", "gemma4_e2b", "qwen3_moe"])
 def test_tiled_and_stacked_blocks_are_the_folder_of_their_values(pair, tmp_path, wide_heads, name, kind, quant):
     """Rows of blocks in another order are carried over, columns too where no block is cut in two. Kept codes differ
@@ -101,6 +101,8 @@ def test_tiled_and_stacked_blocks_are_the_folder_of_their_values(pair, tmp_path,
     assert rows[len(rows) // 2] < (1e-5 if quant == "f32" else 0.1)
     cut = [n for n, t in records(tmp_path / "a.elm").items() if t["rel_rms"] > 0]
     expected = "linear_attn.out" if name == "qwen35_moe" and quant == "keep" else None
+    if (name, kind) == ("gemma4_e2b", "IQ4_NL"):  # a table that is read row by row is made from floats
+        expected = "embed_tokens_per_layer"
     assert all(expected and expected in n for n in cut), cut
 
 
@@ -123,7 +125,7 @@ def test_the_draft_head_is_carried_over(tmp_path):
 
 
 @pytest.mark.parametrize("kind,stored", [("F32", "f32"), ("F16", "f16"), ("BF16", "bf16"), ("Q8_0", "int8"),
-                                         ("Q4_0", "int4")])
+                                         ("Q4_0", "int4"), ("IQ4_NL", "int8")])
 def test_keep_carries_over_exactly(pair, tmp_path, kind, stored):
     """Exact says that no weight changed: dequantised by hand, the file computes what the folder does. The oracle with
     the folder's floats and with the kept codes differ by the activation quantisation alone."""
@@ -141,10 +143,9 @@ def test_keep_carries_over_exactly(pair, tmp_path, kind, stored):
     assert relative_rms(found, exact) < (1e-6 if kind in ("F32", "F16", "BF16") else 0.03)
 
 
-@pytest.mark.parametrize("kind", ["Q4_1", "IQ4_NL"])
-def test_what_cannot_be_held_is_named_with_its_error(pair, tmp_path, kind):
-    """Q4_1 has a minimum that is no whole number of steps, IQ4_NL no steps; beside them Q4_0 stays what it is."""
-    gguf, _ = pair("mistral", lambda tensor: kind if "down_proj" in tensor else "Q4_0")
+def test_what_cannot_be_held_is_named_with_its_error(pair, tmp_path):
+    """Q4_1 has a minimum that is no whole number of steps; beside it Q4_0 stays what it is."""
+    gguf, _ = pair("mistral", lambda tensor: "Q4_1" if "down_proj" in tensor else "Q4_0")
     message = run("convert", gguf, "-o", tmp_path / "m.elm").message
     lines = [line for line in message.splitlines() if "cannot be held exactly" in line]
     assert len(lines) == tiny_models.CONFIGS["mistral"]["num_hidden_layers"]

@@ -66,6 +66,30 @@ static void blocks_equal_gguf_py(void **state) {
     }
 }
 
+/* Weight by weight the same, bit for bit but for the sign of zero. */
+static void integers_times_a_scale_fit_q8_0(void **state) {
+    (void)state;
+    uint32_t n_types = 0, seed = 7;
+    for (int t = 0; t < ELM_N_SOURCE_TYPES; t++) {
+        elm_source_type type = (elm_source_type)t;
+        const elm_source_type_info *info = elm_source_type_get(type);
+        uint8_t bytes[N_BLOCKS * MAX_BLOCK_BYTES], q8[N_BLOCKS * MAX_ELEMENTS / 32 * 34];
+        float direct[N_BLOCKS * MAX_ELEMENTS], through[N_BLOCKS * MAX_ELEMENTS];
+        if (!elm_source_fits_q8_0(type)) continue;
+        n_types++;
+        for (size_t i = 0; i < N_BLOCKS * info->block_bytes; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            bytes[i] = (uint8_t)(seed >> 24) & 0xbf; /* finite scales */
+        }
+        size_t n = N_BLOCKS * info->block_elements;
+        elm_dequantize(type, bytes, N_BLOCKS, direct);
+        elm_blocks_as_q8_0(type, bytes, N_BLOCKS, q8);
+        elm_dequantize(ELM_SOURCE_Q8_0, q8, n / 32, through);
+        for (size_t i = 0; i < n; i++) assert_true(direct[i] == through[i]);
+    }
+    assert_int_equal(n_types, 6); /* Q5_0 IQ4_NL TQ1_0 TQ2_0 Q1_0 Q2_0 */
+}
+
 static void the_sizes_are_ggmls(void **state) {
     (void)state;
     const uint64_t k[2] = {3, 512}, odd[2] = {3, 500}, big[3] = {UINT64_MAX, 2, 256},
@@ -141,9 +165,8 @@ static void blocks_by_hand(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blocks_equal_gguf_py),
-        cmocka_unit_test(the_sizes_are_ggmls),
-        cmocka_unit_test(plain_elements),
+        cmocka_unit_test(blocks_equal_gguf_py), cmocka_unit_test(integers_times_a_scale_fit_q8_0),
+        cmocka_unit_test(the_sizes_are_ggmls),  cmocka_unit_test(plain_elements),
         cmocka_unit_test(blocks_by_hand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
