@@ -33,8 +33,8 @@ void elm_gguf_refuse(elm_gguf_reader *r, elm_status code, const char *key, const
 
 /* NULL when absent. */
 const elm_gguf_value *elm_gguf_get(elm_gguf_reader *r, const char *key);
-/* An integer (or a list of one and the same), a finite number; false when absent. Another type is refused: a default would be a
- * guess. */
+/* An integer (or a list of one and the same), a finite number; false when absent. Another type is
+ * refused: a default would be a guess. */
 bool elm_gguf_get_int(elm_gguf_reader *r, const char *key, int64_t *out);
 bool elm_gguf_get_float(elm_gguf_reader *r, const char *key, double *out);
 /* One integer for all layers, or one for each: out[r->n_layers], up to `max`; false when absent. */
