@@ -11,6 +11,7 @@ typedef struct cli_conversation {
     elm_buf turns;       /* JSON objects, comma separated */
     size_t before_reply; /* turns.size behind the last user turn; 0: there is none */
     char *system;        /* current system turn, or NULL */
+    elm_span first;      /* what -p or -f say before anything is read; empty: nothing */
     bool terminal;
     bool done;
 } cli_conversation;

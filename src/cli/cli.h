@@ -76,6 +76,14 @@ int cli_fail(elm_status status, const char *fmt, ...) ELM_PRINTF(2, 3);
 
 /* Whole file, or stdin when path is NULL or "-". Free with free(). */
 elm_status cli_read(const char *path, char **out, size_t *n_out, elm_error *err) ELM_MUST_CHECK;
+/* Whether the file begins as an .elm file does, whatever its name. */
+bool cli_is_elm(const char *path);
+/* Fails where `target`, which is about to be written, is one of the n files that the command reads
+ * (NULL ones are skipped), or a model. */
+elm_status cli_spare(const char *target, const char *const *sources, size_t n,
+                     elm_error *err) ELM_MUST_CHECK;
+/* Fails with the place of the first byte of `what` that is not UTF-8. */
+elm_status cli_check_utf8(elm_span text, const char *what, elm_error *err) ELM_MUST_CHECK;
 /* Writes to stdout and says so when that fails (a full disk behind a redirection). */
 int cli_finish_output(void);
 
@@ -108,6 +116,8 @@ uint32_t cli_numbers(const char *text, uint32_t max_count, uint32_t *out);
 /* A buffer over the C library's memory. */
 void cli_buf(elm_buf *buf);
 void cli_print_buf(const elm_buf *buf);
+/* Text as it is; with --json as {"schema_version", "text"}. */
+void cli_print_text(const cli_options *o, const elm_buf *text);
 
 /* Text of a stranger's file to stdout: what moves a terminal's cursor or changes its colours becomes
  * '?'. Returns n. */

@@ -27,6 +27,7 @@ static elm_status answer(cli_conversation *c, cli_reply *reply, elm_error *err) 
     int32_t *ids = NULL;
     size_t n = 0;
     cli_buf(&json);
+    elm_session_get_stats(c->opened.session, &reply->before);
     elm_status status = cli_chat_json(&c->options, elm_buf_span(&c->turns), &json, err);
     if (status == ELM_OK)
         status = cli_chat_ids(c->opened.model, elm_buf_span(&json), &ids, &n, err);
@@ -49,7 +50,10 @@ static int reply_to_last(cli_conversation *c, size_t before) {
     bool stopped = status == ELM_CANCELLED || reply.result.reason == ELM_STOP_CANCELLED;
     if (status == ELM_OK) {
         cli_add_message(&c->turns, elm_buf_span(&reply.message));
-        fputc('\n', stdout);
+        if (c->options.json)
+            cli_print_reply(c->opened.session, &reply, false);
+        else
+            fputc('\n', stdout);
         fflush(stdout);
         if (stopped && c->terminal) fprintf(stderr, "[stopped]\n");
         if (reply.result.reason == ELM_STOP_CONTEXT)
@@ -70,7 +74,9 @@ static int reply_to_last(cli_conversation *c, size_t before) {
 }
 
 int cli_chat_say(cli_conversation *c, elm_span user) {
+    elm_error err;
     size_t before = c->turns.size;
+    if (cli_check_utf8(user, "the message", &err) != ELM_OK) return cli_error(&err);
     cli_add_turn(&c->turns, "user", user);
     c->before_reply = c->turns.size;
     return reply_to_last(c, before);
@@ -91,7 +97,7 @@ static int converse(cli_conversation *c) {
                        .command = cli_chat_command_name};
     if (c->terminal) fprintf(stderr, "Type a message; /help lists commands, Ctrl-D leaves.\n");
     cli_lines_open(&lines);
-    if (c->options.prompt) code = cli_chat_say(c, elm_span_str(c->options.prompt));
+    if (c->first.size > 0) code = cli_chat_say(c, c->first);
     while (!c->done && (code == 0 || c->terminal)) {
         char *message = cli_read_message(&lines);
         if (!message && c->terminal && cli_interrupted && !stopped) {
@@ -147,8 +153,15 @@ static elm_status begin(cli_conversation *c, elm_error *err) {
 static int run(const cli_options *o) {
     elm_error err;
     cli_conversation c = {.options = *o, .terminal = isatty(0) != 0};
+    char *text = NULL;
+    size_t n = 0;
+    if (o->prompt && o->file) return cli_fail(ELM_INVALID_ARGUMENT, "give -p or -f, not both");
     cli_buf(&c.turns);
-    elm_status status = begin(&c, &err);
+    elm_status status = o->file ? cli_read(o->file, &text, &n, &err) : ELM_OK;
+    c.first = o->prompt ? elm_span_str(o->prompt) : elm_span_of(text, n);
+    if (status == ELM_OK && o->system)
+        status = cli_check_utf8(elm_span_str(o->system), "--system", &err);
+    if (status == ELM_OK) status = begin(&c, &err);
     int code = status == ELM_OK ? converse(&c) : cli_error(&err);
     if (status == ELM_OK && o->save &&
         cli_save_session(o->save, &c.opened, &c.turns, &err) != ELM_OK)
@@ -156,6 +169,7 @@ static int run(const cli_options *o) {
     cli_close(&c.opened);
     elm_buf_free(&c.turns);
     free(c.system);
+    free(text);
     return code;
 }
 

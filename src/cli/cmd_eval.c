@@ -4,9 +4,12 @@
  * replaced by BOS where the model uses one, predictions from index skip + 1 on. */
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct eval {
     const cli_options *options;
@@ -75,7 +78,8 @@ static void print_perplexity(const cli_options *o, const sums *s, uint32_t size,
     printf("{\"schema_version\": 1, \"perplexity\": %.9g, \"perplexity_error\": %.6g, "
            "\"nll_mean\": %.9g, "
            "\"tokens\": %llu, \"window\": %u, \"skip\": %u}\n",
-           exp(mean), exp(mean) * error, mean, (unsigned long long)s->n, size, skip);
+           fmin(exp(mean), DBL_MAX), fmin(exp(mean) * error, DBL_MAX), mean,
+           (unsigned long long)s->n, size, skip);
 }
 
 static elm_status perplexity(eval *e, elm_error *err) {
@@ -109,12 +113,24 @@ static elm_status perplexity(eval *e, elm_error *err) {
         }
     }
     if (!o->quiet && !o->json) fputc('\n', stderr);
+    if (!isfinite(s.nll)) {
+        status = elm_fail(err, ELM_BACKEND,
+                          "the model's numbers overflowed: logits are NaN; an f32 cache (--kv f32) "
+                          "holds more than the f16 one");
+        goto out;
+    }
     print_perplexity(o, &s, size, skip);
 out:
     free(logits);
     free(ids);
     free(text);
     return status;
+}
+
+/* Without --ctx: room for n tokens, as far as the model's own context goes. */
+static void fit_context(elm_session_options *so, const elm_model_info *info, size_t n) {
+    if (so->n_context == 0)
+        so->n_context = n < info->context_length ? (uint32_t)n : info->context_length;
 }
 
 /* Ids separated by anything that is no digit. */
@@ -142,7 +158,7 @@ static elm_status parse_ids(const char *text, size_t n_text, int32_t **out, size
     return *n > 0 ? ELM_OK : elm_fail(err, ELM_MALFORMED, "there are no ids");
 }
 
-/* NPY 1.0: magic, header padded to 64 bytes, then float32 rows. */
+/* NPY 1.0: magic, header padded to 64 bytes, then float32 rows. A file appears whole or not at all. */
 static elm_status write_npy(const char *path, const float *data, size_t rows, size_t cols,
                             elm_error *err) {
     char header[128];
@@ -154,18 +170,23 @@ static elm_status write_npy(const char *path, const float *data, size_t rows, si
                      "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", rows, cols);
     header[10 + n] = ' ';
     header[sizeof header - 1] = '\n';
-    FILE *out = fopen(path, "wb");
-    if (!out) return elm_fail(err, ELM_IO, "cannot write '%s'", path);
+    char part[4096];
+    struct stat to;
+    bool whole = stat(path, &to) != 0 || S_ISREG(to.st_mode); /* no device, no pipe */
+    if ((size_t)snprintf(part, sizeof part, whole ? "%s.part" : "%s", path) >= sizeof part)
+        return elm_fail(err, ELM_INVALID_ARGUMENT, "the path of the logits is too long");
+    FILE *out = fopen(part, "wb");
+    if (!out) return elm_fail(err, ELM_IO, "cannot write '%s': %s", path, strerror(errno));
     bool ok = fwrite(header, 1, sizeof header, out) == sizeof header &&
               fwrite(data, sizeof *data * cols, rows, out) == rows;
-    if (fclose(out) != 0 || !ok) {
-        remove(path);
+    if (fclose(out) != 0 || !ok || (whole && rename(part, path) != 0)) {
+        if (whole) remove(part);
         return elm_fail(err, ELM_IO, "cannot write '%s': no space left, or an I/O error", path);
     }
     return ELM_OK;
 }
 
-static elm_status logits_of_tokens(eval *e, elm_error *err) {
+static elm_status logits_of_tokens(eval *e, elm_session_options *so, elm_error *err) {
     const cli_options *o = e->options;
     char *text = NULL;
     int32_t *ids = NULL;
@@ -173,6 +194,10 @@ static elm_status logits_of_tokens(eval *e, elm_error *err) {
     size_t n_text, n = 0, chunk = o->chunk != CLI_NO_INT ? (size_t)o->chunk : 64;
     elm_status status = cli_read(o->tokens, &text, &n_text, err);
     if (status == ELM_OK) status = parse_ids(text, n_text, &ids, &n, err);
+    if (status == ELM_OK) {
+        fit_context(so, &e->info, n);
+        status = elm_session_create(e->model, so, &e->session, err);
+    }
     if (status == ELM_OK) {
         logits = n > 0 ? calloc(n, e->info.vocab_size * sizeof *logits) : NULL;
         if (!logits)
@@ -194,17 +219,18 @@ static elm_status logits_of_tokens(eval *e, elm_error *err) {
 
 static elm_status evaluate(eval *e, elm_error *err) {
     const cli_options *o = e->options;
+    const char *const read[] = {o->positional[0], o->tokens};
     elm_model_options mo;
     elm_session_options so;
+    if (o->logits) ELM_TRY(cli_spare(o->logits, read, sizeof read / sizeof read[0], err));
     ELM_TRY(cli_model_options(o, &mo, err));
     ELM_TRY(elm_model_open(&e->model, o->positional[0], &mo, err));
     elm_model_get_info(e->model, &e->info);
     ELM_TRY(cli_session_options(o, &e->info, &so, err));
-    if (o->window != CLI_NO_INT && so.n_context == 0 && o->window > 4096) {
-        so.n_context = (uint32_t)o->window;
-    }
+    if (!o->text) return logits_of_tokens(e, &so, err);
+    if (o->window != CLI_NO_INT) fit_context(&so, &e->info, (size_t)o->window);
     ELM_TRY(elm_session_create(e->model, &so, &e->session, err));
-    return o->text ? perplexity(e, err) : logits_of_tokens(e, err);
+    return perplexity(e, err);
 }
 
 static int run(const cli_options *o) {
@@ -221,9 +247,10 @@ static int run(const cli_options *o) {
                         "--chunk from 1, --window from 2, --skip from 0 and below the window");
     }
     int64_t window = o->window != CLI_NO_INT ? o->window : 512;
-    if (o->skip != CLI_NO_INT && o->skip + 1 >= window) {
+    int64_t skip = o->skip != CLI_NO_INT ? o->skip : window / 2;
+    if (skip + 1 >= window) {
         return cli_fail(ELM_INVALID_ARGUMENT, "--skip %lld leaves nothing of a window of %lld",
-                        (long long)o->skip, (long long)window);
+                        (long long)skip, (long long)window);
     }
     elm_status status = evaluate(&e, &err);
     elm_session_free(e.session);

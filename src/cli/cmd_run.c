@@ -47,72 +47,14 @@ static elm_status raw_ids(task *t, elm_span prompt, elm_error *err) {
     return elm_fail(err, ELM_INVALID_ARGUMENT, "the prompt is empty");
 }
 
-static const char *reason_text(elm_stop_reason reason) {
-    switch (reason) {
-    case ELM_STOP_EOS:
-        return "eos";
-    case ELM_STOP_STRING:
-        return "stop";
-    case ELM_STOP_LENGTH:
-        return "length";
-    case ELM_STOP_CONTEXT:
-        return "context";
-    case ELM_STOP_CANCELLED:
-        return "cancelled";
-    case ELM_STOP_CALLBACK:
-    case ELM_STOP_NONE:
-        break;
-    }
-    return "none";
-}
-
-static void print_json(const elm_session *session, const cli_reply *reply, size_t n_prompt) {
-    const elm_generate_result *result = &reply->result;
-    elm_buf out;
-    elm_json_writer w;
-    elm_stats stats;
-    const int32_t *tokens = elm_session_tokens(session);
-    elm_session_get_stats(session, &stats);
-    cli_buf(&out);
-    elm_json_writer_init(&w, &out, true);
-    elm_json_begin_object(&w, NULL);
-    elm_json_put_int(&w, "schema_version", 1);
-    elm_json_put_string(&w, "text", elm_buf_span(&reply->text));
-    if (reply->message.size > 0) {
-        elm_buf_str(&out, ",\n  \"message\": ");
-        elm_buf_append(&out, reply->message.data, reply->message.size);
-    }
-    elm_json_begin_array(&w, "ids");
-    for (uint32_t i = (uint32_t)n_prompt; i < elm_session_length(session); i++) {
-        elm_json_put_int(&w, NULL, tokens[i]);
-    }
-    elm_json_end_array(&w);
-    elm_json_put_str(&w, "stop_reason", reason_text(result->reason));
-    elm_json_put_int(&w, "prompt_tokens", (int64_t)n_prompt);
-    elm_json_put_int(&w, "generated_tokens", result->n_tokens);
-    elm_json_put_double(&w, "load_ms", (double)stats.load_us / 1e3);
-    elm_json_put_double(&w, "first_token_ms", (double)stats.first_token_us / 1e3);
-    elm_json_put_double(&w, "prefill_ms", (double)stats.prefill_us / 1e3);
-    elm_json_put_double(&w, "decode_ms", (double)stats.decode_us / 1e3);
-    elm_json_put_int(&w, "reused_tokens", (int64_t)stats.reused_tokens);
-    elm_json_put_int(&w, "drafted_tokens", (int64_t)stats.drafted_tokens);
-    elm_json_put_int(&w, "accepted_tokens", (int64_t)stats.accepted_tokens);
-    elm_json_put_int(&w, "peak_rss_bytes", (int64_t)cli_memory_now().peak_bytes);
-    elm_json_end_object(&w);
-    elm_buf_u8(&out, '\n');
-    cli_print_buf(&out);
-    elm_buf_free(&out);
-}
-
 /* Runs the prompt, streams the answer, keeps the session. */
 static elm_status answer(task *t, elm_error *err) {
     const cli_options *o = t->options;
     elm_session *session = t->opened.session;
     elm_status status = cli_read_prompt(session, o, t->ids, t->n_ids, err);
-    uint32_t n_prompt = elm_session_length(session);
     if (status == ELM_OK)
         status = cli_stream(t->opened.model, session, o, elm_buf_span(&t->chat), &t->reply, err);
-    if (status == ELM_OK && o->json) print_json(session, &t->reply, n_prompt);
+    if (status == ELM_OK && o->json) cli_print_reply(session, &t->reply, true);
     if (status == ELM_OK && !o->json) fputc('\n', stdout);
     if (status == ELM_OK && o->stats) cli_print_stats(session);
     if (status != ELM_OK) return status;
@@ -143,6 +85,9 @@ static int run(const cli_options *o) {
     if (o->prompt && o->file) return cli_fail(ELM_INVALID_ARGUMENT, "give -p or -f, not both");
     if (!o->prompt) status = cli_read(o->file, &text, &n, &err);
     elm_span prompt = o->prompt ? elm_span_str(o->prompt) : elm_span_of(text, n);
+    if (status == ELM_OK) status = cli_check_utf8(prompt, "the prompt", &err);
+    if (status == ELM_OK && o->system)
+        status = cli_check_utf8(elm_span_str(o->system), "--system", &err);
     cli_buf(&t.turns);
     cli_buf(&t.chat);
     cli_reply_init(&t.reply);

@@ -84,9 +84,14 @@ static int run(const cli_options *o) {
     elm_append_close(&s.a);
     cli_key_free(s.key);
     if (status != ELM_OK) return cli_error(&err);
-    printf("%s: %u signature%s added, %u there already, key %02x%02x%02x%02x%02x%02x%02x%02x\n",
-           o->positional[0], s.n_made, s.n_made == 1 ? "" : "s", s.n_there, id[0], id[1], id[2],
-           id[3], id[4], id[5], id[6], id[7]);
+    char key[17];
+    for (size_t i = 0; i < 8; i++) snprintf(key + 2 * i, 3, "%02x", id[i]);
+    if (o->json)
+        printf("{\"schema_version\": 1, \"added\": %u, \"there_already\": %u, \"key\": \"%s\"}\n",
+               s.n_made, s.n_there, key);
+    else
+        printf("%s: %u signature%s added, %u there already, key %s\n", o->positional[0], s.n_made,
+               s.n_made == 1 ? "" : "s", s.n_there, key);
     return 0;
 }
 

@@ -39,7 +39,7 @@ static int run(const cli_options *o) {
     elm_arena_init(&arena, elm_allocator_default(), 0);
     elm_parts_init(&out, elm_allocator_default(), ELM_TEMPLATE_MAX_OUTPUT_BYTES);
     elm_status status = render(o, &arena, &out, &err);
-    if (status == ELM_OK) cli_print_buf(&out.text);
+    if (status == ELM_OK) cli_print_text(o, &out.text);
     elm_parts_free(&out);
     elm_arena_free(&arena);
     return status == ELM_OK ? 0 : cli_error(&err);

@@ -68,10 +68,12 @@ static void close_model(text_model *m) {
     elm_arena_free(&m->arena);
 }
 
-static void print_ids(const elm_buf *ids) {
+static void print_ids(const cli_options *o, const elm_buf *ids) {
     const int32_t *id = (const int32_t *)(const void *)ids->data;
-    for (size_t i = 0; i < ids->size / sizeof *id; i++) printf(i ? " %d" : "%d", id[i]);
-    putchar('\n');
+    if (o->json) fputs("{\"schema_version\": 1, \"ids\": [", stdout);
+    for (size_t i = 0; i < ids->size / sizeof *id; i++)
+        printf(!i ? "%d" : o->json ? ", %d" : " %d", id[i]);
+    puts(o->json ? "]}" : "");
 }
 
 static elm_status encode(const text_model *m, const cli_options *o, elm_buf *ids, elm_error *err) {
@@ -157,22 +159,23 @@ static elm_status chat(text_model *m, const cli_options *o, elm_parts *parts, el
 static elm_status work(text_model *m, const cli_options *o, elm_buf *out, elm_parts *parts,
                        elm_error *err) {
     const char *path = o->positional[0];
-    ELM_TRY(ends_with(path, ".elm") ? open_elm(m, path, err) : open_source(m, path, err));
+    bool elm = cli_is_elm(path) || ends_with(path, ".elm"); /* which may be damaged */
+    ELM_TRY(elm ? open_elm(m, path, err) : open_source(m, path, err));
     if (o->decode) {
         ELM_TRY(decode(m, o->decode, out, err));
-        cli_print_buf(out);
+        cli_print_text(o, out);
         return ELM_OK;
     }
     if (o->chat) {
         ELM_TRY(chat(m, o, parts, out, err));
         if (o->render)
-            cli_print_buf(&parts->text);
+            cli_print_text(o, &parts->text);
         else
-            print_ids(out);
+            print_ids(o, out);
         return ELM_OK;
     }
     ELM_TRY(encode(m, o, out, err));
-    print_ids(out);
+    print_ids(o, out);
     return ELM_OK;
 }
 

@@ -1,11 +1,15 @@
 /* common.c - streams, errors and option conversion for all sub-commands; cli. */
 #include "cli/cli.h"
 
+#include "base/utf8.h"
+#include "elm/format.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 
 enum { MAX_INPUT_BYTES = 256 << 20, USUAL_CONTEXT = 4096, USUAL_ANSWER = 1024 };
@@ -67,6 +71,38 @@ elm_status cli_read(const char *path, char **out, size_t *n_out, elm_error *err)
     elm_status status = read_stream(in, path, out, n_out, err);
     fclose(in);
     return status;
+}
+
+bool cli_is_elm(const char *path) {
+    struct stat of;
+    uint8_t magic[8] = {0};
+    FILE *in = stat(path, &of) == 0 && S_ISREG(of.st_mode) ? fopen(path, "rb") : NULL;
+    bool elm = in && fread(magic, 1, sizeof magic, in) == sizeof magic &&
+               memcmp(magic, ELM_MAGIC, sizeof magic) == 0;
+    if (in) fclose(in);
+    return elm;
+}
+
+elm_status cli_spare(const char *target, const char *const *sources, size_t n, elm_error *err) {
+    struct stat to, from;
+    if (stat(target, &to) != 0) return ELM_OK;
+    for (size_t i = 0; i < n; i++) {
+        if (!sources[i] || stat(sources[i], &from) != 0) continue;
+        if (to.st_dev != from.st_dev || to.st_ino != from.st_ino) continue;
+        return elm_fail(err, ELM_INVALID_ARGUMENT,
+                        "'%s' is a file that this command reads; give another path to write",
+                        target);
+    }
+    if (!cli_is_elm(target)) return ELM_OK;
+    return elm_fail(err, ELM_INVALID_ARGUMENT, "'%s' is a model; give another path to write",
+                    target);
+}
+
+elm_status cli_check_utf8(elm_span text, const char *what, elm_error *err) {
+    const size_t n = elm_utf8_valid_prefix(text);
+    if (n == text.size) return ELM_OK;
+    return elm_fail(err, ELM_MALFORMED, "%s is not UTF-8 at byte %zu (0x%02x)", what, n,
+                    text.data[n]);
 }
 
 int cli_finish_output(void) {
@@ -148,6 +184,9 @@ elm_status cli_session_options(const cli_options *o, const elm_model_info *info,
             return elm_fail(err, ELM_INVALID_ARGUMENT, "--ctx takes a number of positions from 1");
         }
         out->n_context = (uint32_t)o->ctx;
+        if (out->n_context > info->context_length && !o->quiet)
+            fprintf(stderr, "edge-llm: note: the model was made for %u positions, not for %u\n",
+                    info->context_length, out->n_context);
     }
     elm_sampling *s = &out->sampling;
     *s = info->sampling;
@@ -178,6 +217,24 @@ void cli_buf(elm_buf *buf) {
 
 void cli_print_buf(const elm_buf *buf) {
     if (buf->size > 0) fwrite(buf->data, 1, buf->size, stdout); /* an empty one has no data */
+}
+
+void cli_print_text(const cli_options *o, const elm_buf *text) {
+    elm_buf out;
+    elm_json_writer w;
+    if (!o->json) {
+        cli_print_buf(text);
+        return;
+    }
+    cli_buf(&out);
+    elm_json_writer_init(&w, &out, false);
+    elm_json_begin_object(&w, NULL);
+    elm_json_put_int(&w, "schema_version", 1);
+    elm_json_put_string(&w, "text", elm_buf_span(text));
+    elm_json_end_object(&w);
+    elm_buf_u8(&out, '\n');
+    cli_print_buf(&out);
+    elm_buf_free(&out);
 }
 
 size_t cli_print_plain(const char *text, size_t n) {

@@ -89,6 +89,18 @@ void cli_add_turn(elm_buf *turns, const char *role, elm_span content) {
     elm_json_end_object(&w);
 }
 
+/* A list; what is wrong with it is said with the file's name. */
+static elm_status check_tools(const char *path, elm_span text, elm_error *err) {
+    const elm_json *tools = NULL;
+    elm_arena arena;
+    elm_arena_init(&arena, elm_allocator_default(), 0);
+    elm_status status = elm_json_parse(text, path, NULL, &arena, &tools, err);
+    if (status == ELM_OK && tools->type != ELM_JSON_ARRAY)
+        status = elm_fail(err, ELM_MALFORMED, "'%s' holds no JSON list of tools", path);
+    elm_arena_free(&arena);
+    return status;
+}
+
 elm_status cli_chat_json(const cli_options *o, elm_span turns, elm_buf *out, elm_error *err) {
     elm_buf_str(out, "{\"add_generation_prompt\": true");
     if (o->think) {
@@ -103,9 +115,12 @@ elm_status cli_chat_json(const cli_options *o, elm_span turns, elm_buf *out, elm
         char *tools;
         size_t n;
         ELM_TRY(cli_read(o->tools, &tools, &n, err));
+        const size_t mark = n >= 3 && memcmp(tools, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+        elm_status status = check_tools(o->tools, elm_span_of(tools, n), err);
         elm_buf_str(out, ", \"tools\": ");
-        elm_buf_append(out, tools, n);
+        elm_buf_append(out, tools + mark, n - mark);
         free(tools);
+        ELM_TRY(status);
     }
     elm_buf_str(out, ", \"messages\": [");
     elm_buf_append(out, turns.data, turns.size);
@@ -164,6 +179,7 @@ static elm_status finish(const elm_model *model, stream *s, elm_error *err) {
 elm_status cli_stream(const elm_model *model, elm_session *session, const cli_options *o,
                       elm_span chat, cli_reply *reply, elm_error *err) {
     stream s = {.options = o, .reply = reply, .first_id = true};
+    reply->n_prompt = elm_session_length(session);
     if (chat.size > 0) {
         s.styled = prints(&s) && cli_has_colour(stdout);
         ELM_TRY(elm_answer_create(model, (const char *)chat.data, chat.size, on_part, &s, &s.answer,

@@ -14,8 +14,10 @@ void cli_add_message(elm_buf *turns, elm_span json);
 
 /* What was answered. */
 typedef struct cli_reply {
-    elm_buf text;    /* as it was generated */
-    elm_buf message; /* the same as a message of the chat, JSON; empty without a chat */
+    elm_buf text;      /* as it was generated */
+    elm_buf message;   /* the same as a message of the chat, JSON; empty without a chat */
+    uint32_t n_prompt; /* tokens in front of it */
+    elm_stats before;  /* of the session, when the prompt came; zero for a new one */
     elm_generate_result result;
 } cli_reply;
 
@@ -31,6 +33,9 @@ elm_status cli_read_prompt(elm_session *session, const cli_options *o, const int
  * `chat`: the arguments that the prompt was rendered from, empty for raw text. */
 elm_status cli_stream(const elm_model *model, elm_session *session, const cli_options *o,
                       elm_span chat, cli_reply *reply, elm_error *err) ELM_MUST_CHECK;
+
+/* The answer that was just generated, as one JSON document; on one line unless pretty. */
+void cli_print_reply(const elm_session *session, const cli_reply *reply, bool pretty);
 
 /* The closing line of --stats, on stderr; a short one for a conversation. */
 void cli_print_stats(const elm_session *session);

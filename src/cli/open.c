@@ -23,7 +23,9 @@ static elm_status open_draft(const cli_options *o, const elm_model_options *mo, 
 
 elm_status cli_open_models(const cli_options *o, cli_opened *out, elm_error *err) {
     elm_model_options mo;
+    const char *const read[] = {o->positional[0], o->draft, o->file, o->tools};
     memset(out, 0, sizeof *out);
+    if (o->save) ELM_TRY(cli_spare(o->save, read, sizeof read / sizeof read[0], err));
     ELM_TRY(cli_model_options(o, &mo, err));
     ELM_TRY(elm_model_open(&out->model, o->positional[0], &mo, err));
     if (!o->quiet) cli_warn_damaged_slot(&out->model->container);
@@ -43,6 +45,7 @@ elm_status cli_open_session(const cli_options *o, cli_opened *out, elm_error *er
 
 elm_status cli_save_session(const char *path, cli_opened *opened, const elm_buf *turns,
                             elm_error *err) {
+    ELM_TRY(cli_spare(path, NULL, 0, err));
     if (turns) {
         ELM_TRY(elm_session_set_conversation(opened->session, (const char *)turns->data,
                                              turns->size, err));

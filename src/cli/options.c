@@ -25,6 +25,8 @@ enum {
     C_DIFF = 1 << 16,
     C_COMPLETION = 1 << 17,
     C_ALL = (1 << 18) - 1,
+    C_REPORTS = C_ALL & ~(C_HELP | C_COMPLETION),
+    C_RUNS = C_CONVERT | C_RUN | C_CHAT | C_EVAL | C_BENCH | C_INSPECT,
 };
 
 typedef enum kind { KIND_FLAG, KIND_TEXT, KIND_INT, KIND_NUMBER, KIND_LIST } kind;

@@ -174,6 +174,23 @@ static elm_status build_text(elm_conversion *c, elm_error *err) {
     return ELM_OK;
 }
 
+/* A checkpoint that another tool quantised has other tensors than the family: says so. */
+static elm_status explain_quantised(const elm_conversion *c, elm_status status, elm_error *err) {
+    const elm_json *q = elm_json_find(c->source.config, "quantization_config");
+    elm_span method = elm_span_str("?");
+    if (!q) q = elm_json_find(c->source.root, "quantization_config");
+    if (status != ELM_MALFORMED || !q || q->type != ELM_JSON_OBJECT) return status;
+    elm_error before = {0}, ignored;
+    if (err) before = *err;
+    if (elm_json_string(q, "quant_method", c->source.where, &method, &ignored) != ELM_OK)
+        return status;
+    return elm_fail(err, ELM_UNSUPPORTED,
+                    "%s: the checkpoint is quantised by '%.*s', which is not read; convert the "
+                    "original one, or a GGUF of it (%s)",
+                    c->source.where, (int)(method.size < 32 ? method.size : 32),
+                    (const char *)method.data, before.message);
+}
+
 static elm_status build(elm_conversion *c, const char *path, elm_error *err) {
     ELM_TRY(find_family(c, err));
     c->mb.rope_factors = c->source.rope_factors;
@@ -181,11 +198,17 @@ static elm_status build(elm_conversion *c, const char *path, elm_error *err) {
     ELM_TRY(choose_schemes(c, err));
     ELM_TRY(elm_model_builder_init(&c->mb, elm_source_checkpoint(&c->source), c->source.config,
                                    c->source.root, c->source.where, &c->arena, err));
-    ELM_TRY(c->family->build(&c->mb, err));
+    ELM_TRY(explain_quantised(c, c->family->build(&c->mb, err), err));
     if (c->source.n_other_tensors > 0) {
         elm_conversion_note(
             c, "left out: %u tensors of the vision and audio parts; this file holds the text model",
             c->source.n_other_tensors);
+    }
+    if (c->mb.head_differs) {
+        elm_conversion_note(c,
+                            "%s ties head and embedding, but lm_head.weight holds other numbers: "
+                            "the head is kept apart, as transformers does",
+                            c->source.where);
     }
     ELM_TRY(build_text(c, err));
     uint64_t parameters = 0;

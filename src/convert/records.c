@@ -9,22 +9,28 @@
 
 enum { MAX_META_BYTES = 4 << 20, MAX_QUANT_BYTES = 64 << 20 };
 
-static void put_known(elm_json_writer *w, const char *key, double value) {
-    if (!isnan(value)) elm_json_put_double(w, key, value);
+static elm_status put_sampling(elm_json_writer *w, const char *key, double value, double least,
+                               double most, elm_error *err) {
+    if (isnan(value)) return ELM_OK; /* the source does not say */
+    if (!(value >= least && value <= most)) {
+        return elm_fail(err, ELM_MALFORMED, "generation_config.json: '%s' is %g; expected %g..%g",
+                        key, value, least, most);
+    }
+    elm_json_put_double(w, key, value);
+    return ELM_OK;
 }
 
-static void write_sampling(const elm_source_sampling *s, elm_json_writer *w) {
+static elm_status write_sampling(const elm_source_sampling *source, elm_json_writer *w,
+                                 elm_error *err) {
+    elm_source_sampling s = *source;
+    if (s.greedy) s.temperature = 0.0;
     elm_json_begin_object(w, "sampling");
-    if (s->greedy)
-        elm_json_put_double(w, "temperature", 0.0);
-    else
-        put_known(w, "temperature", s->temperature);
-    if (s->top_k >= 0) elm_json_put_int(w, "top_k", s->top_k);
-    put_known(w, "top_p", s->top_p);
-    put_known(w, "min_p", s->min_p);
-    put_known(w, "repetition_penalty", s->repetition_penalty);
-    put_known(w, "presence_penalty", s->presence_penalty);
+#define X(name, least, most) ELM_TRY(put_sampling(w, #name, s.name, least, most, err));
+#include "elm/sampling.def"
+#undef X
+    if (s.top_k >= 0) elm_json_put_int(w, "top_k", s.top_k);
     elm_json_end_object(w);
+    return ELM_OK;
 }
 
 static void write_ids(elm_json_writer *w, const char *key, const int64_t *ids, uint32_t n,
@@ -100,7 +106,7 @@ elm_status elm_write_meta(const elm_source *source, const elm_model_builder *mb,
     elm_json_put_bool(&w, "float_weights", all_float(mb));
     write_ids(&w, "eos_ids", source->eos_ids, source->n_eos, mb->vocab_size);
     write_ids(&w, "suppress_ids", source->suppress_ids, source->n_suppress, mb->vocab_size);
-    write_sampling(&source->sampling, &w);
+    ELM_TRY(write_sampling(&source->sampling, &w, err));
     write_special_tokens(source->special_tokens, &w);
     if (source->chat_template) {
         elm_answer_format answer;

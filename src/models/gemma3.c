@@ -2,7 +2,8 @@
  * of their own.
  *
  * Config: transformers Gemma3TextConfig, v4 (rope_theta for full layers, rope_local_base_freq for
- * sliding ones, rope_scaling for full ones only) and v5 (rope_parameters by layer type). The
+ * sliding ones, rope_scaling for full ones only) and v5 (rope_parameters by layer type). Released
+ * configs leave out what has the value of the class, the number of heads and the vocabulary too. The
  * embedding is multiplied by sqrt(hidden), rounded to bfloat16 where the checkpoint is bfloat16, as
  * the reference does. */
 #include "models/common/decoder.h"
@@ -23,15 +24,21 @@ static elm_status refuse_softcaps(const elm_model_builder *mb, elm_error *err) {
 }
 
 static elm_status build(elm_model_builder *mb, elm_error *err) {
-    elm_decoder_layer d = {.eps = 1e-6f,
-                           .sandwich_norms = true,
-                           .norm_add = 1.0f,
-                           .attention = {.head_dim = 256, .qk_norm = true, .norm_add = 1.0f}};
+    elm_decoder_layer d = {
+        .eps = 1e-6f,
+        .sandwich_norms = true,
+        .norm_add = 1.0f,
+        .n_ff = 9216,
+        .attention = {
+            .n_heads = 8, .n_kv_heads = 4, .head_dim = 256, .qk_norm = true, .norm_add = 1.0f}};
     elm_attention *a = &d.attention;
     uint32_t windows[ELM_MAX_LAYERS], window = 4096, pattern = 6;
     float query_scalar = 256.0f;
     bool tied;
     elm_rope local, global;
+    mb->vocab_size = 262208;
+    mb->hidden_size = 2304;
+    mb->n_layers = 26;
     mb->context_length = 131072;
     mb->raw_needs_bos = true;
     ELM_TRY(elm_mb_decoder_config(mb, &d, err));

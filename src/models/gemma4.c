@@ -147,10 +147,6 @@ static elm_status read_config(elm_model_builder *mb, gemma4 *g, elm_error *err) 
     ELM_TRY(elm_mb_optional_bool(mb, "attention_k_eq_v", &g->k_eq_v, err));
     ELM_TRY(elm_mb_activation(mb, "hidden_activation", "gelu_pytorch_tanh", &g->activation, err));
     ELM_TRY(elm_mb_optional_int(mb, "sliding_window", ELM_MAX_DIM, &window, err));
-    if (elm_json_is(elm_json_find(mb->config, "use_bidirectional_attention"), "all")) {
-        return elm_fail(err, ELM_UNSUPPORTED,
-                        "%s: use_bidirectional_attention 'all' makes no text model", mb->where);
-    }
     if (!elm_json_find(mb->config, "rope_parameters"))
         return elm_fail(err, ELM_MALFORMED, "%s has no 'rope_parameters'", mb->where);
     ELM_TRY(elm_mb_layer_windows(mb, mb->n_layers, window, 6, g->windows, err));

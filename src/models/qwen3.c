@@ -10,17 +10,17 @@
 
 #include <math.h>
 
-/* With use_sliding_window the layers from max_window_layers on slide; layer_types, where present,
- * decides. */
-static elm_status read_windows(const elm_model_builder *mb, uint32_t *windows, elm_error *err) {
-    uint32_t window = 0, first = 28;
+/* With experts, use_sliding_window lets every layer slide; the text models of Qwen3-VL and
+ * Qwen3-Omni never do. */
+static elm_status read_windows(const elm_model_builder *mb, const elm_json *type, uint32_t *windows,
+                               elm_error *err) {
+    uint32_t window = elm_mb_window_or(mb, 4096);
     bool use = false;
+    if (elm_json_is(type, "qwen3")) return elm_mb_later_windows(mb, 28, windows, err);
     ELM_TRY(elm_mb_optional_bool(mb, "use_sliding_window", &use, err));
-    ELM_TRY(elm_mb_optional_int(mb, "max_window_layers", ELM_MAX_DIM, &first, err));
-    if (use) ELM_TRY(elm_mb_optional_int(mb, "sliding_window", ELM_MAX_DIM, &window, err));
-    ELM_TRY(elm_mb_layer_windows(mb, mb->n_layers, window, 0, windows, err));
-    if (elm_json_find(mb->config, "layer_types")) return ELM_OK;
-    for (uint32_t i = 0; i < mb->n_layers && i < first; i++) windows[i] = 0;
+    ELM_TRY(elm_mb_optional_int(mb, "sliding_window", ELM_MAX_DIM, &window, err));
+    if (!use || !elm_json_is(type, "qwen3_moe")) window = 0;
+    for (uint32_t i = 0; i < mb->n_layers; i++) windows[i] = window;
     return ELM_OK;
 }
 
@@ -49,6 +49,7 @@ static elm_status build(elm_model_builder *mb, elm_error *err) {
     elm_attention *a = &d.attention;
     elm_moe moe = {.router = "mlp.gate", .experts = "mlp.experts"};
     uint32_t windows[ELM_MAX_LAYERS];
+    const elm_json *type = elm_json_find(mb->config, "model_type");
     bool tied, sparse[ELM_MAX_LAYERS] = {false};
     elm_rope rope;
     mb->context_length = 32768;
@@ -57,8 +58,7 @@ static elm_status build(elm_model_builder *mb, elm_error *err) {
     ELM_TRY(elm_mb_optional_bool(mb, "attention_bias", &a->bias, err));
     a->output_bias = a->bias;
     ELM_TRY(elm_mb_activation(mb, "hidden_act", "silu", &d.activation, err));
-    ELM_TRY(read_windows(mb, windows, err));
-    const elm_json *type = elm_json_find(mb->config, "model_type");
+    ELM_TRY(read_windows(mb, type, windows, err));
     if (elm_json_is(type, "qwen3_moe") || elm_json_is(type, "qwen3_omni_moe_text")) {
         ELM_TRY(elm_mb_moe_config(mb, &moe, err));
         ELM_TRY(elm_mb_optional_bool(mb, "norm_topk_prob", &moe.renormalise, err));

@@ -23,7 +23,8 @@ typedef struct elm_source_type_info {
 
 const elm_source_type_info *elm_source_type_get(elm_source_type type);
 
-enum { ELM_SOURCE_MAX_DIMS = 4, ELM_MAX_SHARDS = 1024, ELM_MAX_SOURCE_TENSORS = 1 << 20 };
+/* Dimensions: a three-dimensional convolution, as Qwen's vision parts begin with, has five. */
+enum { ELM_SOURCE_MAX_DIMS = 8, ELM_MAX_SHARDS = 1024, ELM_MAX_SOURCE_TENSORS = 1 << 20 };
 
 /* Rows or columns that llama.cpp's converter put in another order. From `first` on they come in
  * blocks of outer * inner groups of `size`: group (i, j) of the checkpoint's own order lies where

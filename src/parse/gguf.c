@@ -10,10 +10,12 @@
 #include "parse/gguf.h"
 
 #include "base/checked.h"
+#include "parse/hints.h"
 
 #include <string.h>
 
 enum {
+    GGUF_MAX_DIMS = 4,
     FIRST_PIECE = 1 << 20,
     MAX_STRING = 64 << 20,
     MAX_NAME = 400,
@@ -108,11 +110,11 @@ static elm_status read_tensor(elm_gguf *g, elm_reader *r, elm_source_tensor *t, 
     elm_span name = read_string(r);
     uint32_t n_dims = elm_read_u32(r);
     uint64_t dims[ELM_SOURCE_MAX_DIMS] = {0};
-    if (!r->failed && (n_dims < 1 || n_dims > ELM_SOURCE_MAX_DIMS)) {
+    if (!r->failed && (n_dims < 1 || n_dims > GGUF_MAX_DIMS)) {
         return elm_fail(err, ELM_MALFORMED,
                         "'%s': tensor '%.*s' has %u dimensions; expected 1 to %d",
                         g->checkpoint.shards[0].path, (int)(name.size < 100 ? name.size : 100),
-                        (const char *)name.data, n_dims, ELM_SOURCE_MAX_DIMS);
+                        (const char *)name.data, n_dims, GGUF_MAX_DIMS);
     }
     for (uint32_t d = 0; d < n_dims && !r->failed; d++) dims[d] = elm_read_u64(r);
     uint32_t type = elm_read_u32(r);
@@ -150,13 +152,15 @@ static elm_status parse(elm_gguf *g, elm_span piece, uint64_t size, bool *comple
     uint64_t n_tensors = elm_read_u64(&r), n_values = elm_read_u64(&r);
     if (r.failed || memcmp(magic, "GGUF", 4) != 0) {
         bool elm = !r.failed && memcmp(magic, "ELM\x89", 4) == 0;
+        ELM_TRY(elm_hint_pointer(piece, ck->shards[0].path, err));
         return elm_fail(err, ELM_MALFORMED, "'%s' is %s", ck->shards[0].path,
                         elm ? "an .elm file already; there is nothing to convert"
                             : "neither a model's folder nor a GGUF file (no magic, or too short)");
     }
-    if (version == 2u << 24 || version == 3u << 24) {
+    if (version >> 16 != 0 && (version & 0xffff) == 0) {
         return elm_fail(err, ELM_UNSUPPORTED,
-                        "'%s' is a big-endian GGUF; only little-endian ones are read",
+                        "'%s' is a big-endian GGUF; this program reads "
+                        "little-endian ones",
                         ck->shards[0].path);
     }
     if (version != 2 && version != 3) {

@@ -336,7 +336,10 @@ static void write_config(elm_gguf_reader *r) {
     elm_json_put_bool(&r->w, "mlp_bias", elm_gguf_has(r, "blk.0.ffn_up.bias"));
     read_layers(r);
     elm_gguf_put_int(r, "embedding_length", "hidden_size");
-    elm_gguf_put_int(r, "attention.sliding_window", "sliding_window");
+    if (elm_gguf_get(r, "attention.sliding_window"))
+        elm_gguf_put_int(r, "attention.sliding_window", "sliding_window");
+    else
+        elm_json_put_null(&r->w, "sliding_window"); /* absent, it would have the family's default */
     elm_gguf_put_float(r, "attention.layer_norm_rms_epsilon", "rms_norm_eps");
     if (r->status == ELM_OK) r->a->config(r);
     put_context(r);

@@ -6,9 +6,12 @@
 
 #include "base/checked.h"
 #include "base/json.h"
+#include "parse/hints.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+static const char index_name[] = "model.safetensors.index.json";
 
 /* A parsed header takes up to 9 times its text where all entries are tensors; more is a trap. */
 enum { MAX_INDEX_BYTES = 64 << 20, TREE_FACTOR = 16, TREE_SLACK = 4 << 20, MAX_NAME = 400 };
@@ -58,7 +61,7 @@ static elm_status read_entry(const char *path, const elm_json *entry, uint64_t d
     }
     if (!shape || shape->type != ELM_JSON_ARRAY) return bad(path, entry, "has no shape", err);
     if (shape->count > ELM_SOURCE_MAX_DIMS)
-        return bad(path, entry, "has more than four dimensions", err);
+        return bad(path, entry, "has more than eight dimensions", err);
     t->n_dims = shape->count;
     bool empty = false;
     for (uint32_t d = 0; d < shape->count; d++) {
@@ -88,7 +91,7 @@ static elm_status parse_header(elm_checkpoint *ck, uint32_t shard, elm_arena *ar
                                elm_tensor_fn add, void *context, elm_error *err) {
     const elm_file *file = &ck->shards[shard];
     const elm_json *header = NULL;
-    uint8_t length[8];
+    uint8_t length[8], begin[32];
     uint64_t size;
     ELM_TRY(elm_file_size(file, &size, err));
     if (size < 8)
@@ -96,6 +99,10 @@ static elm_status parse_header(elm_checkpoint *ck, uint32_t shard, elm_arena *ar
     ELM_TRY(elm_file_read_at(file, 0, length, sizeof length, err));
     elm_reader r = elm_reader_of(elm_span_of(length, sizeof length));
     uint64_t n = elm_read_u64(&r);
+    if (size > sizeof begin) {
+        ELM_TRY(elm_file_read_at(file, 0, begin, sizeof begin, err));
+        ELM_TRY(elm_hint_pointer(elm_span_of(begin, sizeof begin), file->path, err));
+    }
     if (n > ELM_SAFETENSORS_MAX_HEADER) {
         return elm_fail(err, ELM_MALFORMED,
                         "'%s': the header says it has %llu bytes; at most %d are accepted",
@@ -271,30 +278,38 @@ static elm_status open_files(elm_checkpoint *ck, const char *folder, const char 
     return elm_checkpoint_index(ck, err);
 }
 
-static elm_status open_folder(elm_checkpoint *ck, const char *folder, elm_arena *arena,
-                              collector *c, elm_error *err) {
-    static const char single[] = "model.safetensors", index[] = "model.safetensors.index.json";
-    elm_path_kind kind;
+static elm_status open_sharded(elm_checkpoint *ck, const char *folder, const char *path,
+                               elm_arena *arena, collector *c, elm_error *err) {
     elm_span text;
     const elm_json *root = NULL;
-    char *path = elm_path_join(arena, folder, index);
     const char **names = elm_arena_array(arena, ELM_MAX_SHARDS, sizeof *names);
     uint32_t n = 0;
-    if (!path || !names) return elm_fail_oom(err, ELM_MAX_SHARDS * sizeof *names, "shard names");
-    ELM_TRY(elm_path_kind_of(ck->platform, path, &kind, err));
-    if (kind != ELM_PATH_FILE) {
-        names[n++] = single;
-        return open_files(ck, folder, names, n, c, err);
-    }
+    if (!names) return elm_fail_oom(err, ELM_MAX_SHARDS * sizeof *names, "shard names");
     ELM_TRY(elm_file_slurp(ck->platform, path, MAX_INDEX_BYTES, arena, &text, err));
     arena->limit_bytes = text.size * TREE_FACTOR + TREE_SLACK;
-    ELM_TRY(elm_json_parse(text, index, NULL, arena, &root, err));
+    ELM_TRY(elm_json_parse(text, index_name, NULL, arena, &root, err));
     const elm_json *map = elm_json_find(root, "weight_map");
     if (!map || map->type != ELM_JSON_OBJECT)
         return elm_fail(err, ELM_MALFORMED, "'%s' has no weight_map", path);
-    ELM_TRY(read_map(c, map, index, arena, names, &n, err));
+    ELM_TRY(read_map(c, map, index_name, arena, names, &n, err));
     ELM_TRY(open_files(ck, folder, names, n, c, err));
-    return all_there(&c->map, index, err);
+    return all_there(&c->map, index_name, err);
+}
+
+/* A single file wins over an index, which may be left from an earlier save, as in transformers. */
+static elm_status open_folder(elm_checkpoint *ck, const char *folder, elm_arena *arena,
+                              collector *c, elm_error *err) {
+    static const char *const single = "model.safetensors";
+    elm_path_kind kind;
+    char *path = elm_path_join(arena, folder, single), *index;
+    if (!path) return elm_fail_oom(err, strlen(folder), "a path");
+    ELM_TRY(elm_path_kind_of(ck->platform, path, &kind, err));
+    if (kind == ELM_PATH_FILE) return open_files(ck, folder, &single, 1, c, err);
+    index = elm_path_join(arena, folder, index_name);
+    if (!index) return elm_fail_oom(err, strlen(folder), "a path");
+    ELM_TRY(elm_path_kind_of(ck->platform, index, &kind, err));
+    if (kind == ELM_PATH_FILE) return open_sharded(ck, folder, index, arena, c, err);
+    return elm_hint_missing(ck->platform, arena, folder, single, err);
 }
 
 elm_status elm_checkpoint_open_folder(const elm_platform *platform, const char *folder,

@@ -6,6 +6,7 @@
  *   tokenizer_config.json   special tokens, chat template
  *   chat_template.jinja     wins over the template in tokenizer_config.json;
  *                           then chat_template.json */
+#include "parse/hints.h"
 #include "parse/source.h"
 
 #include <string.h>
@@ -23,11 +24,11 @@ static elm_status read_json(elm_source *s, const char *folder, const char *name,
     if (!path) return elm_fail_oom(err, strlen(name), "a path");
     ELM_TRY(elm_path_kind_of(s->platform, path, &kind, err));
     if (kind != ELM_PATH_FILE) {
-        return required
-                   ? elm_fail(err, ELM_NOT_FOUND, "'%s' is missing; a model folder needs it", path)
-                   : ELM_OK;
+        if (!required) return ELM_OK;
+        return elm_hint_missing(s->platform, &s->arena, folder, name, err);
     }
     ELM_TRY(elm_file_slurp(s->platform, path, max_bytes, &s->arena, &text, err));
+    ELM_TRY(elm_hint_pointer(text, path, err));
     ELM_TRY(elm_json_parse(text, path, &options, &s->arena, out, err));
     if ((*out)->type != ELM_JSON_OBJECT)
         return elm_fail(err, ELM_MALFORMED, "'%s': expected a JSON object", path);
@@ -58,7 +59,7 @@ static elm_status read_generation(elm_source *s, const char *folder, const elm_j
     static const char where[] = "generation_config.json";
     const elm_json *g;
     elm_source_sampling *p = &s->sampling;
-    int64_t ids[ELM_MAX_EOS], bos = -1;
+    int64_t ids[ELM_MAX_EOS], bos = -1, top_k = 0;
     uint32_t n = 0;
     bool sample = true;
     ELM_TRY(read_json(s, folder, where, MAX_CONFIG_BYTES, false, &g, err));
@@ -77,7 +78,8 @@ static elm_status read_generation(elm_source *s, const char *folder, const elm_j
     ELM_TRY(elm_json_double(g, "min_p", where, &p->min_p, err));
     ELM_TRY(elm_json_double(g, "repetition_penalty", where, &p->repetition_penalty, err));
     ELM_TRY(elm_json_double(g, "presence_penalty", where, &p->presence_penalty, err));
-    ELM_TRY(elm_json_int(g, "top_k", 0, INT32_MAX, where, &p->top_k, err));
+    ELM_TRY(elm_json_int(g, "top_k", -1, INT32_MAX, where, &top_k, err));
+    if (elm_json_find(g, "top_k")) p->top_k = top_k > 0 ? top_k : 0; /* some write -1 for off */
     ELM_TRY(elm_json_bool(g, "do_sample", where, &sample, err));
     p->greedy = !sample;
     return ELM_OK;
@@ -197,14 +199,15 @@ static const struct {
     {"thinker.model.", "model."},
     {"thinker.lm_head.", "lm_head."},
     {"model.language_model.", "model."},
+    {"model.text_model.", "model."}, /* SmolVLM, Idefics 3 */
     {"language_model.model.", "model."},
     {"language_model.lm_head.", "lm_head."},
 };
 
 static const char *const tower_prefixes[] = {
-    "vision_tower.",    "visual.",       "multi_modal_projector.", "audio_tower.",
-    "vision_embedder.", "embed_vision.", "embed_audio.",           "talker.",
-    "token2wav.",       "code2wav.",
+    "vision_tower.", "visual.",      "multi_modal_projector.", "audio_tower.", "vision_embedder.",
+    "embed_vision.", "embed_audio.", "vision_model.",          "connector.",   "talker.",
+    "token2wav.",    "code2wav.",
 };
 
 static bool begins_with(const char *text, const char *prefix) {
@@ -221,9 +224,20 @@ static bool of_a_tower(const char *name) {
     return false;
 }
 
+/* A model that was saved without its head (AutoModel) has no "model." in front of its names. */
+static bool is_headless(const elm_checkpoint *ck) {
+    bool embeds = false;
+    for (uint32_t i = 0; i < ck->n_tensors; i++) {
+        if (strstr(ck->tensors[i].name, "model.")) return false;
+        embeds = embeds || strcmp(ck->tensors[i].name, "embed_tokens.weight") == 0;
+    }
+    return embeds;
+}
+
 static elm_status keep_text_model(elm_source *s, elm_error *err) {
     elm_checkpoint *ck = &s->checkpoint;
     uint32_t n = 0;
+    const bool headless = is_headless(ck);
     ck->by_name = NULL;
     for (uint32_t i = 0; i < ck->n_tensors; i++) {
         elm_source_tensor t = ck->tensors[i];
@@ -234,6 +248,10 @@ static elm_status keep_text_model(elm_source *s, elm_error *err) {
                                       t.name + strlen(text_prefixes[k].prefix));
             if (!t.name) return elm_fail_oom(err, 64, "a tensor's name");
             break;
+        }
+        if (headless) {
+            t.name = elm_arena_printf(&ck->arena, "model.%s", t.name);
+            if (!t.name) return elm_fail_oom(err, 64, "a tensor's name");
         }
         ck->tensors[n++] = t;
     }

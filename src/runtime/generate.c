@@ -130,6 +130,12 @@ static int32_t draw(generation *g, const float *logits) {
     return id;
 }
 
+static elm_status no_numbers(elm_error *err) {
+    return elm_fail(err, ELM_BACKEND,
+                    "the model's numbers overflowed: every logit is NaN; an f32 cache (--kv f32) "
+                    "holds more than the f16 one");
+}
+
 /* Guesses that can still become part of the text: the step's own token is one more. */
 static uint32_t room_for_guesses(const generation *g) {
     const elm_session *s = g->session;
@@ -146,11 +152,17 @@ static elm_status step(generation *g, elm_error *err) {
     elm_logits rows;
     uint32_t n_guessed = 0, n_right = 0, n_pending = s->n_tokens - s->n_run;
     uint64_t start = s->draft ? elm_now_us(&s->model->platform) : 0;
+    elm_status status = ELM_OK;
     if (s->draft) ELM_TRY(elm_draft_propose(s, room_for_guesses(g), &n_guessed, err));
     ELM_TRY(elm_session_step(s, &work, n_pending + n_guessed, n_guessed + 1, n_guessed > 0, &rows,
                              err));
     for (;;) {
         int32_t id = draw(g, rows.first + (size_t)n_right * rows.stride);
+        if (id == ELM_NO_TOKEN) {
+            g->result->reason = ELM_STOP_NONE;
+            status = no_numbers(err);
+            break;
+        }
         bool right = n_right < n_guessed && s->tokens[s->n_tokens] == id;
         g->result->reason = take(g, id);
         if (g->result->reason != ELM_STOP_NONE || !right) break;
@@ -159,7 +171,7 @@ static elm_status step(generation *g, elm_error *err) {
     if (n_guessed > 0) elm_session_accept(s, n_pending + n_right);
     if (s->draft)
         elm_draft_verified(s, n_guessed, n_right, elm_now_us(&s->model->platform) - start);
-    return ELM_OK;
+    return status;
 }
 
 static elm_status loop(generation *g, elm_error *err) {
@@ -169,7 +181,9 @@ static elm_status loop(generation *g, elm_error *err) {
         g->result->reason = ELM_STOP_CONTEXT;
         return ELM_OK;
     }
-    g->result->reason = take(g, draw(g, s->logits));
+    int32_t first = draw(g, s->logits);
+    if (first == ELM_NO_TOKEN) return no_numbers(err);
+    g->result->reason = take(g, first);
     while (g->result->reason == ELM_STOP_NONE) {
         uint64_t start = elm_now_us(&s->model->platform);
         uint32_t before = s->n_run;

@@ -53,11 +53,9 @@ static elm_status sampling(const elm_json *meta, elm_sampling *s, elm_error *err
     s->top_p = 1.0f;
     s->repetition_penalty = 1.0f;
     if (!object) return ELM_OK;
-    ELM_TRY(number(object, "temperature", 0.0, 100.0, &s->temperature, err));
-    ELM_TRY(number(object, "top_p", 0.0, 1.0, &s->top_p, err));
-    ELM_TRY(number(object, "min_p", 0.0, 1.0, &s->min_p, err));
-    ELM_TRY(number(object, "repetition_penalty", 0.01, 100.0, &s->repetition_penalty, err));
-    ELM_TRY(number(object, "presence_penalty", -100.0, 100.0, &s->presence_penalty, err));
+#define X(name, least, most) ELM_TRY(number(object, #name, least, most, &s->name, err));
+#include "elm/sampling.def"
+#undef X
     ELM_TRY(elm_json_int(object, "top_k", 0, INT32_MAX, "meta.sampling", &top_k, err));
     s->top_k = (int32_t)top_k;
     return ELM_OK;

@@ -159,6 +159,6 @@ static int32_t draw(elm_sampler *s, uint32_t n) {
 
 int32_t elm_sampler_draw(elm_sampler *s, const float *logits) {
     uint32_t n = collect(s, logits);
-    if (n == 0) return 0; /* every logit is NaN: nothing better is known */
+    if (n == 0) return ELM_NO_TOKEN;
     return s->settings.temperature == 0.0f ? greedy(s->candidates, n) : draw(s, n);
 }

@@ -35,7 +35,8 @@ void elm_sampler_free(elm_sampler *s, const elm_allocator *alloc);
 void elm_sampler_forget(elm_sampler *s);
 void elm_sampler_saw(elm_sampler *s, int32_t id, bool was_generated);
 
-/* Draws one id from logits[n_tokens]. Never returns a suppressed id while another one is finite. */
+/* Draws one id from logits[n_tokens]. Never returns a suppressed id while another one is finite;
+ * ELM_NO_TOKEN where every logit is NaN. */
 int32_t elm_sampler_draw(elm_sampler *s, const float *logits);
 
 #endif

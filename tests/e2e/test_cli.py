@@ -81,7 +81,7 @@ def test_values_that_are_no_numbers(folder, tmp_path, name, value, word):
 @pytest.mark.parametrize("change,code,word", [
     (lambda c: c.update(model_type="mamba"), 5, "mamba"),
     (lambda c: c.pop("model_type"), 5, "model_type"),
-    (lambda c: c["rope_parameters"].update(rope_type="dynamic"), 5, "dynamic"),
+    (lambda c: c["rope_parameters"].update(rope_type="ntk"), 5, "ntk"),
     (lambda c: c["rope_parameters"].update(rope_type="longrope"), 4, "short_factor"),
     (lambda c: c.update(hidden_act="relu6"), 5, "relu6"),
     (lambda c: c.update(num_key_value_heads=3), 4, "heads"),
@@ -382,7 +382,8 @@ def test_help_of_every_command_fits_and_names_its_options():
     for command in commands():
         text = run("help", command).text
         assert text == run(command, "--help").text and "usage: edge-llm " + command in text
-        assert {"help", "json", "quiet"} <= set(options(command))
+        assert {"help", "quiet"} <= set(options(command))
+        assert ("json" in options(command)) == (command not in ("help", "completion"))
         assert max(map(len, text.splitlines())) <= 120
 
 
@@ -449,3 +450,156 @@ def test_eval_perplexity_by_hand(tiny, tmp_path):
         nll += [-logp[i, ids[at + i + 1]] for i in range(32, 63)]
     assert found["tokens"] == len(nll)
     assert abs(found["nll_mean"] - np.mean(nll)) < 1e-6
+
+
+# ---- outputs in the place of inputs ----
+
+def test_no_command_writes_over_what_it_reads(tiny, tmp_path):
+    """A session or logits in the place of the model, or of any other model, would lose it."""
+    model, other, ids = tmp_path / "m.elm", tmp_path / "other.elm", tmp_path / "ids.txt"
+    data = tiny("qwen3", "--quant", "f32").read_bytes()
+    for path in (model, other):
+        path.write_bytes(data)
+    (tmp_path / "link.elm").symlink_to(model)
+    ids.write_text("1 2 3")
+    for target in (model, other, tmp_path / "link.elm"):
+        run("run", model, "-p", "a", "-n", "1", "--save", target, check=2)
+        run("chat", model, "-p", "a", "-n", "1", "--save", target, stdin=b"", check=2)
+        assert "is a model" in run("chat", model, stdin=f"/save {target}\n".encode(), check=2).message
+        run("eval", model, "--tokens", ids, "--logits", target, check=2)
+    run("run", model, "-f", ids, "-n", "1", "--save", ids, check=2)
+    run("eval", model, "--tokens", ids, "--logits", ids, check=2)
+    assert model.read_bytes() == other.read_bytes() == data and ids.read_text() == "1 2 3"
+    for _ in range(2):  # a session may be written anew
+        run("run", model, "-p", "a", "-n", "1", "--save", tmp_path / "s")
+    run("run", model, "-p", "a", "-n", "1", "--load", tmp_path / "s", "--save", tmp_path / "s")
+
+
+def test_logits_appear_whole_or_not_at_all(tiny, tmp_path):
+    model, ids, out = tiny("qwen3", "--quant", "f32"), tmp_path / "ids.txt", tmp_path / "l.npy"
+    ids.write_text(" ".join(["1"] * 200))
+    out.write_bytes(b"before")
+    limited = subprocess.run(["bash", "-c", 'ulimit -f 20; exec "$@"', "-", BIN, "eval", model, "--tokens", ids,
+                              "--logits", out], capture_output=True, timeout=60)
+    assert limited.returncode == 7 and out.read_bytes() == b"before"
+    assert not (tmp_path / "l.npy.part").exists()
+    assert run("eval", model, "--tokens", ids, "--logits", "/dev/stdout").stdout.startswith(b"\x93NUMPY")
+
+
+@pytest.mark.parametrize("options", [["--window", "2"], ["--window", "2", "--json"], ["--window", "8", "--skip", "7"]])
+def test_a_window_that_predicts_nothing_is_a_mistake(tiny, tmp_path, options):
+    (tmp_path / "t.txt").write_text("a" * 100)
+    result = run("eval", tiny("qwen3", "--quant", "f32"), "--text", tmp_path / "t.txt", *options, check=2)
+    assert "leaves nothing" in result.message and not result.stdout
+
+
+# ---- text that is no text ----
+
+@pytest.mark.parametrize("raw", [[], ["--raw"]])
+def test_a_prompt_that_is_not_utf8_is_named_with_its_place(tiny, tmp_path, raw):
+    model, file = tiny("qwen3", "--quant", "f32"), tmp_path / "p.txt"
+    file.write_bytes(b"ab\xc3")
+    assert "the prompt is not UTF-8 at byte 2" in run("run", model, "-f", file, *raw, check=4).message
+    assert "the message is not UTF-8 at byte 1" in run("chat", model, stdin=b"a\xff\nb\n", check=4).message
+    file.write_text("fine")
+    bad = os.fsdecode(b"\xff")
+    assert "--system is not UTF-8" in run("run", model, "-f", file, "--system", bad, check=4).message
+
+
+def test_chat_begins_with_the_text_of_a_file(tiny, tmp_path):
+    model, file = tiny("qwen3", "--quant", "f32"), tmp_path / "p.txt"
+    file.write_text("hello")
+    said = run("chat", model, "-f", file, "-n", "4", "--temp", "0", stdin=b"").stdout
+    assert said and said == run("chat", model, "-p", "hello", "-n", "4", "--temp", "0", stdin=b"").stdout
+    run("chat", model, "-f", file, "-p", "a", stdin=b"", check=2)
+    run("chat", model, "-f", tmp_path / "nothing", stdin=b"", check=3)
+
+
+# ---- contexts ----
+
+def test_eval_takes_as_many_ids_as_the_model_was_made_for(tmp_path):
+    config = dict(tiny_models.CONFIGS["mistral"], max_position_embeddings=8192, num_hidden_layers=1)
+    tensors = tiny_models.tensors_of("mistral", config, tiny_models.shapes)
+    run("convert", tiny_models.write_folder(tmp_path / "hf", "mistral", config, tensors), "-o", tmp_path / "m.elm")
+    assert logits(tmp_path / "m.elm", [1] * 4200, tmp_path).shape == (4200, 256)
+    (tmp_path / "ids.txt").write_text("1 " * 8193)
+    arguments = ["eval", tmp_path / "m.elm", "--tokens", tmp_path / "ids.txt", "--logits", tmp_path / "l.npy"]
+    assert "do not fit" in run(*arguments, check=2).message
+    assert "made for 8192 positions" in run(*arguments, "--ctx", "8193").message
+    assert not run(*arguments, "--ctx", "8193", "--quiet").message
+
+
+# ---- JSON of the text commands ----
+
+def test_json_of_tokenize_template_and_chat(tiny, tmp_path):
+    model, chat, template = tiny("qwen3", "--quant", "f32"), tmp_path / "c.json", tmp_path / "t.jinja"
+    text = 'a "quoted" \\ line\n\u202e \U0001F600'
+    chat.write_text(json.dumps({"messages": [{"role": "user", "content": text}]}))
+    template.write_text("{{ messages[0].content }}")
+    said = json.loads(run("tokenize", model, "-p", text, "--json").stdout)
+    assert said == {"schema_version": 1, "ids": list(text.encode())}
+    assert json.loads(run("tokenize", model, "-p", "", "--json").stdout)["ids"] == []
+    ids = " ".join(map(str, said["ids"]))
+    assert json.loads(run("tokenize", model, "--decode", ids, "--json").stdout) == {"schema_version": 1, "text": text}
+    assert json.loads(run("template", template, "--chat", chat, "--json").stdout)["text"] == text
+    rendered = json.loads(run("tokenize", model, "--chat", chat, "--render", "--json").stdout)["text"]
+    assert rendered == f"<user>{text}\n"
+    assert json.loads(run("tokenize", model, "--chat", chat, "--json").stdout)["ids"] == list(rendered.encode())
+    lines = run("chat", model, "--json", "-n", "3", "--temp", "0", stdin=b"a\nb\n").text.splitlines()
+    answers = [json.loads(line) for line in lines]
+    assert [a["generated_tokens"] for a in answers] == [3, 3] and all(a["message"]["content"] for a in answers)
+    assert answers[1]["reused_tokens"] < answers[1]["prompt_tokens"] and answers[1]["decode_ms"] < 1000
+    once = json.loads(run("run", model, "-p", "a", "--json", "-n", "3", "--temp", "0").stdout)
+    assert answers[0]["text"] == once["text"] and answers[0].keys() == once.keys()
+
+
+@pytest.mark.parametrize("args", [["help", "--json"], ["completion", "bash", "--json"], ["version", "--threads", "2"]])
+def test_options_that_mean_nothing_to_a_command_are_not_offered(args):
+    run(*args, check=2)
+    assert args[-1] not in run(args[0], "--help").text or args[-1] == "2"
+
+
+def test_tokenize_knows_a_model_by_its_content(tiny, tmp_path):
+    shutil.copy(tiny("qwen3", "--quant", "f32"), tmp_path / "model")
+    assert run("tokenize", tmp_path / "model", "-p", "ab").text == "97 98\n"
+    (tmp_path / "broken.elm").write_bytes(b"ELM?")
+    assert "not an .elm file" in run("tokenize", tmp_path / "broken.elm", "-p", "ab", check=4).message
+
+
+# ---- numbers that overflow ----
+
+@pytest.fixture
+def loud(tmp_path):
+    """Keys beyond what f16 holds."""
+    tensors = tiny_models.weights("qwen2")
+    for name in tensors:
+        if name.endswith("k_proj.bias"):
+            tensors[name] = tensors[name] * np.float32(1e6)
+    folder = tiny_models.write_folder(tmp_path / "hf", "qwen2", None, tensors)
+    run("convert", folder, "-o", tmp_path / "loud.elm", "--quant", "int8")
+    return tmp_path / "loud.elm"
+
+
+@pytest.mark.parametrize("options", [[], ["--temp", "0"], ["--draft", "lookup"]])
+def test_an_overflow_is_an_error_and_no_text(loud, options):
+    result = run("run", loud, "--raw", "-p", "ababab", "-n", "3", *options, check=8)
+    assert "NaN" in result.message and "--kv f32" in result.message
+    assert run("run", loud, "--raw", "-p", "ababab", "-n", "3", "--ids", "--kv", "f32", *options).text
+
+
+def test_a_perplexity_that_overflows_is_an_error(loud, tmp_path):
+    (tmp_path / "t.txt").write_text("some text " * 20)
+    arguments = ["eval", loud, "--text", tmp_path / "t.txt", "--window", "64", "--json"]
+    assert not run(*arguments, check=8).stdout
+    assert json.loads(run(*arguments, "--kv", "f32").stdout)["perplexity"] > 0
+
+
+@pytest.mark.parametrize("content,word", [
+    ("hello", "tools.json:1: expected a value"), ("", "tools.json:1: the text ends"), ('{"a": 1}', "no JSON list"),
+    ('[], "messages": []', "tools.json:1: expected")])
+def test_a_file_of_tools_that_holds_none_is_named(tiny, tmp_path, content, word):
+    model, tools = tiny("qwen3", "--quant", "f32"), tmp_path / "tools.json"
+    tools.write_text(content)
+    assert word in run("run", model, "-p", "a", "-n", "1", "--tools", tools, check=4).message
+    tools.write_bytes(b"\xef\xbb\xbf[]\n")
+    run("run", model, "-p", "a", "-n", "1", "--tools", tools)

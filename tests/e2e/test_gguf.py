@@ -81,6 +81,14 @@ def test_an_unknown_architecture_is_refused_by_name(tmp_path):
     assert "'falcon'" in run("convert", tmp_path / "m.gguf", "-o", tmp_path / "m.elm", check=5).message
 
 
+def test_a_big_endian_file_is_named(pair, tmp_path):
+    gguf, _ = pair("mistral", lambda tensor: "F32")
+    data = bytearray(gguf.read_bytes())
+    data[4:8] = data[4:8][::-1]
+    gguf.write_bytes(data)
+    assert "big-endian" in run("convert", gguf, "-o", tmp_path / "m.elm", check=5).message
+
+
 @pytest.fixture
 def wide_heads(monkeypatch):
     """qwen35 with value heads of 32, the size of a block."""

@@ -267,6 +267,8 @@ def test_signed_and_verified(model, keys, tmp_path):
     run("verify", model, "--key", keys / "b.pub", check=4)
     before = model.read_bytes()
     assert "1 there already" in run("sign", model, "--key", keys / "a.pem").text
+    said = json.loads(run("sign", model, "--key", keys / "a.pem", "--json").text)
+    assert said["schema_version"] == 1 and (said["added"], said["there_already"]) == (0, 1) and len(said["key"]) == 16
     assert model.read_bytes() == before
     add_product(model, "cpu:a")
     out = run("verify", model, "--key", keys / "a.pub").text

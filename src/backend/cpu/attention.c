@@ -226,33 +226,37 @@ static void by_tokens(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv 
     }
 }
 
-/* The part of `all` that belongs to the i-th of its heads. Integer weights, which last for one block of
- * one head, all heads share. */
-static elm_cpu_tile head_of(const elm_cpu_tile *all, size_t head, size_t i) {
+/* Moves a tile on by n heads, whose rows lie one behind the other. Integer weights, which last for one
+ * block of one head, all heads share. */
+static void move_on(elm_cpu_tile *t, size_t n) {
+    size_t rows = n * t->n_q, blocks = t->codes.block_stride;
+    t->kv_head += (uint32_t)n;
+    t->q += rows * t->k_dim;
+    t->codes.q += rows * t->codes.q_stride;
+    t->codes.d += rows * blocks;
+    t->codes.start += rows * blocks;
+    t->codes.sum += rows * blocks;
+    t->s += rows * BLOCK;
+    t->c += rows;
+    t->chunk.m += rows;
+    t->chunk.l += rows;
+    t->chunk.o += rows * t->v_pad;
+    t->total.m += rows;
+    t->total.l += rows;
+    t->total.o += rows * t->v_pad;
+}
+
+/* The part of `all`, whose first is KV head `begin`, that belongs to one of its heads. */
+static elm_cpu_tile head_of(const elm_cpu_tile *all, size_t begin, size_t head) {
     elm_cpu_tile t = *all;
-    size_t q0 = i * t.n_q, blocks = t.codes.block_stride;
-    t.kv_head = (uint32_t)head;
-    t.q += q0 * t.k_dim;
-    t.codes.q += q0 * t.codes.q_stride;
-    t.codes.d += q0 * blocks;
-    t.codes.start += q0 * blocks;
-    t.codes.sum += q0 * blocks;
-    t.s += q0 * BLOCK;
-    t.c += q0;
-    elm_cpu_sums *all_sums[2] = {&t.chunk, &t.total};
-    for (int k = 0; k < 2; k++) {
-        all_sums[k]->m += q0;
-        all_sums[k]->l += q0;
-        all_sums[k]->o += q0 * t.v_pad;
-    }
+    t.kv_head = (uint32_t)begin;
+    move_on(&t, head - begin);
     return t;
 }
 
-/* The same head in a walk over KV heads [begin, end) of one block after another. */
-static elm_cpu_tile next_head(const elm_cpu_tile *all, size_t begin, size_t end, size_t head) {
-    elm_cpu_tile t = head_of(all, head, head - begin);
-    t.stride = head + 1 < end ? 1 : t.kv->n_heads - (end - begin) + 1;
-    return t;
+/* Blocks from one of a head to that which a walk over KV heads [begin, end) reads next. */
+static size_t step_from(const elm_cpu_tile *t, size_t begin, size_t end) {
+    return t->kv_head + 1 < end ? 1 : t->kv->n_heads - (end - begin) + 1;
 }
 
 /* A block of KV heads [begin, end): all keys, then all values. What is read lies one behind the other
@@ -262,14 +266,17 @@ static void attend_heads(const elm_cpu_tile *all, size_t begin, size_t end, size
     const elm_cpu_sight s = elm_cpu_sight_of(all, base);
     const bool together = s.i0 == 0 && s.i1 == all->n_tokens;
     if (s.i0 >= s.i1) return;
-    for (size_t h = begin; h < end; h++) {
-        elm_cpu_tile t = next_head(all, begin, end, h);
+    /* A tile is moved, for a copy of it costs as much as some lines of the cache. */
+    elm_cpu_tile t = head_of(all, begin, begin);
+    for (size_t h = begin; h < end; h++, move_on(&t, 1)) {
+        t.stride = step_from(&t, begin, end);
         elm_cpu_block_scores(&t, &s, base);
         if (!together) elm_cpu_block_softmax(&t, s.i0 * t.group, s.i1 * t.group);
     }
     if (together) elm_cpu_block_softmax(all, 0, (end - begin) * all->n_q);
-    for (size_t h = begin; h < end; h++) {
-        elm_cpu_tile t = next_head(all, begin, end, h);
+    t = head_of(all, begin, begin);
+    for (size_t h = begin; h < end; h++, move_on(&t, 1)) {
+        t.stride = step_from(&t, begin, end);
         elm_cpu_block_add(&t, &s, base);
     }
 }
@@ -288,7 +295,7 @@ static void aim_heads(elm_cpu_tile *all, const elm_cpu_run *r, const elm_cpu_ste
     all->n_tokens = elm_cpu_n_rows(r, &s->in[0]);
     all->n_q = all->n_tokens * all->group;
     for (size_t h = begin; h < end; h++) {
-        elm_cpu_tile t = head_of(all, h, h - begin);
+        elm_cpu_tile t = head_of(all, begin, h);
         tile_aim(&t, r, s, h, 0, all->n_tokens);
         all->first = t.first;
     }
@@ -308,12 +315,12 @@ static void by_heads(const elm_cpu_run *r, const elm_cpu_step *s, const elm_kv *
     for (size_t chunk = first_chunk(all.attrs, all.first); chunk < n_chunks; chunk++) {
         attend_chunk_of_heads(&all, begin, end, chunk);
         for (size_t h = begin; h < end; h++) {
-            elm_cpu_tile t = head_of(&all, h, h - begin);
+            elm_cpu_tile t = head_of(&all, begin, h);
             join_chunk(&t);
         }
     }
     for (size_t h = begin; h < end; h++) {
-        elm_cpu_tile t = head_of(&all, h, h - begin);
+        elm_cpu_tile t = head_of(&all, begin, h);
         put(&t, r, s, 0);
     }
 }

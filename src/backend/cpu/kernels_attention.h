@@ -20,12 +20,27 @@ ELM_INLINE v16 v_load_kv(const void *base, size_t index, const int dtype) {
     return v_load_f16((const uint16_t *)base + index);
 }
 
+/* Several tiles of queries read the same keys or values: the first at the speed of memory, the others from
+ * the cache, at that of multiplications. One of the others asks for what lies `behind`, which the first will
+ * read next, into the second cache: the first cache has few lines that can be waited for. */
+ELM_INLINE void fetch_behind(const void *p) {
+    __builtin_prefetch(p, 0, 2);
+}
+
+/* How a tile asks for what lies behind: not, beside its own reading, or as fetch_behind does. */
+enum { FETCH_NONE, FETCH_NEAR, FETCH_BEHIND };
+
+ELM_INLINE void fetch_next(const void *p, const int fetch) {
+    if (fetch == FETCH_NEAR) __builtin_prefetch(p);
+    if (fetch == FETCH_BEHIND) fetch_behind(p);
+}
+
 /* ---- scores ---- */
 
 /* n_q queries x n_p panels of keys; constants where this is inlined. */
 ELM_INLINE void score_tile(const float *q, size_t q_stride, const void *k, size_t dim, size_t ahead,
                            size_t panel, float *s, const int dtype, const int n_q, const int n_p,
-                           const bool fetch) {
+                           const int fetch) {
     const size_t bytes = dtype == 0 ? 4 : 2;
     v16 acc[MAX_TILE];
 #pragma GCC unroll 24
@@ -36,8 +51,7 @@ ELM_INLINE void score_tile(const float *q, size_t q_stride, const void *k, size_
         for (int p = 0; p < n_p; p++) {
             size_t at = ((panel + (size_t)p) * dim + d) * 16;
             x[p] = v_load_kv(k, at, dtype);
-            if (fetch) /* the next block of this stream */
-                __builtin_prefetch((const char *)k + ahead + at * bytes);
+            fetch_next((const char *)k + ahead + at * bytes, fetch);
         }
 #pragma GCC unroll 6
         for (int i = 0; i < n_q; i++) {
@@ -61,7 +75,7 @@ ELM_INLINE void score_row(const float *q, size_t q_stride, const void *k, size_t
 #pragma GCC unroll 3
     for (size_t n = V_SCORE_P; n > 0; n /= 2)
         for (; p + n <= end; p += n)
-            score_tile(q, q_stride, k, dim, 0, p, s, dtype, n_q, (int)n, false);
+            score_tile(q, q_stride, k, dim, 0, p, s, dtype, n_q, (int)n, FETCH_NONE);
 }
 
 ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *k, size_t dim,
@@ -70,14 +84,19 @@ ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *
     for (; i + V_SCORE_Q <= n_q; i += V_SCORE_Q)
         score_row(q + i * q_stride, q_stride, k, dim, n_k, s + i * ELM_CPU_KV_BLOCK, dtype,
                   V_SCORE_Q);
-    if (!V_FETCH_FEW && i == 0) ahead = 0; /* that is, for what is being read */
+    const bool first = i == 0;            /* at the speed of memory */
+    if (!V_FETCH_FEW && first) ahead = 0; /* that is, for what is being read */
     for (; i + 2 <= n_q; i += 2)
         for (size_t p = 0; p < KEY_PANELS; p += V_SCORE_P2)
-            score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
-                       dtype, 2, V_SCORE_P2, true);
+            if (first)
+                score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
+                           dtype, 2, V_SCORE_P2, FETCH_NEAR);
+            else
+                score_tile(q + i * q_stride, q_stride, k, dim, ahead, p, s + i * ELM_CPU_KV_BLOCK,
+                           dtype, 2, V_SCORE_P2, FETCH_BEHIND);
     if (i < n_q)
         score_tile(q + i * q_stride, q_stride, k, dim, ahead, 0, s + i * ELM_CPU_KV_BLOCK, dtype, 1,
-                   KEY_PANELS, true);
+                   KEY_PANELS, FETCH_NEAR);
 }
 
 /* ---- values ---- */
@@ -85,7 +104,7 @@ ELM_INLINE void scores(const float *q, size_t q_stride, size_t n_q, const void *
 /* n_q queries x n_d vectors of the output; constants where this is inlined. */
 ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t n_v, size_t width,
                            size_t ahead, size_t d, float *o, size_t o_stride, const int dtype,
-                           const int n_q, const int n_d) {
+                           const int n_q, const int n_d, const int fetch) {
     v16 acc[MAX_TILE];
 #pragma GCC unroll 6
     for (int i = 0; i < n_q; i++)
@@ -98,9 +117,9 @@ ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t
     const size_t bytes = dtype == 0 ? 4 : 2;
     const char *next = (const char *)v + ahead + d * bytes;
     for (size_t j = 0; j < n_v; j++, next += width * bytes) {
-        if (n_q <= 2) {
+        if (fetch != FETCH_NONE) {
 #pragma GCC unroll 8
-            for (size_t b = 0; b < 16 * (size_t)n_d * bytes; b += 64) __builtin_prefetch(next + b);
+            for (size_t b = 0; b < 16 * (size_t)n_d * bytes; b += 64) fetch_next(next + b, fetch);
         }
         v16 x[8];
 #pragma GCC unroll 8
@@ -122,12 +141,12 @@ ELM_INLINE void value_tile(const float *p, const float *c, const void *v, size_t
 /* n_q queries over the whole width, n_d vectors at a time. */
 ELM_INLINE void value_row(const float *p, const float *c, const void *v, size_t n_v, size_t width,
                           size_t ahead, float *o, size_t o_stride, const int dtype, const int n_q,
-                          const int n_d) {
+                          const int n_d, const int fetch) {
     size_t d = 0;
     for (; d + 16 * (size_t)n_d <= width; d += 16 * (size_t)n_d)
-        value_tile(p, c, v, n_v, width, ahead, d, o, o_stride, dtype, n_q, n_d);
+        value_tile(p, c, v, n_v, width, ahead, d, o, o_stride, dtype, n_q, n_d, fetch);
     for (; n_d > 1 && d < width; d += 16)
-        value_tile(p, c, v, n_v, width, ahead, d, o, o_stride, dtype, n_q, 1);
+        value_tile(p, c, v, n_v, width, ahead, d, o, o_stride, dtype, n_q, 1, fetch);
 }
 
 ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v, size_t n_v,
@@ -136,11 +155,19 @@ ELM_INLINE void values(const float *p, const float *c, size_t n_q, const void *v
 #define P (p + i * ELM_CPU_KV_BLOCK)
 #define O (o + i * o_stride)
     for (; i + V_VALUE_Q <= n_q; i += V_VALUE_Q)
-        value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, V_VALUE_Q, V_VALUE_D);
-    if (!V_FETCH_FEW && i == 0) ahead = 0;
+        value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, V_VALUE_Q, V_VALUE_D,
+                  FETCH_NONE);
+    const bool first = i == 0;
+    if (!V_FETCH_FEW && first) ahead = 0;
     for (; i + 2 <= n_q; i += 2)
-        value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 2, V_VALUE_D2);
-    if (i < n_q) value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 1, V_VALUE_D1);
+        if (first)
+            value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 2, V_VALUE_D2,
+                      FETCH_NEAR);
+        else
+            value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 2, V_VALUE_D2,
+                      FETCH_BEHIND);
+    if (i < n_q)
+        value_row(P, c + i, v, n_v, width, ahead, O, o_stride, dtype, 1, V_VALUE_D1, FETCH_NEAR);
 #undef P
 #undef O
 }

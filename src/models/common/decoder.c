@@ -10,24 +10,40 @@
 
 enum { MAX_HEADS = 65536, MAX_HEAD_DIM = 8192 };
 
+/* Attention without a mask makes embeddings, not text. gemma4 says "vision" where it means images. */
+static elm_status check_causal(const elm_model_builder *mb, elm_error *err) {
+    const elm_json *both = elm_json_find(mb->config, "use_bidirectional_attention");
+    const elm_json *causal = elm_json_find(mb->config, "is_causal");
+    bool sees_all = (both && both->type == ELM_JSON_BOOL && both->as.boolean) ||
+                    elm_json_is(both, "all") ||
+                    (causal && causal->type == ELM_JSON_BOOL && !causal->as.boolean);
+    if (!sees_all) return ELM_OK;
+    return elm_fail(err, ELM_UNSUPPORTED,
+                    "%s: attention is bidirectional (use_bidirectional_attention, is_causal): this "
+                    "makes embeddings; only models that write text are supported",
+                    mb->where);
+}
+
 elm_status elm_mb_decoder_config(elm_model_builder *mb, elm_decoder_layer *d, elm_error *err) {
     elm_attention *a = &d->attention;
-    ELM_TRY(elm_mb_int(mb, "vocab_size", ELM_MAX_DIM, &mb->vocab_size, err));
-    ELM_TRY(elm_mb_int(mb, "hidden_size", ELM_MAX_DIM, &mb->hidden_size, err));
-    ELM_TRY(elm_mb_int(mb, "num_hidden_layers", ELM_MAX_LAYERS, &mb->n_layers, err));
-    ELM_TRY(elm_mb_int(mb, "num_attention_heads", MAX_HEADS, &a->n_heads, err));
-    a->n_kv_heads = a->n_heads;
+    ELM_TRY(check_causal(mb, err));
+    ELM_TRY(elm_mb_int_or(mb, "vocab_size", ELM_MAX_DIM, &mb->vocab_size, err));
+    ELM_TRY(elm_mb_int_or(mb, "hidden_size", ELM_MAX_DIM, &mb->hidden_size, err));
+    ELM_TRY(elm_mb_int_or(mb, "num_hidden_layers", ELM_MAX_LAYERS, &mb->n_layers, err));
+    ELM_TRY(elm_mb_int_or(mb, "num_attention_heads", MAX_HEADS, &a->n_heads, err));
+    if (a->n_kv_heads == 0) a->n_kv_heads = a->n_heads;
     ELM_TRY(elm_mb_optional_int(mb, "num_key_value_heads", MAX_HEADS, &a->n_kv_heads, err));
     if (a->head_dim == 0) a->head_dim = mb->hidden_size / a->n_heads;
     ELM_TRY(elm_mb_optional_int(mb, "head_dim", MAX_HEAD_DIM, &a->head_dim, err));
-    if (d->moe || d->n_ff)
-        ELM_TRY(elm_mb_optional_int(mb, "intermediate_size", ELM_MAX_DIM / 4, &d->n_ff, err));
-    else
-        ELM_TRY(elm_mb_int(mb, "intermediate_size", ELM_MAX_DIM / 4, &d->n_ff, err));
+    if (!d->moe) ELM_TRY(elm_mb_int_or(mb, "intermediate_size", ELM_MAX_DIM / 4, &d->n_ff, err));
     ELM_TRY(elm_mb_optional_float(mb, "rms_norm_eps", &d->eps, err));
     a->eps = d->eps;
     ELM_TRY(
         elm_mb_optional_int(mb, "max_position_embeddings", ELM_MAX_DIM, &mb->context_length, err));
+    if (mb->context_length == 0) {
+        return elm_fail(err, ELM_MALFORMED, "%s: max_position_embeddings must be above 0",
+                        mb->where);
+    }
     return elm_mb_check_heads(mb, a->n_heads, a->n_kv_heads, a->head_dim, err);
 }
 
@@ -76,7 +92,7 @@ elm_value_id elm_mb_embed(elm_model_builder *mb, float scale, elm_value_id *tabl
 elm_value_id elm_mb_lm_head(elm_model_builder *mb, elm_value_id h, bool tied, elm_value_id table) {
     elm_builder *g = &mb->graph;
     if (tied) {
-        elm_mb_ignore(mb, "lm_head.weight"); /* a stale copy may be present */
+        elm_mb_ignore(mb, "lm_head.weight"); /* a copy may be present */
     } else {
         table = elm_mb_matrix(mb, ELM_ROLE_HEAD, "lm_head.weight", mb->vocab_size, mb->hidden_size);
     }

@@ -19,8 +19,9 @@ typedef struct elm_decoder_layer {
 
 /* What every config.json of a decoder says: vocab_size, hidden_size, num_hidden_layers,
  * num_attention_heads, num_key_value_heads (the same when absent), head_dim (hidden / heads when
- * absent and d->attention.head_dim is 0), intermediate_size (may be absent when d->moe or
- * d->n_ff), rms_norm_eps, max_position_embeddings. Fields of *d and mb hold the defaults before. */
+ * absent), intermediate_size (not read when d->moe), rms_norm_eps, max_position_embeddings. Fields
+ * of *d and mb that are not 0 before are what an absent key means. Refuses attention that is not
+ * causal. */
 elm_status elm_mb_decoder_config(elm_model_builder *mb, elm_decoder_layer *d,
                                  elm_error *err) ELM_MUST_CHECK;
 

@@ -85,6 +85,8 @@ typedef struct elm_model_builder {
     /* Results that go into META. */
     uint32_t vocab_size, context_length, hidden_size, n_layers;
     bool raw_needs_bos;
+
+    bool head_differs; /* the config ties the head, the checkpoint holds one of its own */
 } elm_model_builder;
 
 elm_status elm_model_builder_init(elm_model_builder *mb, const elm_checkpoint *checkpoint,
@@ -96,7 +98,10 @@ elm_status elm_model_builder_init(elm_model_builder *mb, const elm_checkpoint *c
 /* A required positive integer of at most `max`. */
 elm_status elm_mb_int(const elm_model_builder *mb, const char *key, int64_t max, uint32_t *out,
                       elm_error *err) ELM_MUST_CHECK;
-/* The same, keeping *out when the key is absent. */
+/* The same, but where *out is not 0 it is what an absent key means. */
+elm_status elm_mb_int_or(const elm_model_builder *mb, const char *key, int64_t max, uint32_t *out,
+                         elm_error *err) ELM_MUST_CHECK;
+/* Not required and may be 0; *out is kept when the key is absent. */
 elm_status elm_mb_optional_int(const elm_model_builder *mb, const char *key, int64_t max,
                                uint32_t *out, elm_error *err) ELM_MUST_CHECK;
 elm_status elm_mb_optional_float(const elm_model_builder *mb, const char *key, float *out,
@@ -114,9 +119,9 @@ elm_status elm_mb_check_heads(const elm_model_builder *mb, uint32_t n_heads, uin
 /* Whether the checkpoint has a tensor of that name (printf style). */
 bool elm_mb_has(const elm_model_builder *mb, const char *fmt, ...) ELM_PRINTF(2, 3);
 
-/* Whether the head is the embedding: said here or in the root config, or there is no lm_head. */
-elm_status elm_mb_tied(const elm_model_builder *mb, bool def, bool *out,
-                       elm_error *err) ELM_MUST_CHECK;
+/* Whether the head is the embedding: this or the root config says so and lm_head is no other matrix
+ * (else mb->head_differs; this reads both), or there is no lm_head and nobody says that there is. */
+elm_status elm_mb_tied(elm_model_builder *mb, bool def, bool *out, elm_error *err) ELM_MUST_CHECK;
 
 /* ---- names: latched in mb->graph.status like the graph's own calls ---- */
 

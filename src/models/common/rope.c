@@ -15,22 +15,46 @@ typedef struct rope_config {
     const elm_json *params; /* where the scaling's numbers are; NULL for default */
 } rope_config;
 
+/* rope_scaling where it is not empty, else rope_parameters: who adds the older key to a newer config
+ * means it, and so does the reference. */
+static const elm_json *parameters(const elm_model_builder *mb, const char *layer_type,
+                                  bool scaled) {
+    const elm_json *scaling = scaled ? elm_json_find(mb->config, "rope_scaling") : NULL;
+    const elm_json *params = elm_json_find(mb->config, "rope_parameters");
+    if (scaling && (scaling->type != ELM_JSON_OBJECT || scaling->count > 0)) params = scaling;
+    const elm_json *own = params && layer_type ? elm_json_find(params, layer_type) : NULL;
+    return own ? own : params;
+}
+
+/* rope_scaling beside rope_parameters: with layers of two types, what it does not say stays as it
+ * was; else the reference forgets the theta of rope_parameters, which nobody means. */
+static elm_status check_theta(const elm_model_builder *mb, const char *layer_type,
+                              const char *theta_key, const elm_json *params, double *theta,
+                              elm_error *err) {
+    const elm_json *newer = elm_json_find(mb->config, "rope_parameters");
+    if (newer && layer_type && elm_json_find(newer, layer_type))
+        newer = elm_json_find(newer, layer_type);
+    if (!newer || newer == params || !elm_json_find(newer, "rope_theta") ||
+        elm_json_find(params, "rope_theta") || elm_json_find(mb->config, theta_key))
+        return ELM_OK;
+    if (layer_type) return elm_json_double(newer, "rope_theta", mb->where, theta, err);
+    return elm_fail(err, ELM_MALFORMED,
+                    "%s: rope_scaling overrides rope_parameters, but only the latter says "
+                    "rope_theta; put all of it into one of them",
+                    mb->where);
+}
+
 static elm_status read_config(const elm_model_builder *mb, const char *layer_type,
                               const char *theta_key, bool scaled, rope_config *out,
                               elm_error *err) {
+    const elm_json *params = parameters(mb, layer_type, scaled);
     out->type = elm_span_str("default");
-    const elm_json *params = elm_json_find(mb->config, "rope_parameters");
-    if (params && layer_type && elm_json_find(params, layer_type)) {
-        params = elm_json_find(params, layer_type);
-    }
-    if (!params) {
-        ELM_TRY(elm_json_double(mb->config, theta_key, mb->where, &out->theta, err));
-        params = scaled ? elm_json_find(mb->config, "rope_scaling") : NULL;
-        if (!params) return ELM_OK;
-    }
+    ELM_TRY(elm_json_double(mb->config, theta_key, mb->where, &out->theta, err));
+    if (!params) return ELM_OK;
     if (params->type != ELM_JSON_OBJECT) {
         return elm_fail(err, ELM_MALFORMED, "%s: rope parameters are not an object", mb->where);
     }
+    ELM_TRY(check_theta(mb, layer_type, theta_key, params, &out->theta, err));
     ELM_TRY(elm_json_double(params, "rope_theta", mb->where, &out->theta, err));
     ELM_TRY(elm_json_string(params, "type", mb->where, &out->type, err)); /* the older key */
     ELM_TRY(elm_json_string(params, "rope_type", mb->where, &out->type, err));
@@ -51,6 +75,17 @@ static elm_status number(const elm_model_builder *mb, const rope_config *c, cons
     return ELM_OK;
 }
 
+/* The context before it was stretched: the config's own key wins over that of the parameters. */
+static elm_status original_context(const elm_model_builder *mb, const rope_config *c, double *out,
+                                   elm_error *err) {
+    static const char key[] = "original_max_position_embeddings";
+    *out = mb->context_length;
+    ELM_TRY(elm_json_double(c->params, key, mb->where, out, err));
+    ELM_TRY(elm_json_double(mb->config, key, mb->where, out, err));
+    if (*out > 1.0) return ELM_OK;
+    return elm_fail(err, ELM_MALFORMED, "%s: rope '%s' must be above 1", mb->where, key);
+}
+
 /* Long wavelengths are divided by the factor, short ones kept, those between are blended. */
 static elm_status scale_llama3(const elm_model_builder *mb, const rope_config *c, float *freq,
                                uint32_t n, elm_error *err) {
@@ -58,7 +93,7 @@ static elm_status scale_llama3(const elm_model_builder *mb, const rope_config *c
     ELM_TRY(number(mb, c, "factor", &factor, err));
     ELM_TRY(number(mb, c, "low_freq_factor", &low, err));
     ELM_TRY(number(mb, c, "high_freq_factor", &high, err));
-    ELM_TRY(number(mb, c, "original_max_position_embeddings", &original, err));
+    ELM_TRY(original_context(mb, c, &original, err));
     const float two_pi = 6.2831853071795864769f;
     for (uint32_t i = 0; i < n; i++) {
         float wavelength = two_pi / freq[i];
@@ -83,19 +118,13 @@ static elm_status scale_yarn(const elm_model_builder *mb, const rope_config *c, 
     double attention_factor = 0;
     bool truncate = true;
     ELM_TRY(number(mb, c, "factor", &factor, err));
-    ELM_TRY(elm_json_double(mb->config, "max_position_embeddings", mb->where, &original, err));
-    ELM_TRY(
-        elm_json_double(c->params, "original_max_position_embeddings", mb->where, &original, err));
+    ELM_TRY(original_context(mb, c, &original, err));
     ELM_TRY(elm_json_double(c->params, "beta_fast", mb->where, &beta_fast, err));
     ELM_TRY(elm_json_double(c->params, "beta_slow", mb->where, &beta_slow, err));
     ELM_TRY(elm_json_double(c->params, "mscale", mb->where, &mscale, err));
     ELM_TRY(elm_json_double(c->params, "mscale_all_dim", mb->where, &mscale_all, err));
     ELM_TRY(elm_json_double(c->params, "attention_factor", mb->where, &attention_factor, err));
     ELM_TRY(elm_json_bool(c->params, "truncate", mb->where, &truncate, err));
-    if (!(original > 0.0)) {
-        return elm_fail(err, ELM_MALFORMED, "%s: yarn needs original_max_position_embeddings",
-                        mb->where);
-    }
     double dims = 2.0 * n;
     double low = yarn_correction(beta_fast, dims, c->theta, original);
     double high = yarn_correction(beta_slow, dims, c->theta, original);
@@ -122,17 +151,14 @@ static elm_status scale_yarn(const elm_model_builder *mb, const rope_config *c, 
 static elm_status scale_longrope(elm_model_builder *mb, const rope_config *c, float *freq,
                                  uint32_t n, float *attention, elm_error *err) {
     const elm_json *list = elm_json_find(c->params, "short_factor");
-    double longest = mb->context_length, original = longest, factor = 1.0, scale;
-    ELM_TRY(
-        elm_json_double(mb->config, "original_max_position_embeddings", mb->where, &original, err));
-    ELM_TRY(
-        elm_json_double(c->params, "original_max_position_embeddings", mb->where, &original, err));
+    double longest = mb->context_length, original, factor, scale;
+    ELM_TRY(original_context(mb, c, &original, err));
+    factor = longest / original;
     ELM_TRY(elm_json_double(c->params, "factor", mb->where, &factor, err));
-    if (!list || list->type != ELM_JSON_ARRAY || list->count != n || !(original > 1.0)) {
+    if (!list || list->type != ELM_JSON_ARRAY || list->count != n) {
         return elm_fail(err, ELM_MALFORMED,
-                        "%s: longrope needs a short_factor for each of %u frequencies and "
-                        "original_max_position_embeddings",
-                        mb->where, n);
+                        "%s: longrope needs a short_factor for each of %u frequencies", mb->where,
+                        n);
     }
     for (uint32_t i = 0; i < n; i++) {
         const elm_json *v = &list->as.items[i];
@@ -143,7 +169,6 @@ static elm_status scale_longrope(elm_model_builder *mb, const rope_config *c, fl
                             mb->where);
         freq[i] /= (float)divisor;
     }
-    if (original != longest) factor = longest / original;
     scale = factor <= 1.0 ? 1.0 : sqrt(1.0 + log(factor) / log(original));
     ELM_TRY(elm_json_double(c->params, "attention_factor", mb->where, &scale, err));
     *attention = (float)scale;
@@ -157,8 +182,9 @@ static bool is_type(const rope_config *c, const char *name) {
 
 static elm_status apply_scaling(elm_model_builder *mb, const rope_config *c, float *freq,
                                 uint32_t n, float *attention, elm_error *err) {
-    /* The axes of "mrope" are one and the same for text. */
-    if (is_type(c, "default") || is_type(c, "mrope")) return ELM_OK;
+    /* The axes of "mrope" are one and the same for text; "dynamic" changes nothing up to
+     * max_position_embeddings, where the context ends. */
+    if (is_type(c, "default") || is_type(c, "mrope") || is_type(c, "dynamic")) return ELM_OK;
     if (is_type(c, "linear")) {
         double factor;
         ELM_TRY(number(mb, c, "factor", &factor, err));
@@ -171,7 +197,8 @@ static elm_status apply_scaling(elm_model_builder *mb, const rope_config *c, flo
         return scale_longrope(mb, c, freq, n, attention, err);
     return elm_fail(
         err, ELM_UNSUPPORTED,
-        "%s: rope type '%.*s' is not known (default, linear, llama3, yarn, longrope, proportional)",
+        "%s: rope type '%.*s' is not known (default, linear, dynamic, llama3, yarn, longrope, "
+        "proportional)",
         mb->where, (int)(c->type.size < 64 ? c->type.size : 64), (const char *)c->type.data);
 }
 

@@ -17,9 +17,10 @@ elm_status elm_mb_rotary_factor(const elm_model_builder *mb, const char *layer_t
                                 elm_error *err) ELM_MUST_CHECK;
 
 /* Reads `rope_parameters` (v5; for Gemma the member `layer_type` of it), or rope_theta and
- * rope_scaling (v4), and makes the table for `rotated` dimensions. `theta_key` is where v4 keeps
- * theta, `default_theta` its value where it is absent. scaled = false ignores rope_scaling.
- * default, linear, llama3, yarn, longrope (which may shorten the context) and proportional
+ * rope_scaling (v4, which wins where both are), and makes the table for `rotated` dimensions.
+ * `theta_key` is where v4 keeps theta, `default_theta` its value where nobody says it. scaled =
+ * false ignores rope_scaling. default, linear, dynamic (the same as default up to the context's
+ * end), llama3, yarn, longrope (which may shorten the context) and proportional
  * (`rotated` is the whole head, of whose frequencies only the first part is not zero) are known;
  * any other type is refused by name. Formulas: docs/numerics.md, "rope". */
 elm_status elm_mb_rope(elm_model_builder *mb, const char *layer_type, const char *theta_key,

@@ -142,7 +142,7 @@ static void malformed_files_are_named(void **state) {
          "generation_config.json: 'eos_token_id'"},
         {"m/generation_config.json", "{\"temperature\":\"hot\"}", ELM_MALFORMED,
          "'temperature' is a string"},
-        {"m/generation_config.json", "{\"top_k\":-1}", ELM_MALFORMED, "'top_k' is -1"},
+        {"m/generation_config.json", "{\"top_k\":-2}", ELM_MALFORMED, "'top_k' is -2"},
         {"m/generation_config.json", "{\"do_sample\":1}", ELM_MALFORMED,
          "'do_sample' is an integer"},
         {"m/tokenizer_config.json", "{\"a\":1,\"a\":2}", ELM_MALFORMED,

@@ -353,9 +353,9 @@ ELM_INLINE void key_cells(const int8_t *k, size_t panel_bytes, const int8_t *x, 
 
 /* m queries x n_p panels, m and n_p are constants. Keys become unsigned, lanes start at -128 S.
  * With one panel, at the speed of memory, even and odd cells have chains of their own: shorter
- * dependencies. */
+ * dependencies. `fetch`, a constant: asks for the keys that lie behind. */
 ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
-                              float *s, const int m, const int n_p) {
+                              float *s, const int m, const int n_p, const bool fetch) {
     const size_t cells = (dim + 3) / 4, qs = q->q_stride, bs = q->block_stride;
     const int8_t *x = q->q + i * qs;
     __m512 y[12];
@@ -368,6 +368,8 @@ ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, 
             acc[j] = _mm512_set1_epi32(-128 * q->sum[(i + (size_t)(j / n_p)) * bs + b]);
             odd[j] = _mm512_setzero_si512();
         }
+        for (size_t c = 0; fetch && c < 8 * (size_t)n_p; c++)
+            fetch_behind(k + 64 * (cells * (KEY_PANELS + c / 8) + c % 8));
         if (cells - 8 * b >= 8) {
 #pragma GCC unroll 8
             for (size_t c = 0; c < 8; c++)
@@ -392,11 +394,15 @@ ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, 
 
 static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
     size_t i = 0;
-    for (; i + 3 <= n_q && n_q > 4; i += 3) score_i8_tile(q, i, k, dim, s, 3, KEY_PANELS);
+    for (; i + 3 <= n_q && n_q > 4; i += 3)
+        if (i == 3)
+            score_i8_tile(q, i, k, dim, s, 3, KEY_PANELS, true);
+        else
+            score_i8_tile(q, i, k, dim, s, 3, KEY_PANELS, false);
     for (size_t p = 0; p < KEY_PANELS; p++, k += (dim + 3) / 4 * 64, s += 16) {
         size_t j = i;
-        for (; j + 2 <= n_q; j += 2) score_i8_tile(q, j, k, dim, s, 2, 1);
-        if (j < n_q) score_i8_tile(q, j, k, dim, s, 1, 1);
+        for (; j + 2 <= n_q; j += 2) score_i8_tile(q, j, k, dim, s, 2, 1, false);
+        if (j < n_q) score_i8_tile(q, j, k, dim, s, 1, 1, false);
     }
 }
 
@@ -416,10 +422,11 @@ static float weigh_i8(const float *p, const float *scales, void *codes) {
     return unit;
 }
 
-/* m queries x n_c times 16 columns, constants. Weights are the u8 operand; their halves have sums of
+/* m queries x n_c times 16 columns, constants; `fetch` too: asks for what lies `behind` bytes on. Weights are the u8 operand; their halves have sums of
  * their own. 64 * 32512 * 127 < 2^31. */
 ELM_INLINE void value_i8_tile(const uint8_t *w, const float *unit, const float *c, const int8_t *v,
-                              float *o, size_t o_stride, const int m, const int n_c) {
+                              float *o, size_t o_stride, size_t behind, const int m, const int n_c,
+                              const bool fetch) {
     __m512i low[8], high[8];
 #pragma GCC unroll 8
     for (int i = 0; i < m * n_c; i++) low[i] = high[i] = _mm512_setzero_si512();
@@ -427,8 +434,11 @@ ELM_INLINE void value_i8_tile(const uint8_t *w, const float *unit, const float *
     for (size_t j = 0; j < ELM_CPU_KV_BLOCK; j += 4) {
         __m512i x[2];
 #pragma GCC unroll 2
-        for (size_t e = 0; e < (size_t)n_c; e++)
-            x[e] = _mm512_loadu_si512(v + 16 * ELM_CPU_KV_BLOCK * e + 16 * j);
+        for (size_t e = 0; e < (size_t)n_c; e++) {
+            const int8_t *cell = v + 16 * ELM_CPU_KV_BLOCK * e + 16 * j;
+            x[e] = _mm512_loadu_si512(cell);
+            if (fetch) fetch_behind(cell + behind);
+        }
 #pragma GCC unroll 4
         for (int t = 0; t < m; t++) {
             const int8_t *code = (const int8_t *)w + t * ELM_CPU_WEIGHT_CODES + j;
@@ -454,26 +464,29 @@ ELM_INLINE void value_i8_tile(const uint8_t *w, const float *unit, const float *
 
 /* m queries over the whole width. Few of them read it as it lies, which is what prefetchers follow. */
 ELM_INLINE void value_i8_row(const uint8_t *w, const float *unit, const float *c, const int8_t *v,
-                             size_t width, float *o, size_t o_stride, const int m) {
+                             size_t width, float *o, size_t o_stride, const int m,
+                             const bool fetch) {
+    const size_t behind = width * ELM_CPU_KV_BLOCK;
     size_t d = 0;
     for (; m > 2 && d + 32 <= width; d += 32)
-        value_i8_tile(w, unit, c, v + d * ELM_CPU_KV_BLOCK, o + d, o_stride, m, 2);
+        value_i8_tile(w, unit, c, v + d * ELM_CPU_KV_BLOCK, o + d, o_stride, behind, m, 2, fetch);
     for (; d < width; d += 16)
-        value_i8_tile(w, unit, c, v + d * ELM_CPU_KV_BLOCK, o + d, o_stride, m, 1);
+        value_i8_tile(w, unit, c, v + d * ELM_CPU_KV_BLOCK, o + d, o_stride, behind, m, 1, fetch);
 }
 
 static void values_i8(const void *codes, const float *unit, const float *c, size_t n_q,
                       const int8_t *v, size_t width, float *o, size_t o_stride) {
     const uint8_t *w = codes;
-    for (size_t n; n_q > 0; n_q -= n, w += n * ELM_CPU_WEIGHT_CODES, unit += n, c += n) {
-        n = n_q >= 4 ? 4 : n_q >= 2 ? 2 : 1;
-        if (n == 4)
-            value_i8_row(w, unit, c, v, width, o, o_stride, 4);
+    for (size_t i = 0, n; i < n_q; i += n, w += n * ELM_CPU_WEIGHT_CODES, o += n * o_stride) {
+        n = n_q - i >= 4 ? 4 : n_q - i >= 2 ? 2 : 1;
+        if (n == 4 && i == 4)
+            value_i8_row(w, unit + i, c + i, v, width, o, o_stride, 4, true);
+        else if (n == 4)
+            value_i8_row(w, unit + i, c + i, v, width, o, o_stride, 4, false);
         else if (n == 2)
-            value_i8_row(w, unit, c, v, width, o, o_stride, 2);
+            value_i8_row(w, unit + i, c + i, v, width, o, o_stride, 2, false);
         else
-            value_i8_row(w, unit, c, v, width, o, o_stride, 1);
-        o += n * o_stride;
+            value_i8_row(w, unit + i, c + i, v, width, o, o_stride, 1, false);
     }
 }
 

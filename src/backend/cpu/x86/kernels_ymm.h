@@ -23,9 +23,10 @@
 
 enum {
     GEMV_PREFETCH_BYTES = 8192,
-    TILE_TOKENS = 5,        /* 5 tokens x 16 rows: 10 accumulators, two operands, one activation */
-    PART_BYTES = 16 * 1024, /* an expanded panel or half of one */
-    SUMS = 32,              /* floats of a token's sums */
+    TILE_TOKENS = 5,  /* 5 tokens x 16 rows: 10 accumulators, two operands, one activation */
+    PART_BLOCKS = 32, /* of K that are expanded at a time */
+    PART_BYTES = 512 * PART_BLOCKS, /* an expanded panel or half of one */
+    SUMS = 32,                      /* floats of a token's sums */
     GEMM_MIN_TOKENS = 11,
 };
 
@@ -47,6 +48,12 @@ typedef struct scales16 {
     __m256 s[2];
     __m256i z[2]; /* 8 - zero or 128 - zero, as int16 in the low halves of the lanes */
 } scales16;
+
+/* The scales of a block in an expanded panel. */
+typedef struct block_scales {
+    float s[16];
+    int32_t z[16];
+} block_scales;
 
 /* Of n_v times 8 rows from half `half` on. */
 ELM_INLINE scales16 load_scales(const elm_cpu_weight *w, size_t panel, size_t group, size_t half,
@@ -116,11 +123,13 @@ typedef struct k_range {
     size_t begin, n, group, left;
 } k_range;
 
-/* Adds a range of m tokens of a panel, whose codes begin at `codes`, to their sums, rows of SUMS floats;
- * of planes those of half `half` of the rows. m, form and zeros are constants. */
+/* Adds a range of m tokens of a panel, whose codes begin at `codes`, to their sums, rows of SUMS floats that
+ * hold nothing before the first range; of planes those of half `half` of the rows. Scales are read as stored
+ * (`expanded` is NULL) or from there. m, form and zeros are constants. */
 ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t half, size_t token,
-                     const k_range *k, const uint8_t *codes, float *sums, const int m,
-                     const int form, const bool zeros) {
+                     const k_range *k, const uint8_t *codes, const block_scales *expanded,
+                     float *sums, const int m, const int form, const bool zeros) {
+    const bool stored = form == FORM_I4 || form == FORM_I8, first = k->begin == 0;
     const elm_cpu_weight *w = job->weight;
     const size_t bs = job->acts.block_stride, xs = job->acts.q_stride;
     const size_t block_bytes = form == FORM_I4 ? 256 : 512;
@@ -131,19 +140,21 @@ ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t half, size_
     const int32_t *start = job->acts.start + token * bs + k->begin,
                   *sum = job->acts.sum + token * bs + k->begin;
     size_t group = k->group, left = k->left;
-    scales16 s = load_scales(w, panel, group, half, n_v, zero, zeros);
+    scales16 s = {0};
+    if (stored) s = load_scales(w, panel, group, half, n_v, zero, zeros);
     __m256 y[TILE_TOKENS][2];
 #pragma GCC unroll 5
     for (int t = 0; t < m; t++)
 #pragma GCC unroll 2
-        for (int v = 0; v < n_v; v++) y[t][v] = _mm256_load_ps(sums + SUMS * t + 8 * v);
+        for (int v = 0; v < n_v; v++)
+            y[t][v] = first ? _mm256_setzero_ps() : _mm256_load_ps(sums + SUMS * t + 8 * v);
     for (size_t b = 0; b < k->n; b++, x += 32, codes += block_bytes) {
-        if (left == 0) {
+        if (stored && left == 0) {
             s = load_scales(w, panel, ++group, half, n_v, zero, zeros);
             left = w->group_blocks;
         }
         left--;
-        if (form == FORM_I4 || form == FORM_I8)
+        if (stored)
             for (size_t i = 0; i < block_bytes; i += 64)
                 _mm_prefetch((const char *)codes + GEMV_PREFETCH_BYTES + i, _MM_HINT_T0);
         __m256i acc[TILE_TOKENS][2];
@@ -157,10 +168,13 @@ ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t half, size_
                 __m256i isum = form == FORM_PLANES ? plane_sum(acc[t][0], acc[t][1])
                                : form == FORM_I8   ? acc[t][v]
                                                    : dot_sum(acc[t][v]);
-                if (zeros) /* a sum fits 16 bits: 32 * 127 */
-                    isum = pair_dot(isum, s.z[v], _mm256_set1_epi32(sum[at]));
-                y[t][v] =
-                    _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), _mm256_mul_ps(s.s[v], dt), y[t][v]);
+                const size_t row = 8 * (half + (size_t)v);
+                if (zeros) { /* a sum fits 16 bits: 32 * 127 */
+                    __m256i z = stored ? s.z[v] : load_bytes(expanded[b].z + row);
+                    isum = pair_dot(isum, z, _mm256_set1_epi32(sum[at]));
+                }
+                __m256 sv = stored ? s.s[v] : _mm256_load_ps(expanded[b].s + row);
+                y[t][v] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(isum), _mm256_mul_ps(sv, dt), y[t][v]);
             }
         }
     }
@@ -170,21 +184,48 @@ ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t half, size_
         for (int v = 0; v < n_v; v++) _mm256_store_ps(sums + SUMS * t + 8 * v, y[t][v]);
 }
 
-/* n tokens, a few at a time, through `parts` parts in turn: panels, or (planes) the halves of one. Codes
- * of a part lie PART_BYTES apart, its sums side by side. form and zeros are constants. */
+/* What the tiles of a range read, and what is asked for meanwhile. */
+typedef struct tile_source {
+    const uint8_t *codes;         /* stored, or expanded: PART_BYTES a part */
+    const block_scales *expanded; /* of expanded codes: PART_BLOCKS a panel; else NULL */
+    const uint8_t *next[2];       /* stored codes of each panel that are expanded next */
+    size_t next_lines;            /* of each */
+} tile_source;
+
+/* The share of pass `pass` of n_passes of what comes next, and, since the last range of K ends with it, the
+ * rows that tokens [token, token + n) are written to: each lies on a page of its own. */
+ELM_INLINE void ask_ahead(const elm_cpu_linear *job, size_t panel, size_t n_panels, size_t token,
+                          size_t n, const tile_source *from, bool last, size_t pass,
+                          size_t n_passes) {
+    const size_t end = from->next_lines * (pass + 1) / n_passes;
+    for (size_t i = from->next_lines * pass / n_passes; i < end; i++)
+        for (size_t p = 0; p < n_panels; p++) __builtin_prefetch(from->next[p] + 64 * i);
+    for (size_t t = token; last && t < token + n; t++)
+        for (size_t p = panel; p < panel + n_panels; p++)
+            __builtin_prefetch(job->y + t * job->y_stride + 16 * p, 1);
+}
+
+/* n tokens, a few at a time, through `parts` parts in turn: panels, or (planes) the halves of one. The sums
+ * of parts lie side by side. form and zeros are constants. */
 ELM_INLINE void tiles(const elm_cpu_linear *job, size_t panel, size_t parts, size_t token, size_t n,
-                      const k_range *k, const uint8_t *codes, float *sums, const int form,
+                      const k_range *k, const tile_source *from, float *sums, const int form,
                       const bool zeros) {
-    for (size_t passes = (n + TILE_TOKENS - 1) / TILE_TOKENS, now; passes > 0; passes--) {
-        now = (n + passes - 1) / passes;
+    const size_t n_panels = form == FORM_PLANES ? 1 : parts;
+    const size_t n_passes = (n + TILE_TOKENS - 1) / TILE_TOKENS;
+    const bool last = k->begin + k->n == job->weight->n_blocks;
+    for (size_t pass = 0, now; pass < n_passes; pass++) {
+        now = (n + n_passes - pass - 1) / (n_passes - pass);
+        if (from->expanded) ask_ahead(job, panel, n_panels, token, now, from, last, pass, n_passes);
         for (size_t i = 0; i < parts; i++) {
             size_t p = form == FORM_PLANES ? panel : panel + i, half = form == FORM_PLANES ? i : 0;
-            const uint8_t *c = codes + i * PART_BYTES;
+            const uint8_t *c = from->codes + i * PART_BYTES;
+            const block_scales *s =
+                from->expanded ? from->expanded + (p - panel) * PART_BLOCKS : NULL;
             float *y = sums + i * (form == FORM_PLANES ? 8 : 16);
             switch (now) { /* the number of tokens is a constant in a tile */
-#define TOKENS(m)                                           \
-    case m:                                                 \
-        tile(job, p, half, token, k, c, y, m, form, zeros); \
+#define TOKENS(m)                                              \
+    case m:                                                    \
+        tile(job, p, half, token, k, c, s, y, m, form, zeros); \
         break
                 TOKENS(1);
                 TOKENS(2);
@@ -212,10 +253,9 @@ ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end,
     const size_t panel_bytes = (size_t)w->k_padded * (form == FORM_I4 ? 8 : 16);
     const k_range all = {0, w->n_blocks, 0, w->group_blocks};
     for (size_t panel = begin; panel < end; panel++) {
-        const uint8_t *codes = (const uint8_t *)w->codes + panel * panel_bytes;
+        const tile_source stored = {.codes = (const uint8_t *)w->codes + panel * panel_bytes};
         _Alignas(32) float sums[GEMM_MIN_TOKENS * SUMS];
-        memset(sums, 0, job->n_tokens * SUMS * sizeof *sums);
-        tiles(job, panel, 1, 0, job->n_tokens, &all, codes, sums, form, zeros);
+        tiles(job, panel, 1, 0, job->n_tokens, &all, &stored, sums, form, zeros);
         for (size_t t = 0; t < job->n_tokens; t++)
             linear_finish(job, panel, t, v_load(sums + t * SUMS));
     }
@@ -225,6 +265,7 @@ ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end,
 
 typedef struct panel_scratch {
     _Alignas(64) uint8_t codes[2 * PART_BYTES];
+    block_scales scales[2 * PART_BLOCKS];
     float sums[ELM_CPU_TOKEN_BLOCK * SUMS];
 } panel_scratch;
 _Static_assert(sizeof(panel_scratch) <= ELM_CPU_LINEAR_SCRATCH,
@@ -255,18 +296,59 @@ ELM_INLINE void expand(const elm_cpu_weight *w, size_t panel, const k_range *k, 
     }
 }
 
+/* The scales of a range of a panel. form and zeros are constants. */
+ELM_INLINE void expand_scales(const elm_cpu_weight *w, size_t panel, const k_range *k,
+                              block_scales *out, const int form, const bool zeros) {
+    const int zero = form == FORM_U4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
+    size_t group = k->group, left = k->left;
+    for (size_t b = 0; b < k->n; b++, left--) {
+        if (left == 0) {
+            group++;
+            left = w->group_blocks;
+        }
+        scales16 s = load_scales(w, panel, group, 0, 2, zero, zeros);
+        for (size_t v = 0; v < 2; v++) {
+            _mm256_store_ps(out[b].s + 8 * v, s.s[v]);
+            if (zeros) _mm256_store_si256((__m256i *)(void *)(out[b].z + 8 * v), s.z[v]);
+        }
+    }
+}
+
+/* Points `from` at what is expanded after the range from block `begin` of a panel and its neighbour: the next
+ * range, or the first of the panels behind them. form is a constant. */
+ELM_INLINE void point_ahead(const elm_cpu_weight *w, size_t panel, size_t n_panels, size_t begin,
+                            tile_source *from, const int form) {
+    const size_t block_bytes = form == FORM_U4 ? 256 : 512;
+    begin += PART_BLOCKS;
+    if (begin >= w->n_blocks) {
+        begin = 0;
+        panel += n_panels;
+    }
+    from->next_lines = 0;
+    if (panel + n_panels > w->n_panels) return;
+    const size_t left = w->n_blocks - begin;
+    from->next_lines = (left < PART_BLOCKS ? left : PART_BLOCKS) * block_bytes / 64;
+    for (size_t p = 0; p < n_panels; p++)
+        from->next[p] =
+            (const uint8_t *)w->codes + ((panel + p) * w->k_padded / 32 + begin) * block_bytes;
+}
+
 /* n tokens from t0 of one or two panels. form and zeros are constants. */
 ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t n_panels, size_t t0, size_t n,
                      panel_scratch *s, const int form, const bool zeros) {
     const elm_cpu_weight *w = job->weight;
-    const size_t step = PART_BYTES / 512, parts = form == FORM_PLANES ? 2 : n_panels;
-    memset(s->sums, 0, n * SUMS * sizeof *s->sums);
-    for (size_t b0 = 0; b0 < w->n_blocks; b0 += step) {
-        k_range k = {b0, w->n_blocks - b0 < step ? w->n_blocks - b0 : step, b0 / w->group_blocks,
+    const size_t parts = form == FORM_PLANES ? 2 : n_panels;
+    tile_source from = {.codes = s->codes, .expanded = s->scales};
+    for (size_t b0 = 0; b0 < w->n_blocks; b0 += PART_BLOCKS) {
+        const size_t left = w->n_blocks - b0;
+        k_range k = {b0, left < PART_BLOCKS ? left : PART_BLOCKS, b0 / w->group_blocks,
                      w->group_blocks - b0 % w->group_blocks};
-        for (size_t p = 0; p < n_panels; p++)
+        for (size_t p = 0; p < n_panels; p++) {
             expand(w, panel + p, &k, s->codes + p * PART_BYTES, form);
-        tiles(job, panel, parts, t0, n, &k, s->codes, s->sums, form, zeros);
+            expand_scales(w, panel + p, &k, s->scales + p * PART_BLOCKS, form, zeros);
+        }
+        point_ahead(w, panel, n_panels, b0, &from, form);
+        tiles(job, panel, parts, t0, n, &k, &from, s->sums, form, zeros);
     }
     for (size_t t = 0; t < n; t++) /* rows lie pages apart: both panels of one together */
         for (size_t p = 0; p < n_panels; p++)
@@ -321,10 +403,11 @@ ELM_INLINE void key_cell(const int8_t *k, const int8_t *x, size_t x_stride, __m2
     }
 }
 
-/* m queries x 16 keys; m is a constant. */
+/* m queries x 16 keys; m and `fetch` are constants, fetch: asks for the panel behind. */
 ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, size_t dim,
-                              float *s, const int m) {
+                              float *s, const int m, const bool fetch) {
     const size_t cells = (dim + 3) / 4, qs = q->q_stride, bs = q->block_stride;
+    for (size_t c = 0; fetch && c < cells; c++) fetch_behind(k + 64 * (cells + c));
     const int8_t *x = q->q + i * qs;
     __m256 y[2][2];
 #pragma GCC unroll 2
@@ -355,8 +438,12 @@ ELM_INLINE void score_i8_tile(const elm_cpu_acts *q, size_t i, const int8_t *k, 
 static void scores_i8(const elm_cpu_acts *q, size_t n_q, const int8_t *k, size_t dim, float *s) {
     for (size_t p = 0; p < KEY_PANELS; p++, k += (dim + 3) / 4 * 64, s += 16) {
         size_t i = 0;
-        for (; i + 2 <= n_q; i += 2) score_i8_tile(q, i, k, dim, s, 2);
-        if (i < n_q) score_i8_tile(q, i, k, dim, s, 1);
+        for (; i + 2 <= n_q; i += 2)
+            if (i == 2)
+                score_i8_tile(q, i, k, dim, s, 2, true);
+            else
+                score_i8_tile(q, i, k, dim, s, 2, false);
+        if (i < n_q) score_i8_tile(q, i, k, dim, s, 1, false);
     }
 }
 
@@ -424,13 +511,20 @@ ELM_INLINE void value_i8_tile(const int16_t *w, const float *unit, const float *
         }
 }
 
+/* 16 columns. A function of its own: its registers are not the tiles'. */
+static __attribute__((noinline)) void fetch_columns(const int8_t *v) {
+    for (size_t i = 0; i < 16 * ELM_CPU_KV_BLOCK; i += 64) fetch_behind(v + i);
+}
+
 static void values_i8(const void *codes, const float *unit, const float *c, size_t n_q,
                       const int8_t *v, size_t width, float *o, size_t o_stride) {
     const int16_t *w = codes;
-    for (size_t n; n_q > 0; n_q -= n, w += n * ELM_CPU_KV_BLOCK, unit += n, c += n) {
+    size_t pass = 0;
+    for (size_t n; n_q > 0; n_q -= n, w += n * ELM_CPU_KV_BLOCK, unit += n, c += n, pass++) {
         n = n_q < VALUE_QUERIES ? n_q : VALUE_QUERIES;
         for (size_t d = 0; d < width; d += 16) {
             const int8_t *columns = v + d * ELM_CPU_KV_BLOCK;
+            if (pass == 1) fetch_columns(columns + width * ELM_CPU_KV_BLOCK);
             if (n == 4)
                 value_i8_tile(w, unit, c, columns, o + d, o_stride, 4);
             else if (n == 3)
