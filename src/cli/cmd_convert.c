@@ -41,13 +41,18 @@ static void on_note(void *context, const char *line) {
     fprintf(stderr, "%s\n", line);
 }
 
+/* Of GGUF's: q4_0, iq4_xs, tq1_0, mxfp4 ...; plain elements are f32, bf16, i64, u8, bool. */
+static bool is_block_type(const char *source_type) {
+    return strchr("qtm", source_type[0]) != NULL || strncmp(source_type, "iq", 2) == 0;
+}
+
 /* With keep, whatever could not be carried over is named, with what it cost. */
 static void on_tensor(void *context, const elm_convert_tensor *t) {
     news *n = context;
     elm_quant quant;
     bool keeping = !n->options->quant ||
                    (elm_quant_parse(n->options->quant, &quant) && quant == ELM_QUANT_KEEP);
-    bool was_quantised = strchr("qQ", t->source_type[0]) != NULL;
+    bool was_quantised = is_block_type(t->source_type);
     if (t->exact || !keeping || !was_quantised) return;
     n->n_requantised++;
     if (n->options->quiet || n->options->json) return;

@@ -5,11 +5,14 @@
  * number of threads gives the same file. */
 #include "convert/store.h"
 
+#include "parse/dequant.h"
+
 #include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
 enum {
+    Q8_0_BYTES = 34,       /* of a block of 32 */
     BATCH_BYTES = 1 << 20, /* of float rows in a batch, at least one panel */
     SAMPLE_ROWS = 64,      /* that decide the scale exponent; a surprise costs a second pass */
 };
@@ -183,16 +186,23 @@ static elm_status read_blocks(const job *j, uint32_t panel, size_t row_bytes, ui
 static elm_status carry_panels(const job *j, worker *wk, uint32_t panel, uint32_t n_panels,
                                elm_error *err) {
     const elm_planned_weight *w = j->weight;
-    bool q4 = w->parts[0].tensor->type == ELM_SOURCE_Q4_0;
-    size_t row_bytes = (size_t)cols_of(w) / 32 * (q4 ? 18 : 34);
+    elm_source_type type = w->parts[0].tensor->type;
+    const elm_source_type_info *info = elm_source_type_get(type);
+    size_t row_blocks = cols_of(w) / info->block_elements,
+           row_bytes = row_blocks * info->block_bytes;
+    size_t q8_bytes = (size_t)cols_of(w) / 32 * Q8_0_BYTES;
     for (uint32_t i = 0; i < n_panels; i++, panel++) {
         uint32_t n;
         elm_p16_planes planes = j->planes;
         ELM_TRY(read_blocks(j, panel, row_bytes, wk->raw, &n, err));
-        if (q4) {
+        if (type == ELM_SOURCE_Q4_0) {
             elm_carry_q4_0_panel(&j->shape, wk->raw, row_bytes, n, panel, &planes);
-        } else {
+        } else if (type == ELM_SOURCE_Q8_0) {
             elm_carry_q8_0_panel(&j->shape, wk->raw, row_bytes, n, panel, &planes);
+        } else {
+            uint8_t *q8 = wk->raw + row_bytes * ELM_P16_ROWS;
+            elm_blocks_as_q8_0(type, wk->raw, n * row_blocks, q8);
+            elm_carry_q8_0_panel(&j->shape, q8, q8_bytes, n, panel, &planes);
         }
     }
     return ELM_OK;
@@ -223,7 +233,7 @@ static elm_status quantize_panels(const job *j, worker *wk, uint32_t panel, uint
 static bool is_carried_block(const elm_planned_weight *w) {
     if (!w->carried || w->n_parts == 0 || w->layout != ELM_LAYOUT_P16) return false;
     elm_source_type type = w->parts[0].tensor->type;
-    return type == ELM_SOURCE_Q4_0 || type == ELM_SOURCE_Q8_0;
+    return type == ELM_SOURCE_Q4_0 || type == ELM_SOURCE_Q8_0 || elm_source_fits_q8_0(type);
 }
 
 static void step(void *context, uint32_t thread, uint32_t n_threads) {
@@ -299,6 +309,7 @@ static elm_status reserve(elm_store *s, job *j, elm_error *err) {
         worker *wk = &s->workers[t];
         ELM_TRY(grow(s->alloc, rows_bytes, &wk->rows, &wk->rows_bytes, "source rows", err));
         ELM_TRY(grow(s->alloc, scratch_bytes, &wk->scratch, &wk->scratch_bytes, "a group", err));
+        /* A row of floats is longer than one of blocks and one of Q8_0's together. */
         ELM_TRY(grow(s->alloc, is_carried_block(w) ? (size_t)row_bytes * ELM_P16_ROWS : 0, &wk->raw,
                      &wk->raw_bytes, "source blocks", err));
     }

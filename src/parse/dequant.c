@@ -6,6 +6,8 @@
  *   Q5_x as Q4_x with the fifth bits in u32 h behind the scales
  *   Q8_0 {f16 d; i8 q[32]}               w = d q
  *   Qn_K 256 elements in sub-blocks of 16 or 32 with small integer scales (and minima) of their own
+ *   IQ4_x, MXFP4  4-bit codes that index 16 values
+ *   TQn_0 256 elements of -1, 0, 1     Q2_0 {f16 d; u8 q[16]} of -1, 0, 1, 2     Q1_0 the same of -1, 1
  */
 #include "parse/dequant.h"
 
@@ -13,6 +15,12 @@
 
 #include <math.h>
 #include <string.h>
+
+enum {
+    LARGEST_BLOCK = 256,    /* elements */
+    SMALL_BLOCK_BYTES = 66, /* at most, of the types that Q8_0 can hold */
+    ONE_F16 = 0x3c00
+};
 
 static uint16_t u16_at(const uint8_t *p) {
     return (uint16_t)((uint32_t)p[0] | (uint32_t)p[1] << 8);
@@ -205,6 +213,80 @@ static void q6_k(const uint8_t *b, float *out) {
     }
 }
 
+/* ---- 4-bit codes of 16 values ---- */
+
+static const int8_t iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                      1,    13,   25,  38,  53,  69,  89,  113};
+/* Twice the FP4 (E2M1) numbers; a zero of either sign is a plain zero. */
+static const int8_t fp4_doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+static void look_up_16(const uint8_t *q, const int8_t *values, float d, float *out) {
+    for (int i = 0; i < 16; i++) {
+        out[i] = d * (float)values[q[i] & 15];
+        out[i + 16] = d * (float)values[q[i] >> 4];
+    }
+}
+
+static void iq4_nl(const uint8_t *b, float *out) {
+    look_up_16(b + 2, iq4_values, half_at(b), out);
+}
+
+/* {f16 d; u16 high; u8 low[4]; u8 q[128]}: a 6-bit scale for every 32, of 2 high and 4 low bits */
+static void iq4_xs(const uint8_t *b, float *out) {
+    float d = half_at(b);
+    uint32_t high = u16_at(b + 2);
+    for (int j = 0; j < 8; j++) {
+        uint32_t low4 = (uint32_t)b[4 + j / 2] >> (j % 2 * 4) & 15;
+        int32_t scale = (int32_t)(low4 | (high >> (2 * j) & 3) << 4) - 32;
+        look_up_16(b + 8 + 16 * j, iq4_values, d * (float)scale, out + 32 * j);
+    }
+}
+
+/* {u8 e; u8 q[16]}: the scale is 2^(e - 127), halved here for the doubled numbers */
+static void mxfp4(const uint8_t *b, float *out) {
+    look_up_16(b + 1, fp4_doubled, ldexpf(1.0f, (int)b[0] - 128), out);
+}
+
+/* ---- two and three values ---- */
+
+/* Digit `place` (0: the first) of the base-3 fraction q / 256, less 1. */
+static float ternary(uint8_t q, int place) {
+    static const uint8_t powers[5] = {1, 3, 9, 27, 81};
+    return (float)((((uint32_t)q * powers[place] & 255) * 3 >> 8)) - 1.0f;
+}
+
+/* {u8 q[48]; u8 last[4]; f16 d}: five elements a byte, four in the last; element k of a run of n
+ * bytes is digit k / n of byte k % n */
+static void tq1_0(const uint8_t *b, float *out) {
+    static const struct { int bytes, digits; } runs[3] = {{32, 5}, {16, 5}, {4, 4}};
+    float d = half_at(b + 52);
+    for (int r = 0; r < 3; b += runs[r++].bytes) {
+        for (int place = 0; place < runs[r].digits; place++) {
+            for (int i = 0; i < runs[r].bytes; i++) *out++ = d * ternary(b[i], place);
+        }
+    }
+}
+
+/* {u8 q[64]; f16 d}: 2-bit codes, as in Q2_K each shift of 32 bytes in turn */
+static void tq2_0(const uint8_t *b, float *out) {
+    float d = half_at(b + 64);
+    for (int half = 0; half < 2; half++, b += 32) {
+        for (int shift = 0; shift < 8; shift += 2) {
+            for (int i = 0; i < 32; i++) *out++ = d * (float)((b[i] >> shift & 3) - 1);
+        }
+    }
+}
+
+static void q1_0(const uint8_t *b, float *out) {
+    float d = half_at(b);
+    for (int i = 0; i < 128; i++) out[i] = b[2 + i / 8] >> (i % 8) & 1 ? d : -d;
+}
+
+static void q2_0(const uint8_t *b, float *out) {
+    float d = half_at(b);
+    for (int i = 0; i < 64; i++) out[i] = (float)((b[2 + i / 4] >> (i % 4 * 2) & 3) - 1) * d;
+}
+
 typedef void (*block_fn)(const uint8_t *block, float *out);
 
 static block_fn block_function(elm_source_type type) {
@@ -229,6 +311,20 @@ static block_fn block_function(elm_source_type type) {
         return q5_k;
     case ELM_SOURCE_Q6_K:
         return q6_k;
+    case ELM_SOURCE_IQ4_NL:
+        return iq4_nl;
+    case ELM_SOURCE_IQ4_XS:
+        return iq4_xs;
+    case ELM_SOURCE_TQ1_0:
+        return tq1_0;
+    case ELM_SOURCE_TQ2_0:
+        return tq2_0;
+    case ELM_SOURCE_MXFP4:
+        return mxfp4;
+    case ELM_SOURCE_Q1_0:
+        return q1_0;
+    case ELM_SOURCE_Q2_0:
+        return q2_0;
     default:
         return NULL;
     }
@@ -252,5 +348,46 @@ void elm_dequantize(elm_source_type type, const uint8_t *blocks, size_t n_blocks
             block(blocks, out);
         else
             *out = element(type, blocks);
+    }
+}
+
+/* ---- to Q8_0 ---- */
+
+/* Where the scale lies; -1: not of that kind. */
+static int scale_at(elm_source_type type) {
+    switch (type) {
+    case ELM_SOURCE_Q5_0:
+    case ELM_SOURCE_IQ4_NL:
+    case ELM_SOURCE_Q1_0:
+    case ELM_SOURCE_Q2_0:
+        return 0;
+    case ELM_SOURCE_TQ1_0:
+        return 52;
+    case ELM_SOURCE_TQ2_0:
+        return 64;
+    default:
+        return -1;
+    }
+}
+
+bool elm_source_fits_q8_0(elm_source_type type) {
+    return scale_at(type) >= 0;
+}
+
+/* With a scale of 1 the weights are the integers. */
+void elm_blocks_as_q8_0(elm_source_type type, const uint8_t *blocks, size_t n_blocks,
+                        uint8_t *out) {
+    const elm_source_type_info *info = elm_source_type_get(type);
+    int at = scale_at(type);
+    uint8_t unit[SMALL_BLOCK_BYTES];
+    float codes[LARGEST_BLOCK];
+    for (size_t b = 0; b < n_blocks; b++, blocks += info->block_bytes) {
+        memcpy(unit, blocks, info->block_bytes);
+        unit[at] = ONE_F16 & 255, unit[at + 1] = ONE_F16 >> 8;
+        elm_dequantize(type, unit, 1, codes);
+        for (uint32_t k = 0; k < info->block_elements; k++) {
+            if (k % 32 == 0) *out++ = blocks[at], *out++ = blocks[at + 1];
+            *out++ = (uint8_t)(int8_t)codes[k];
+        }
     }
 }

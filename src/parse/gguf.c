@@ -96,10 +96,9 @@ static const char *unread_type(uint32_t number) {
         uint32_t number;
         const char *text;
     } known[] = {
-        {9, "q8_1"},     {15, "q8_k"},   {16, "iq2_xxs"}, {17, "iq2_xs"},
-        {18, "iq3_xxs"}, {19, "iq1_s"},  {20, "iq4_nl"},  {21, "iq3_s"},
-        {22, "iq2_s"},   {23, "iq4_xs"}, {24, "i8"},      {25, "i16"},
-        {29, "iq1_m"},   {34, "tq1_0"},  {35, "tq2_0"},   {39, "mxfp4"},
+        {9, "q8_1"},     {15, "q8_k"},  {16, "iq2_xxs"}, {17, "iq2_xs"},
+        {18, "iq3_xxs"}, {19, "iq1_s"}, {21, "iq3_s"},   {22, "iq2_s"},
+        {24, "i8"},      {25, "i16"},   {29, "iq1_m"},   {40, "nvfp4"},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (known[i].number == number) return known[i].text;

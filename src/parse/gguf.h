@@ -31,7 +31,7 @@ typedef struct elm_gguf_value {
 } elm_gguf_value;
 
 typedef struct elm_gguf {
-    elm_checkpoint checkpoint; /* one shard: the file */
+    elm_checkpoint checkpoint; /* one shard: the file; more when joined */
     elm_span header;           /* the bytes up to the tensor data, in the checkpoint's arena */
     elm_gguf_value *values;
     uint32_t n_values;
@@ -43,6 +43,8 @@ enum { ELM_GGUF_MAX_HEADER = 256 << 20, ELM_GGUF_MAX_VALUES = 4096 };
  */
 elm_status elm_gguf_open(const elm_platform *platform, const char *path, elm_gguf *out,
                          elm_error *err) ELM_MUST_CHECK;
+/* Adds the tensors of the other files when this is the first of several; else nothing changes. */
+elm_status elm_gguf_join(elm_gguf *g, elm_error *err) ELM_MUST_CHECK;
 void elm_gguf_close(elm_gguf *g);
 
 const elm_gguf_value *elm_gguf_find(const elm_gguf *g, const char *key);

@@ -28,9 +28,20 @@ const elm_gguf_value *elm_gguf_get(elm_gguf_reader *r, const char *key) {
     return v;
 }
 
+/* A list of one and the same integer. */
+static bool same_integers(const elm_gguf_value *v, int64_t *out) {
+    bool words = v->type == ELM_GGUF_ARRAY && v->count > 0 &&
+                 (v->item_type == ELM_GGUF_I32 || v->item_type == ELM_GGUF_U32);
+    elm_reader items = elm_reader_of(v->data);
+    if (words) *out = elm_read_i32(&items);
+    for (uint64_t i = 1; words && i < v->count; i++) words = elm_read_i32(&items) == *out;
+    return words;
+}
+
 bool elm_gguf_get_int(elm_gguf_reader *r, const char *key, int64_t *out) {
-    if (!elm_gguf_get(r, key)) return false;
-    if (elm_gguf_int(r->g, r->key, out)) return true;
+    const elm_gguf_value *v = elm_gguf_get(r, key);
+    if (!v) return false;
+    if (elm_gguf_int(r->g, r->key, out) || same_integers(v, out)) return true;
     elm_gguf_refuse(r, ELM_UNSUPPORTED, key, "is not one integer for all layers");
     return false;
 }
@@ -108,7 +119,6 @@ static void refuse_others(elm_gguf_reader *r) {
         {"embedding_scale", true},
         {"residual_scale", true},
         {"rope.scaling.alpha", true},
-        {"rope.scaling.yarn_attn_factor", true},
         {"rope.scaling.yarn_ext_factor", true},
         {"attn_logit_softcapping", false},
         {"final_logit_softcapping", false},
@@ -212,7 +222,7 @@ static bool get_scaling(elm_gguf_reader *r, elm_span *type, double *factor) {
 
 void elm_gguf_put_rope(elm_gguf_reader *r) {
     elm_span type;
-    double factor = 0.0, attention;
+    double factor = 0.0, attention, all_dims;
     elm_gguf_put_float(r, "rope.freq_base", "rope_theta");
     elm_gguf_put_float(r, "rope.freq_base_swa", "rope_local_base_freq");
     if (!get_scaling(r, &type, &factor)) return;
@@ -230,8 +240,17 @@ void elm_gguf_put_rope(elm_gguf_reader *r) {
         elm_gguf_put_float(r, "rope.scaling.yarn_beta_fast", "beta_fast");
         elm_gguf_put_float(r, "rope.scaling.yarn_beta_slow", "beta_slow");
         /* GGUF's factor multiplies YaRN's own; Hugging Face's stands in its place. */
-        double own = factor > 1.0 ? 0.1 * log(factor) + 1.0 : 1.0;
-        if (has_attention) elm_json_put_double(&r->w, "attention_factor", attention * own);
+        double own = factor > 1.0 ? 0.1 * log(factor) + 1.0 : 1.0, whole;
+        bool has_whole = elm_gguf_get_float(r, "rope.scaling.yarn_attn_factor", &whole) &&
+                         whole > 0.0; /* in YaRN's place, as Hugging Face's */
+        if (has_whole)
+            elm_json_put_double(&r->w, "attention_factor", whole);
+        else if (has_attention)
+            elm_json_put_double(&r->w, "attention_factor", attention * own);
+        if (elm_gguf_get_float(r, "rope.scaling.yarn_log_multiplier", &all_dims)) {
+            elm_json_put_double(&r->w, "mscale", 1.0);
+            elm_json_put_double(&r->w, "mscale_all_dim", all_dims);
+        }
     } else if (has_attention) {
         elm_gguf_refuse(r, ELM_UNSUPPORTED, "rope.scaling.attn_factor", "is only known for yarn");
     }
@@ -300,6 +319,13 @@ static void read_layers(elm_gguf_reader *r) {
     elm_json_put_int(&r->w, "num_hidden_layers", r->n_layers);
 }
 
+static void put_context(elm_gguf_reader *r) {
+    int64_t context;
+    if (!elm_gguf_get_int(r, "context_length", &context)) return;
+    if (r->longest > 0 && r->longest < context) context = r->longest;
+    elm_json_put_int(&r->w, "max_position_embeddings", context);
+}
+
 static void write_config(elm_gguf_reader *r) {
     const elm_source_tensor *embed = elm_checkpoint_find(&r->g->checkpoint, "token_embd.weight");
     elm_json_begin_object(&r->w, NULL);
@@ -310,22 +336,27 @@ static void write_config(elm_gguf_reader *r) {
     elm_json_put_bool(&r->w, "mlp_bias", elm_gguf_has(r, "blk.0.ffn_up.bias"));
     read_layers(r);
     elm_gguf_put_int(r, "embedding_length", "hidden_size");
-    elm_gguf_put_int(r, "context_length", "max_position_embeddings");
     if (elm_gguf_get(r, "attention.sliding_window"))
         elm_gguf_put_int(r, "attention.sliding_window", "sliding_window");
     else
         elm_json_put_null(&r->w, "sliding_window"); /* absent, it would have the family's default */
     elm_gguf_put_float(r, "attention.layer_norm_rms_epsilon", "rms_norm_eps");
     if (r->status == ELM_OK) r->a->config(r);
+    put_context(r);
     refuse_others(r);
     elm_json_end_object(&r->w);
 }
 
-elm_status elm_gguf_config(const elm_gguf *g, const elm_gguf_architecture *a, const float *factors,
-                           uint32_t n_factors, elm_arena *arena, const elm_json **out,
+elm_status elm_gguf_config(const elm_gguf *g, const elm_gguf_architecture *a,
+                           const elm_gguf_factors *factors, elm_arena *arena, const elm_json **out,
                            elm_error *err) {
-    elm_gguf_reader r = {
-        .g = g, .a = a, .rope_factors = factors, .n_rope_factors = n_factors, .err = err};
+    elm_gguf_reader r = {.g = g,
+                         .a = a,
+                         .rope_factors = factors[ELM_GGUF_FREQS].values,
+                         .n_rope_factors = factors[ELM_GGUF_FREQS].n,
+                         .short_factors = factors[ELM_GGUF_SHORT],
+                         .long_factors = factors[ELM_GGUF_LONG],
+                         .err = err};
     const char *path = g->checkpoint.shards[0].path;
     elm_buf text;
     *out = NULL;

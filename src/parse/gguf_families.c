@@ -41,6 +41,54 @@ void elm_gguf_qwen3moe_config(elm_gguf_reader *r) {
     elm_json_end_array(&r->w);
 }
 
+/* ---- Phi-3 ---- */
+
+/* Longrope's factors are tensors; where there are none, RoPE is the plain one. The attention factor
+ * is the one that follows from the lengths, unless the file says another. */
+static void put_longrope(elm_gguf_reader *r, int64_t rotated) {
+    const elm_gguf_factors *f = &r->short_factors;
+    if (f->n == 0 || (int64_t)f->n * 2 != rotated || r->long_factors.n != f->n) {
+        elm_gguf_refuse(r, ELM_MALFORMED, "rope.dimension_count",
+                        "does not fit rope_factors_short.weight and rope_factors_long.weight");
+        return;
+    }
+    elm_gguf_put_float(r, "rope.freq_base", "rope_theta");
+    elm_json_begin_object(&r->w, "rope_scaling");
+    elm_json_put_str(&r->w, "rope_type", "longrope");
+    elm_gguf_put_int(r, "rope.scaling.original_context_length", "original_max_position_embeddings");
+    elm_gguf_put_float(r, "rope.scaling.attn_factor", "attention_factor");
+    elm_json_begin_array(&r->w, "short_factor");
+    for (uint32_t i = 0; i < f->n; i++) elm_json_put_double(&r->w, NULL, (double)f->values[i]);
+    elm_json_end_array(&r->w);
+    elm_json_end_object(&r->w);
+}
+
+void elm_gguf_phi3_config(elm_gguf_reader *r) {
+    int64_t dim = elm_gguf_head_dim(r), rotated = dim;
+    elm_gguf_put_heads(r);
+    elm_gguf_put_int(r, "feed_forward_length", "intermediate_size");
+    if (elm_gguf_get_int(r, "rope.dimension_count", &rotated) && (rotated < 2 || rotated > dim))
+        elm_gguf_refuse(r, ELM_MALFORMED, "rope.dimension_count", "is impossible");
+    elm_gguf_put_share(r, "partial_rotary_factor", rotated, dim);
+    if (r->short_factors.n > 0 || r->long_factors.n > 0)
+        put_longrope(r, rotated);
+    else
+        elm_gguf_put_rope(r);
+}
+
+/* ---- Ministral 3 ---- */
+
+/* The scale of queries grows with the position: by 1 up to the original context, and so the model
+ * is taken up to there. */
+void elm_gguf_mistral3_config(elm_gguf_reader *r) {
+    double scale;
+    elm_gguf_plain_config(r);
+    if (!elm_gguf_get_float(r, "attention.temperature_scale", &scale) || scale == 0.0) return;
+    if (!elm_gguf_get_int(r, "rope.scaling.original_context_length", &r->longest) || r->longest < 1)
+        elm_gguf_refuse(r, ELM_MALFORMED, "rope.scaling.original_context_length",
+                        "is missing beside attention.temperature_scale");
+}
+
 /* ---- Granite ---- */
 
 void elm_gguf_granite_config(elm_gguf_reader *r) {

@@ -42,6 +42,12 @@ static const elm_gguf_rename pair_names[] = {
     {0},
 };
 
+static const elm_gguf_rename phi3_names[] = {
+    {"attn_qkv", "self_attn.qkv_proj", 0},
+    {"ffn_up", "mlp.gate_up_proj", 0},
+    {0},
+};
+
 static const elm_gguf_rename qwen_expert_names[] = {
     {"ffn_gate_inp", "mlp.gate", 0},
     {"ffn_gate_exps.weight", "mlp.experts.gate_proj", 0},
@@ -100,15 +106,20 @@ static const elm_gguf_rename gemma4_names[] = {
     {0},
 };
 
-/* llama: Llama, Mistral, SmolLM2. smollm3: every fourth layer without RoPE, as its config says where it is silent. */
+/* llama: Llama, Mistral, SmolLM2. The vl ones: the text models, whose rotation of text is the plain
+ * one. smollm3: every fourth layer without RoPE, as its config says where it is silent. */
 static const elm_gguf_architecture architectures[] = {
     {"llama", "llama", false, {pair_names}, elm_gguf_plain_config},
-    {"mistral3", "mistral", false, {pair_names}, elm_gguf_plain_config},
+    {"mistral3", "mistral", false, {pair_names}, elm_gguf_mistral3_config},
     {"granite", "granite", false, {pair_names}, elm_gguf_granite_config},
     {"smollm3", "smollm3", false, {pair_names}, elm_gguf_plain_config},
+    {"phi3", "phi3", false, {phi3_names}, elm_gguf_phi3_config},
     {"qwen2", "qwen2", false, {NULL}, elm_gguf_plain_config},
+    {"qwen2vl", "qwen2_vl_text", false, {NULL}, elm_gguf_plain_config},
     {"qwen3", "qwen3", false, {NULL}, elm_gguf_plain_config},
+    {"qwen3vl", "qwen3", false, {NULL}, elm_gguf_plain_config},
     {"qwen3moe", "qwen3_moe", false, {qwen_expert_names}, elm_gguf_qwen3moe_config},
+    {"qwen3vlmoe", "qwen3_moe", false, {qwen_expert_names}, elm_gguf_qwen3moe_config},
     {"qwen35", "qwen3_5_text", true, {qwen35_names}, elm_gguf_qwen35_config},
     {"qwen35moe",
      "qwen3_5_moe_text",

@@ -39,6 +39,10 @@ typedef struct elm_gguf_architecture {
 /* NULL: not supported. */
 const elm_gguf_architecture *elm_gguf_architecture_find(elm_span name);
 
+/* Makes three tensors of each that holds q, k and v. */
+elm_status elm_gguf_part_qkv(elm_gguf *g, const elm_gguf_architecture *a,
+                             elm_error *err) ELM_MUST_CHECK;
+
 /* Gives every tensor its Hugging Face name (in `arena`) and what reading undoes, by the sizes of
  * `config`, and indexes anew. A name that is not known stays as it is: what builds the model
  * refuses tensors that it does not use. */

@@ -8,7 +8,7 @@
 #define ELM_PARSE_GGUF_READER_H
 
 #include "base/json.h"
-#include "parse/gguf_names.h"
+#include "parse/gguf_config.h"
 
 enum { ELM_GGUF_MAX_KEY = 96, ELM_GGUF_MAX_LAYERS = 4096 };
 
@@ -18,6 +18,8 @@ typedef struct elm_gguf_reader {
     elm_json_writer w;
     const float *rope_factors; /* [n_rope_factors], divisors of the frequencies */
     uint32_t n_rope_factors;
+    elm_gguf_factors short_factors, long_factors; /* of longrope */
+    int64_t longest; /* positions for which the config holds, if not for all of the context; or 0 */
     bool *understood; /* [g->n_values] */
     int64_t n_layers; /* without draft heads */
     elm_status status;
@@ -31,8 +33,8 @@ void elm_gguf_refuse(elm_gguf_reader *r, elm_status code, const char *key, const
 
 /* NULL when absent. */
 const elm_gguf_value *elm_gguf_get(elm_gguf_reader *r, const char *key);
-/* An integer, a finite number; false when absent. Another type is refused: a default would be a
- * guess. */
+/* An integer (or a list of one and the same), a finite number; false when absent. Another type is
+ * refused: a default would be a guess. */
 bool elm_gguf_get_int(elm_gguf_reader *r, const char *key, int64_t *out);
 bool elm_gguf_get_float(elm_gguf_reader *r, const char *key, double *out);
 /* One integer for all layers, or one for each: out[r->n_layers], up to `max`; false when absent. */
@@ -53,6 +55,8 @@ void elm_gguf_put_sliding_layers(elm_gguf_reader *r, int64_t pattern);
 void elm_gguf_put_share(elm_gguf_reader *r, const char *hf, int64_t rotated, int64_t dim);
 
 void elm_gguf_plain_config(elm_gguf_reader *r);
+void elm_gguf_phi3_config(elm_gguf_reader *r);
+void elm_gguf_mistral3_config(elm_gguf_reader *r);
 void elm_gguf_granite_config(elm_gguf_reader *r);
 void elm_gguf_qwen3moe_config(elm_gguf_reader *r);
 void elm_gguf_qwen35_config(elm_gguf_reader *r);

@@ -9,27 +9,25 @@
 
 enum { MAX_ROPE_FACTORS = 4096, MAX_TEMPLATE_BYTES = 1 << 20 };
 
-/* rope_freqs.weight holds the divisors that stand for llama3 scaling; it is taken out of the
- * tensors. */
-static elm_status take_rope_factors(elm_source *s, elm_error *err) {
+/* Divisors of frequencies, taken out of the tensors: rope_freqs.weight, which stands for llama3
+ * scaling, or longrope's factors. */
+static elm_status take_factors(elm_source *s, const char *name, elm_gguf_factors *out,
+                               elm_error *err) {
     elm_checkpoint *ck = &s->gguf.checkpoint;
-    const elm_source_tensor *t = elm_checkpoint_find(ck, "rope_freqs.weight");
+    const elm_source_tensor *t = elm_checkpoint_find(ck, name);
     if (!t) return ELM_OK;
     if (t->n_dims != 1 || t->dims[0] > MAX_ROPE_FACTORS || t->type != ELM_SOURCE_F32) {
-        return elm_fail(err, ELM_MALFORMED, "'%s': rope_freqs.weight is no vector of float32",
-                        s->where);
+        return elm_fail(err, ELM_MALFORMED, "'%s': %s is no vector of float32", s->where, name);
     }
     float *factors = elm_arena_array(&s->arena, (size_t)t->dims[0], sizeof *factors);
     if (!factors) return elm_fail_oom(err, (size_t)t->bytes, "rope factors");
     ELM_TRY(elm_checkpoint_read_rows(ck, t, 0, t->dims[0], factors, err));
     for (uint64_t i = 0; i < t->dims[0]; i++) {
         if (factors[i] > 0.0f && isfinite(factors[i])) continue;
-        return elm_fail(err, ELM_MALFORMED,
-                        "'%s': a factor of rope_freqs.weight is not a finite number above 0",
-                        s->where);
+        return elm_fail(err, ELM_MALFORMED, "'%s': a factor of %s is not a finite number above 0",
+                        s->where, name);
     }
-    s->rope_factors = factors;
-    s->n_rope_factors = (uint32_t)t->dims[0];
+    *out = (elm_gguf_factors){factors, (uint32_t)t->dims[0]};
     uint32_t at = (uint32_t)(t - ck->tensors);
     memmove(&ck->tensors[at], &ck->tensors[at + 1], (ck->n_tensors - at - 1) * sizeof *ck->tensors);
     ck->n_tensors--;
@@ -113,6 +111,7 @@ static elm_status read_vocab(elm_source *s, elm_error *err) {
     const elm_gguf *g = &s->gguf;
     elm_gguf_vocab *v = &s->vocab;
     int32_t turn_end, message_end;
+    elm_span architecture = {NULL, 0};
     if (!elm_gguf_string(g, "tokenizer.ggml.model", &v->model)) {
         return elm_fail(err, ELM_MALFORMED, "'%s' has no tokenizer.ggml.model", s->where);
     }
@@ -124,6 +123,9 @@ static elm_status read_vocab(elm_source *s, elm_error *err) {
     ELM_TRY(read_id(s, "tokenizer.ggml.eot_token_id", &turn_end, err));
     ELM_TRY(read_id(s, "tokenizer.ggml.eom_token_id", &message_end, err));
     default_flags(v);
+    (void)elm_gguf_string(g, "general.architecture", &architecture);
+    v->phi3_strips = elm_span_equal(architecture, elm_span_str("phi3")) &&
+                     elm_span_equal(v->model, elm_span_str("llama"));
     (void)elm_gguf_bool(g, "tokenizer.ggml.add_bos_token", &v->add_bos);
     (void)elm_gguf_bool(g, "tokenizer.ggml.add_eos_token", &v->add_eos);
     (void)elm_gguf_bool(g, "tokenizer.ggml.add_space_prefix", &v->add_space_prefix);
@@ -176,32 +178,51 @@ static elm_status read_texts(elm_source *s, elm_error *err) {
     return ELM_OK;
 }
 
+/* Files beside a model's own: "clip" is what older vision parts call themselves. */
+static elm_status check_kind(const elm_source *s, elm_span architecture, elm_error *err) {
+    static const char vision[] = "mmproj";
+    elm_span kind = elm_span_str("model");
+    (void)elm_gguf_string(&s->gguf, "general.type", &kind);
+    if (elm_span_equal(architecture, elm_span_str("clip"))) kind = elm_span_str(vision);
+    if (elm_span_equal(kind, elm_span_str("model"))) return ELM_OK;
+    if (elm_span_equal(kind, elm_span_str(vision))) {
+        return elm_fail(
+            err, ELM_UNSUPPORTED,
+            "'%s' is the vision or audio part of a model (mmproj); only language models "
+            "are supported: give that one's file",
+            s->where);
+    }
+    return elm_fail(err, ELM_UNSUPPORTED,
+                    "'%s' is of the type '%.*s'; only whole models can be converted", s->where,
+                    (int)(kind.size < 64 ? kind.size : 64), (const char *)kind.data);
+}
+
 /* The architecture, its config.json and the tensors under Hugging Face's names. */
 static elm_status read_model(elm_source *s, elm_error *err) {
+    elm_gguf_factors factors[ELM_GGUF_N_FACTORS] = {{NULL, 0}};
     elm_span name;
-    int64_t n_parts = 1, part = 0;
-    (void)elm_gguf_int(&s->gguf, "split.count", &n_parts);
-    (void)elm_gguf_int(&s->gguf, "split.no", &part);
-    if (n_parts > 1) {
-        return elm_fail(err, ELM_UNSUPPORTED,
-                        "'%s' is part %lld of %lld of a model; 'llama-gguf-split --merge' of "
-                        "llama.cpp joins them to one file, which can be converted",
-                        s->where, (long long)part + 1, (long long)n_parts);
-    }
+    ELM_TRY(elm_gguf_join(&s->gguf, err));
     if (s->gguf.checkpoint.n_tensors == 0)
         return elm_fail(err, ELM_MALFORMED, "'%s' holds no tensors", s->where);
     if (!elm_gguf_string(&s->gguf, "general.architecture", &name)) {
         return elm_fail(err, ELM_MALFORMED, "'%s' has no general.architecture", s->where);
     }
+    ELM_TRY(check_kind(s, name, err));
     const elm_gguf_architecture *a = elm_gguf_architecture_find(name);
     if (!a) {
         return elm_fail(err, ELM_UNSUPPORTED,
                         "'%s': architecture '%.*s' is not supported in GGUF files", s->where,
                         (int)(name.size < 64 ? name.size : 64), (const char *)name.data);
     }
-    ELM_TRY(take_rope_factors(s, err));
-    ELM_TRY(elm_gguf_config(&s->gguf, a, s->rope_factors, s->n_rope_factors, &s->arena, &s->config,
-                            err));
+    ELM_TRY(elm_gguf_part_qkv(&s->gguf, a, err));
+    ELM_TRY(take_factors(s, "rope_freqs.weight", &factors[ELM_GGUF_FREQS], err));
+    if (elm_span_equal(name, elm_span_str("phi3"))) {
+        ELM_TRY(take_factors(s, "rope_factors_short.weight", &factors[ELM_GGUF_SHORT], err));
+        ELM_TRY(take_factors(s, "rope_factors_long.weight", &factors[ELM_GGUF_LONG], err));
+    }
+    ELM_TRY(elm_gguf_config(&s->gguf, a, factors, &s->arena, &s->config, err));
+    s->rope_factors = factors[ELM_GGUF_FREQS].values;
+    s->n_rope_factors = factors[ELM_GGUF_FREQS].n;
     s->root = s->config;
     if (elm_json_find(s->config, "rope_parameters")) s->n_rope_factors = 0; /* they are in there */
     if (s->n_rope_factors == 0) s->rope_factors = NULL;

@@ -25,6 +25,7 @@ typedef struct elm_gguf_vocab {
     uint32_t n_merges;
     int32_t bos_id, eos_id, unk_id; /* ELM_NO_TOKEN when absent */
     bool add_bos, add_eos, add_space_prefix;
+    bool phi3_strips; /* added tokens take the spaces behind them along, as Phi-3's do */
 } elm_gguf_vocab;
 
 elm_status elm_tokenizer_build_gguf(const elm_allocator *alloc, const elm_gguf_vocab *vocab,

@@ -77,6 +77,15 @@ static elm_status read_byte_level_token(builder *b, uint32_t id) {
     return ELM_OK;
 }
 
+/* GGUF cannot say it: all of Phi-3's added tokens but three strip what follows. */
+static void strip_as_phi3(elm_tokenizer_spec *s, uint32_t id) {
+    static const char *const others[] = {"<unk>", "<s>", "<|endoftext|>"};
+    bool strips = (s->token_flags[id] & ELM_TOKEN_ADDED) != 0;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        strips = strips && !is(s->spellings[id], others[i]);
+    if (strips) s->token_flags[id] |= ELM_TOKEN_RSTRIP;
+}
+
 static elm_status read_tokens(builder *b) {
     elm_tokenizer_spec *s = &b->s;
     for (uint32_t i = 0; i < b->v->n_tokens; i++) {
@@ -102,6 +111,7 @@ static elm_status read_tokens(builder *b) {
             s->token_flags[i] = ELM_TOKEN_BYTE;
             s->in_model[i] = 0;
         }
+        if (b->v->phi3_strips) strip_as_phi3(s, i);
     }
     return ELM_OK;
 }

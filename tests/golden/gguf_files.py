@@ -1,5 +1,6 @@
 """GGUF files of tiny models, as llama.cpp's converter writes them: names, metadata, permuted q and k, tiled
-value heads of a delta net, and blocks of Q4_0, Q4_1 and Q8_0."""
+value heads of a delta net, and blocks of Q4_0, Q4_1, Q8_0 and IQ4_NL."""
+import math
 import struct
 
 import numpy as np
@@ -7,11 +8,13 @@ import numpy as np
 import tiny_models
 from tiny_shapes import gemma4_layer_shape, layer_types
 
-TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 8, "BF16": 30}
+TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 8, "IQ4_NL": 20, "BF16": 30}
+IQ4_VALUES = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], np.float32)
 _U32, _F32, _STRING, _ARRAY, _I32, _BOOL = 4, 6, 8, 9, 5, 7
 ARCHITECTURES = {"gemma3_text": "gemma3", "mistral": "llama", "qwen3_moe": "qwen3moe", "qwen3_5_text": "qwen35",
                  "qwen3_5_moe_text": "qwen35moe", "gemma4_text": "gemma4", "gemma4_unified_text": "gemma4"}
 NAMES = {
+    "self_attn.qkv_proj.": "attn_qkv.", "mlp.gate_up_proj.": "ffn_up.",
     "input_layernorm.": "attn_norm.", "self_attn.q_proj.": "attn_q.", "self_attn.k_proj.": "attn_k.",
     "self_attn.v_proj.": "attn_v.", "self_attn.o_proj.": "attn_output.", "self_attn.q_norm.": "attn_q_norm.",
     "self_attn.k_norm.": "attn_k_norm.", "mlp.gate_proj.": "ffn_gate.", "mlp.up_proj.": "ffn_up.",
@@ -56,7 +59,13 @@ def encode(values, kind):
         q = np.rint(blocks / np.maximum(d.astype(np.float32), 1e-9)[:, None]).clip(-127, 127).astype(np.int8)
         data = b"".join(s.tobytes() + c.tobytes() for s, c in zip(d, q))
         return data, (d.astype(np.float32)[:, None] * q).reshape(x.shape)
-    if kind == "Q4_0":
+    if kind == "IQ4_NL":
+        d = (np.abs(blocks).max(axis=1) / 127).astype(np.float16)
+        distances = np.abs(blocks[:, :, None] - d.astype(np.float32)[:, None, None] * IQ4_VALUES)
+        u = distances.argmin(axis=2).astype(np.uint8)
+        values = d.astype(np.float32)[:, None] * IQ4_VALUES[u]
+        heads = [s.tobytes() for s in d]
+    elif kind == "Q4_0":
         largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], 1)[:, 0]
         d, m = (largest / -8).astype(np.float16), np.float32(0)
         u = np.rint(blocks / d.astype(np.float32)[:, None] + 8).clip(0, 15).astype(np.uint8)
@@ -87,8 +96,8 @@ def _value(key, value):
         return _text(key) + struct.pack("<II", _U32, value)
     if isinstance(value[0], bool):
         return _text(key) + struct.pack("<IIQ", _ARRAY, _BOOL, len(value)) + bytes(value)
-    kind = _STRING if isinstance(value[0], str) else _I32
-    items = b"".join(_text(v) if kind == _STRING else struct.pack("<i", v) for v in value)
+    kind = {str: _STRING, int: _I32, float: _F32}[type(value[0])]
+    items = b"".join(_text(v) if kind == _STRING else struct.pack("<i" if kind == _I32 else "<f", v) for v in value)
     return _text(key) + struct.pack("<IIQ", _ARRAY, kind, len(value)) + items
 
 
@@ -150,6 +159,13 @@ def _rope_metadata(config, a):
     out = {a + "rope.freq_base": float(full["rope_theta"])}
     if "sliding_attention" in rope:
         out[a + "rope.freq_base_swa"] = float(rope["sliding_attention"]["rope_theta"])
+    if "partial_rotary_factor" in rope and config["model_type"] == "phi3":
+        out[a + "rope.dimension_count"] = int(config["head_dim"] * rope["partial_rotary_factor"])
+    if full["rope_type"] == "longrope":
+        original = full["original_max_position_embeddings"]
+        scale = config["max_position_embeddings"] / original
+        out |= {a + "rope.scaling.original_context_length": original,
+                a + "rope.scaling.attn_factor": math.sqrt(1 + math.log(scale) / math.log(original))}
     if full["rope_type"] == "linear":
         out |= {a + "rope.scaling.type": "linear", a + "rope.scaling.factor": float(full["factor"])}
     return out
@@ -200,7 +216,7 @@ def _metadata(config, architecture):
              "attention_multiplier": "attention.scale", "embedding_multiplier": "embedding_scale",
              "residual_multiplier": "residual_scale", "logits_scaling": "logit_scale"}
     out |= {a + gguf: config[hf] for hf, gguf in names.items() if hf in config}
-    if "sliding_window" in config and architecture.startswith("gemma"):
+    if "sliding_window" in config and architecture.startswith(("gemma", "phi3")):
         out[a + "attention.sliding_window"] = config["sliding_window"]
     if "query_pre_attn_scalar" in config:
         out[a + "attention.scale"] = config["query_pre_attn_scalar"] ** -0.5
@@ -222,9 +238,11 @@ def _tokenizer(vocab_size):
             "tokenizer.ggml.eos_token_id": 0}
 
 
-def write(path, name, kind_of, draft=False, split_experts=False, extra=None):
+def write(path, name, kind_of, draft=False, split_experts=False, extra=None, files=1,
+          fused=False):
     """Writes model `name`; kind_of(hf tensor name) chooses the type of a matrix. Returns {hf name: the float32 values
-    that the file holds}, in Hugging Face's own order. `draft` adds the MTP head, `extra` metadata."""
+    that the file holds}, in Hugging Face's own order. `draft` adds the MTP head, `extra` metadata; more
+    than one of `files` are PATH-00001-of-0000N.gguf; `fused` puts q, k and v in one tensor."""
     config = tiny_models.CONFIGS[name]
     architecture = ARCHITECTURES.get(config["model_type"], config["model_type"])
     n_layers = config["num_hidden_layers"]
@@ -245,13 +263,31 @@ def write(path, name, kind_of, draft=False, split_experts=False, extra=None):
                 stored[gguf.replace("gate_up", part)] = (x.shape, kind, encode(x, kind)[0])
         else:
             stored[gguf] = (after.shape, kind, data)
+    if fused:
+        fuse_qkv(stored)
+    for length in ("short", "long") if architecture == "phi3" else ():
+        factors = np.array(config["rope_parameters"][length + "_factor"], np.float32)
+        stored[f"rope_factors_{length}.weight"] = (factors.shape, "F32", factors.tobytes())
     if architecture == "gemma4":
         half = config["global_head_dim"] // 2
         share = config["rope_parameters"]["full_attention"]["partial_rotary_factor"]
         factors = np.array([1.0] * int(share * half) + [1e30] * (half - int(share * half)), np.float32)
         stored["rope_freqs.weight"] = (factors.shape, "F32", factors.tobytes())
-    write_file(path, metadata, stored)
+    if files == 1:
+        write_file(path, metadata, stored)
+    for i in range(files if files > 1 else 0):  # the first may hold no tensors
+        part = dict(list(stored.items())[i - 1::files - 1]) if i else {}
+        said = {"split.no": i, "split.count": files, "split.tensors.count": len(stored)}
+        write_file(f"{path}-{i + 1:05d}-of-{files:05d}.gguf", said | ({} if i else metadata), part)
     return kept
+
+
+def fuse_qkv(stored):
+    for name in [name for name in stored if ".attn_q." in name and name.replace("attn_q.", "attn_v.") in stored]:
+        parts = [stored.pop(name.replace("attn_q.", f"attn_{letter}.")) for letter in "qkv"]
+        rows = sum(shape[0] for shape, _, _ in parts)
+        stored[name.replace("attn_q.", "attn_qkv.")] = ((rows, *parts[0][0][1:]), parts[0][1],
+                                                        b"".join(data for _, _, data in parts))
 
 
 def write_file(path, metadata, tensors):

@@ -2,6 +2,8 @@
  * models/common. Linears of several tensors: linears.c. */
 #include "models/common/model_builder.h"
 
+#include "parse/dequant.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,7 +80,7 @@ static elm_scheme kept_scheme(const elm_source_tensor *t, bool *carried) {
         scheme.dtype = ELM_I4;
         return scheme;
     default:
-        *carried = false;
+        *carried = elm_source_fits_q8_0(t->type);
         return scheme;
     }
 }
@@ -106,7 +108,8 @@ static elm_scheme scheme_of(const elm_model_builder *mb, elm_weight_role role,
                (t->type == ELM_SOURCE_F16 && scheme.dtype == ELM_F16) ||
                (t->type == ELM_SOURCE_BF16 && scheme.dtype == ELM_BF16) ||
                (t->type == ELM_SOURCE_Q4_0 && scheme.dtype == ELM_I4 && scheme.group == 32) ||
-               (t->type == ELM_SOURCE_Q8_0 && scheme.dtype == ELM_I8 && scheme.group == 32);
+               ((t->type == ELM_SOURCE_Q8_0 || elm_source_fits_q8_0(t->type)) &&
+                scheme.dtype == ELM_I8 && scheme.group == 32);
     return scheme;
 }
 
@@ -213,6 +216,9 @@ elm_value_id elm_mb_weight(elm_model_builder *mb, elm_weight_role role, const ch
     w->scheme = (elm_scheme){ELM_F32, 0};
     if (role != ELM_ROLE_VECTOR)
         w->scheme = elm_mb_scheme_of(mb, role, parts[0].tensor, dims[n_dims - 1], &w->carried);
+    /* Rows are quantised from floats, which gives other codes for integers that end below 127. */
+    if (w->layout == ELM_LAYOUT_ROWS && n_parts > 0 && elm_source_fits_q8_0(parts[0].tensor->type))
+        w->carried = false;
     return value_of(mb, index);
 }
 

@@ -1,5 +1,5 @@
 /* Every source type to float32: values worked out by hand, and blocks frozen from gguf-py's
- * dequantize. */
+ * dequantize (Q1_0 and Q2_0, which it lacks: ggml's). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -31,6 +31,13 @@ static const struct {
     {ELM_SOURCE_Q4_K, 12, {0, 2}, 0xdfbf81f1u, {0x1.c47cp+2f, -0x1.0ccp-3f, 0x1.e36e4p-1f}},
     {ELM_SOURCE_Q5_K, 13, {0, 2}, 0x306130e6u, {-0x1.f34868p+1f, -0x1.0b2e02p+2f, -0x1.25418p-7f}},
     {ELM_SOURCE_Q6_K, 14, {208, -1}, 0x4cb98482u, {-0x1.2fce6p+6f, -0x1.0c3p+1f, 0x1.2fcp+5f}},
+    {ELM_SOURCE_IQ4_NL, 20, {0, -1}, 0xe43a7b65u, {-0x1.030dp+3f, 0x1.15c7p+3f, 0x1.05fcp+3f}},
+    {ELM_SOURCE_IQ4_XS, 23, {0, -1}, 0xd03fd4afu, {0x1.48c5p+6f, 0.0f, -0x1.6206p+4f}},
+    {ELM_SOURCE_TQ1_0, 34, {52, -1}, 0x4e63ae78u, {0x1.aa8p-12f, -0x1.aa8p-12f, -0x1.9a8p-12f}},
+    {ELM_SOURCE_TQ2_0, 35, {64, -1}, 0x34b98999u, {0x1.09cp-1f, -0x1.09cp+0f, -0x1.a84p-2f}},
+    {ELM_SOURCE_MXFP4, 39, {-1, -1}, 0xdb47839cu, {0.0f, -0x1p-64f, -0x1.8p+100f}},
+    {ELM_SOURCE_Q1_0, 41, {0, -1}, 0xfaf6dc7du, {0x1.9p-10f, -0x1.9p-10f, 0x1.a54p-3f}},
+    {ELM_SOURCE_Q2_0, 42, {0, -1}, 0xa8ef520eu, {0x1.5p-3f, 0x1.5p-3f, 0x1.1c4p-14f}},
 };
 
 static void blocks_equal_gguf_py(void **state) {
@@ -59,6 +66,30 @@ static void blocks_equal_gguf_py(void **state) {
     }
 }
 
+/* Weight by weight the same, bit for bit but for the sign of zero. */
+static void integers_times_a_scale_fit_q8_0(void **state) {
+    (void)state;
+    uint32_t n_types = 0, seed = 7;
+    for (int t = 0; t < ELM_N_SOURCE_TYPES; t++) {
+        elm_source_type type = (elm_source_type)t;
+        const elm_source_type_info *info = elm_source_type_get(type);
+        uint8_t bytes[N_BLOCKS * MAX_BLOCK_BYTES], q8[N_BLOCKS * MAX_ELEMENTS / 32 * 34];
+        float direct[N_BLOCKS * MAX_ELEMENTS], through[N_BLOCKS * MAX_ELEMENTS];
+        if (!elm_source_fits_q8_0(type)) continue;
+        n_types++;
+        for (size_t i = 0; i < N_BLOCKS * info->block_bytes; i++) {
+            seed = seed * 1664525u + 1013904223u;
+            bytes[i] = (uint8_t)(seed >> 24) & 0xbf; /* finite scales */
+        }
+        size_t n = N_BLOCKS * info->block_elements;
+        elm_dequantize(type, bytes, N_BLOCKS, direct);
+        elm_blocks_as_q8_0(type, bytes, N_BLOCKS, q8);
+        elm_dequantize(ELM_SOURCE_Q8_0, q8, n / 32, through);
+        for (size_t i = 0; i < n; i++) assert_true(direct[i] == through[i]);
+    }
+    assert_int_equal(n_types, 6); /* Q5_0 IQ4_NL TQ1_0 TQ2_0 Q1_0 Q2_0 */
+}
+
 static void the_sizes_are_ggmls(void **state) {
     (void)state;
     const uint64_t k[2] = {3, 512}, odd[2] = {3, 500}, big[3] = {UINT64_MAX, 2, 256},
@@ -68,6 +99,8 @@ static void the_sizes_are_ggmls(void **state) {
     assert_int_equal(elm_source_bytes(ELM_SOURCE_Q2_K, 2, k), 3 * 2 * 84);
     assert_int_equal(elm_source_bytes(ELM_SOURCE_Q3_K, 2, k), 3 * 2 * 110);
     assert_int_equal(elm_source_bytes(ELM_SOURCE_Q6_K, 2, k), 3 * 2 * 210);
+    assert_int_equal(elm_source_bytes(ELM_SOURCE_IQ4_XS, 2, k), 3 * 2 * 136);
+    assert_int_equal(elm_source_bytes(ELM_SOURCE_MXFP4, 2, k), 3 * 16 * 17);
     assert_int_equal(elm_source_bytes(ELM_SOURCE_BF16, 2, odd), 3 * 500 * 2);
     assert_int_equal(elm_source_bytes(ELM_SOURCE_F64, 0, NULL), 8);
     assert_int_equal(elm_source_bytes(ELM_SOURCE_Q4_0, 2, odd), 0);
@@ -132,9 +165,8 @@ static void blocks_by_hand(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blocks_equal_gguf_py),
-        cmocka_unit_test(the_sizes_are_ggmls),
-        cmocka_unit_test(plain_elements),
+        cmocka_unit_test(blocks_equal_gguf_py), cmocka_unit_test(integers_times_a_scale_fit_q8_0),
+        cmocka_unit_test(the_sizes_are_ggmls),  cmocka_unit_test(plain_elements),
         cmocka_unit_test(blocks_by_hand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

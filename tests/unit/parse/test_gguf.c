@@ -171,7 +171,10 @@ static void bad_beginnings(void **state) {
     head[4] = 1;
     fault_io_put(&fs, PATH, head, 24);
     assert_refused(ELM_UNSUPPORTED, "is GGUF version 1");
-    head[4] = 3;
+    head[4] = 0, head[7] = 3;
+    fault_io_put(&fs, PATH, head, 24);
+    assert_refused(ELM_UNSUPPORTED, "is a big-endian GGUF");
+    head[7] = 0, head[4] = 3;
     head[8] = 2; /* more than 24 bytes can hold, though below the limits */
     fault_io_put(&fs, PATH, head, 24);
     assert_refused(ELM_MALFORMED, "impossible number of values or tensors");
@@ -196,7 +199,7 @@ typedef enum damage {
     NO_DIMS,
     FIVE_DIMS,
     TYPE_4,
-    IQ4_XS,
+    IQ3_S,
     TYPE_99,
     BAD_SHAPE,
     EMPTY_DIM,
@@ -258,8 +261,8 @@ static void do_damage(damage what) {
     case TYPE_4:
         raw_tensor("t", 1, 1, 32, 4, 32);
         break;
-    case IQ4_XS:
-        raw_tensor("t", 1, 1, 256, 23, 32);
+    case IQ3_S:
+        raw_tensor("t", 1, 1, 256, 21, 32);
         break;
     case TYPE_99:
         raw_tensor("t", 1, 1, 32, 99, 32);
@@ -316,7 +319,7 @@ static void every_damage_is_refused(void **state) {
         [NO_DIMS] = {ELM_MALFORMED, "'t' has 0 dimensions; expected 1 to 4"},
         [FIVE_DIMS] = {ELM_MALFORMED, "'t' has 5 dimensions; expected 1 to 4"},
         [TYPE_4] = {ELM_UNSUPPORTED, "'t' has GGUF type 4"},
-        [IQ4_XS] = {ELM_UNSUPPORTED, "'t' has GGUF type 23 (iq4_xs)"},
+        [IQ3_S] = {ELM_UNSUPPORTED, "'t' has GGUF type 21 (iq3_s)"},
         [TYPE_99] = {ELM_UNSUPPORTED, "'t' has GGUF type 99 (unknown)"},
         [BAD_SHAPE] = {ELM_MALFORMED, "'t' has a shape that q4_0 cannot hold"},
         [EMPTY_DIM] = {ELM_MALFORMED, "'t' has a shape that f32 cannot hold"},
@@ -389,6 +392,84 @@ static void every_failing_read_and_allocation(void **state) {
     }
 }
 
+static void put_part(const char *path, uint32_t no, uint32_t count, const char *tensor) {
+    if (no > 0) gguf_begin(&m);
+    gguf_u32(&m, "split.no", no);
+    gguf_u32(&m, "split.count", count);
+    if (tensor) gguf_tensor(&m, tensor, ELM_SOURCE_F32, 0, 1, "\0\0\x80\x3f");
+    gguf_end(&m, &fs, path);
+}
+
+static elm_status join(const char *path, elm_gguf *g, elm_error *err) {
+    elm_status status = elm_gguf_open(&fs.platform, path, g, err);
+    return status == ELM_OK ? elm_gguf_join(g, err) : status;
+}
+
+/* Whatever fails, every file is closed and the memory given back. */
+static void the_files_of_a_split(void **state) {
+    (void)state;
+    static const char first[] = "m-00001-of-00003.gguf";
+    elm_gguf g;
+    elm_status status = ELM_IO;
+    float out;
+    put_part(first, 0, 3, NULL);
+    put_part("m-00002-of-00003.gguf", 1, 3, "a");
+    put_part("m-00003-of-00003.gguf", 2, 3, "b");
+    for (uint32_t at = 1; status != ELM_OK; at++) {
+        fault_io_plan(&fs, FAULT_ANY, at, EIO, false);
+        status = join(first, &g, NULL);
+        if (status == ELM_OK) {
+            fault_io_plan(&fs, FAULT_NONE, 0, 0, false);
+            const elm_source_tensor *t = elm_checkpoint_find(&g.checkpoint, "b");
+            assert_true(g.checkpoint.n_shards == 3 && g.checkpoint.n_tensors == 2 && t);
+            assert_int_equal(elm_checkpoint_read_rows(&g.checkpoint, t, 0, 1, &out, NULL), ELM_OK);
+            assert_true(out == 1.0f && at > 9);
+        }
+        elm_gguf_close(&g);
+        assert_int_equal(fs.n_open, 0);
+    }
+    status = ELM_OUT_OF_MEMORY;
+    for (size_t limit = 64; status != ELM_OK; limit += 512) {
+        elm_capped_allocator cap;
+        elm_capped_allocator_init(&cap, elm_allocator_default(), limit);
+        fs.platform.alloc = &cap.interface;
+        status = join(first, &g, NULL);
+        assert_true(status == ELM_OK || status == ELM_OUT_OF_MEMORY);
+        elm_gguf_close(&g);
+        assert_int_equal(cap.live_bytes, 0);
+    }
+    fs.platform.alloc = elm_allocator_default();
+}
+
+static void an_impossible_split(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        uint32_t no, count;
+        elm_status status;
+        const char *fragment;
+    } cases[] = {
+        {"m.gguf", 0, 70000, ELM_MALFORMED, "impossible part"},
+        {"m.gguf", 2, 2, ELM_MALFORMED, "impossible part"},
+        {"m-00002-of-00002.gguf", 1, 2, ELM_INVALID_ARGUMENT, "-00001-of-00002.gguf"},
+        {"m.gguf", 0, 2, ELM_NOT_FOUND, "must end in -00001-of-00002.gguf"},
+        {"n-00001-of-00002.gguf", 0, 2, ELM_NOT_FOUND, "n-00002-of-00002.gguf"},
+        {"-00001-of-00001.gguf", 0, 1, ELM_OK, ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        elm_gguf g;
+        elm_error err = {0};
+        if (i > 0) gguf_begin(&m);
+        gguf_u32(&m, "split.no", cases[i].no);
+        gguf_u32(&m, "split.count", cases[i].count);
+        a_tensor();
+        gguf_end(&m, &fs, cases[i].path);
+        assert_int_equal(join(cases[i].path, &g, &err), cases[i].status);
+        assert_non_null(strstr(err.message, cases[i].fragment));
+        elm_gguf_close(&g);
+    }
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, begin_made, end)
     const struct CMUnitTest tests[] = {
@@ -398,6 +479,8 @@ int main(void) {
         T(a_long_header),
         T(bad_beginnings),
         T(every_damage_is_refused),
+        T(the_files_of_a_split),
+        T(an_impossible_split),
         T(every_truncation_is_refused),
         T(every_failing_read_and_allocation),
     };

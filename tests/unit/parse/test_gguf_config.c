@@ -287,6 +287,17 @@ static void rope_scaling(void **state) {
                 1e-12);
     elm_source_close(&s);
 
+    gguf_tiny(&m, "qwen3"); /* Hugging Face's factor, and the ratio of two of its scales */
+    gguf_string(&m, "qwen3.rope.scaling.type", "yarn");
+    gguf_f32(&m, "qwen3.rope.scaling.factor", 4.0f);
+    gguf_f32(&m, "qwen3.rope.scaling.yarn_attn_factor", 1.5f);
+    gguf_f32(&m, "qwen3.rope.scaling.yarn_log_multiplier", 0.5f);
+    open_made(&s);
+    scaling = elm_json_find(s.config, "rope_scaling");
+    assert_true(double_of(scaling, "attention_factor") == 1.5);
+    assert_true(double_of(scaling, "mscale") == 1.0 && double_of(scaling, "mscale_all_dim") == 0.5);
+    elm_source_close(&s);
+
     gguf_tiny(&m, "llama"); /* the key before scaling.type */
     gguf_f32(&m, "llama.rope.scale_linear", 2.0f);
     open_made(&s);
@@ -300,6 +311,90 @@ static void rope_scaling(void **state) {
     open_made(&s);
     assert_null(elm_json_find(s.config, "rope_scaling"));
     elm_source_close(&s);
+}
+
+/* Up to there Ministral's scale of queries is 1. */
+static void ministral_ends_at_the_original_context(void **state) {
+    (void)state;
+    elm_source s;
+    gguf_tiny(&m, "mistral3");
+    gguf_f32(&m, "mistral3.attention.temperature_scale", 0.1f);
+    gguf_u32(&m, "mistral3.rope.scaling.original_context_length", 32);
+    open_made(&s);
+    assert_int_equal(int_of(s.config, "max_position_embeddings"), 32);
+    elm_source_close(&s);
+    gguf_tiny(&m, "mistral3");
+    gguf_f32(&m, "mistral3.attention.temperature_scale", 0.0f);
+    open_made(&s);
+    assert_int_equal(int_of(s.config, "max_position_embeddings"), 64);
+    elm_source_close(&s);
+}
+
+static void longrope(void **state) {
+    (void)state;
+    static const float shorts[2] = {1.0f, 1.5f}, longs[2] = {2.0f, 4.0f};
+    elm_source s;
+    for (int n_long = 0; n_long < 3; n_long++) {
+        gguf_tiny(&m, "phi3");
+        gguf_u32(&m, "phi3.rope.scaling.original_context_length", 32);
+        gguf_f32(&m, "phi3.rope.scaling.attn_factor", 1.25f);
+        gguf_tensor(&m, "rope_factors_short.weight", ELM_SOURCE_F32, 0, 2, shorts);
+        if (n_long > 0)
+            gguf_tensor(&m, "rope_factors_long.weight", ELM_SOURCE_F32, 0, (uint64_t)n_long, longs);
+        if (n_long < 2) {
+            assert_refused(ELM_MALFORMED, "does not fit rope_factors_short.weight");
+            continue;
+        }
+        open_made(&s);
+        const elm_json *scaling = elm_json_find(s.config, "rope_scaling"),
+                       *list = elm_json_find(scaling, "short_factor");
+        assert_true(elm_json_is(elm_json_find(scaling, "rope_type"), "longrope"));
+        assert_int_equal(int_of(scaling, "original_max_position_embeddings"), 32);
+        assert_true(double_of(scaling, "attention_factor") == 1.25);
+        assert_true(list->count == 2 && list->as.items[1].as.number == 1.5);
+        assert_null(elm_checkpoint_find(elm_source_checkpoint(&s), "rope_factors_long.weight"));
+        elm_source_close(&s);
+    }
+}
+
+/* q has 8 rows, k and v 4 each; what the output projection takes in says so. */
+static void rows_of_q_k_and_v_in_one_tensor(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        uint64_t rows, cols;
+        elm_status status;
+    } cases[] = {
+        {"blk.2.attn_qkv.weight", 16, 8, ELM_OK},
+        {"blk.2.attn_qkv.bias", 0, 16, ELM_OK},
+        {"blk.2.attn_qkv.weight", 15, 8, ELM_MALFORMED},
+        {"blk.2.attn_qkv.weight", 8, 8, ELM_MALFORMED},
+        {"blk.3.attn_qkv.weight", 16, 8, ELM_MALFORMED},
+    };
+    float values[128];
+    elm_source s;
+    for (int i = 0; i < 128; i++) values[i] = (float)(i / 8);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        float out[32];
+        bool bias = cases[i].rows == 0;
+        gguf_tiny(&m, "qwen3");
+        gguf_tensor(&m, "blk.2.attn_output.weight", ELM_SOURCE_F32, 8, 8, NULL);
+        gguf_tensor(&m, cases[i].name, ELM_SOURCE_F32, cases[i].rows, cases[i].cols, values);
+        if (cases[i].status != ELM_OK) {
+            assert_refused(cases[i].status, "which are not q's");
+            continue;
+        }
+        open_made(&s);
+        const elm_checkpoint *ck = elm_source_checkpoint(&s);
+        const elm_source_tensor *t =
+            elm_checkpoint_find(ck, bias ? "mtp.layers.0.self_attn.v_proj.bias"
+                                         : "mtp.layers.0.self_attn.v_proj.weight");
+        assert_non_null(t);
+        assert_int_equal(t->dims[0], 4);
+        assert_int_equal(elm_checkpoint_read_rows(ck, t, 0, 4, out, NULL), ELM_OK);
+        assert_true(out[0] == (bias ? 1.0f : 12.0f) && out[3] == (bias ? 1.0f : 12.0f));
+        elm_source_close(&s);
+    }
 }
 
 /* A file of a vocabulary alone has no architecture that we know and no tensors: it tokenizes, and is
@@ -360,6 +455,8 @@ static void what_the_config_cannot_say_is_refused(void **state) {
         const char *fragment;
     } cases[] = {
         {"mamba", "x.y", U32, 1, ELM_UNSUPPORTED, "architecture 'mamba' is not supported"},
+        {"clip", "x.y", U32, 1, ELM_UNSUPPORTED, "is the vision or audio part of a model"},
+        {"llama", "general.type", STRING, 0, ELM_UNSUPPORTED, "only whole models"},
         {"llama", "llama.expert_count", U32, 8, ELM_UNSUPPORTED, "'llama.expert_count'"},
         {"llama", "llama.logit_scale", F32, 0.5, ELM_UNSUPPORTED, "'llama.logit_scale'"},
         {"qwen3", "qwen3.nextn_predict_layers", U32, 1, ELM_UNSUPPORTED, "nextn_predict_layers"},
@@ -378,8 +475,11 @@ static void what_the_config_cannot_say_is_refused(void **state) {
          "does not say for each layer whether it slides"},
         {"gemma3", "gemma3.final_logit_softcapping", F32, 30, ELM_UNSUPPORTED,
          "'gemma3.final_logit_softcapping'"},
-        {"mistral3", "mistral3.attention.temperature_scale", F32, 0.1, ELM_UNSUPPORTED,
+        {"llama", "llama.attention.temperature_scale", F32, 0.1, ELM_UNSUPPORTED,
          "temperature_scale"},
+        {"mistral3", "mistral3.attention.temperature_scale", F32, 0.1, ELM_MALFORMED,
+         "'mistral3.rope.scaling.original_context_length' is missing"},
+        {"phi3", "phi3.rope.dimension_count", U32, 6, ELM_MALFORMED, "is impossible"},
         {"qwen3", "qwen3.attention.causal", BOOL, 0, ELM_UNSUPPORTED, "only causal models"},
         {"llama", "llama.attention.scale", F32, 0.7, ELM_UNSUPPORTED, "'llama.attention.scale'"},
         {"llama", "llama.attention.value_length", U32, 8, ELM_UNSUPPORTED,
@@ -425,6 +525,10 @@ static void what_the_config_cannot_say_is_refused(void **state) {
 static void scaling_that_cannot_be_said_is_refused(void **state) {
     (void)state;
     gguf_tiny(&m, "llama");
+    gguf_array(&m, "llama.attention.key_length", ELM_GGUF_U32, 2);
+    elm_buf_u32(&m.values, 4), elm_buf_u32(&m.values, 8);
+    assert_refused(ELM_UNSUPPORTED, "not one integer for all layers");
+    gguf_tiny(&m, "llama");
     gguf_string(&m, "llama.rope.scaling.type", "linear");
     assert_refused(ELM_MALFORMED, "'llama.rope.scaling.factor' is missing");
     gguf_tiny(&m, "llama");
@@ -448,8 +552,11 @@ static void what_says_nothing_is_accepted(void **state) {
     gguf_u32(&m, "llama.rope.dimension_count", 4);
     gguf_u32(&m, "tokenizer.ggml.unknown_token_id", UINT32_MAX);
     gguf_bool(&m, "tokenizer.ggml.add_bos_token", false);
+    gguf_array(&m, "llama.attention.key_length", ELM_GGUF_U32, 2);
+    elm_buf_u32(&m.values, 4), elm_buf_u32(&m.values, 4);
     open_made(&s);
     assert_false(s.vocab.add_bos);
+    assert_int_equal(int_of(s.config, "head_dim"), 4);
     assert_int_equal(s.vocab.unk_id, ELM_NO_TOKEN);
     elm_source_close(&s);
 }
@@ -512,6 +619,9 @@ int main(void) {
         T(rope_scaling),
         T(only_a_vocabulary),
         T(rope_factors),
+        T(longrope),
+        T(ministral_ends_at_the_original_context),
+        T(rows_of_q_k_and_v_in_one_tensor),
         T(what_the_config_cannot_say_is_refused),
         T(scaling_that_cannot_be_said_is_refused),
         T(what_says_nothing_is_accepted),
