@@ -422,8 +422,8 @@ static float weigh_i8(const float *p, const float *scales, void *codes) {
     return unit;
 }
 
-/* m queries x n_c times 16 columns, constants; `fetch` too: asks for what lies `behind` bytes on. Weights are the u8 operand; their halves have sums of
- * their own. 64 * 32512 * 127 < 2^31. */
+/* m queries x n_c times 16 columns, constants. Weights are the u8 operand; their halves have sums of
+ * their own. 64 * 32512 * 127 < 2^31. `fetch`, a constant too: asks for what lies `behind` bytes on. */
 ELM_INLINE void value_i8_tile(const uint8_t *w, const float *unit, const float *c, const int8_t *v,
                               float *o, size_t o_stride, size_t behind, const int m, const int n_c,
                               const bool fetch) {
