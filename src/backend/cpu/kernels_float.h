@@ -16,6 +16,8 @@
 #include "ir/graph.h"
 
 #define ELM_INLINE static inline __attribute__((always_inline))
+/* A function of its own has its registers for itself. */
+#define ELM_NOINLINE __attribute__((noinline))
 
 /* The first n < 16 floats; the other lanes are 0. */
 static inline v16 v_load_part(const float *p, size_t n) {

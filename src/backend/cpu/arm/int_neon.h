@@ -20,9 +20,6 @@
 /* A chain of products that begins with one of another kind moves between registers: v is in one. */
 #define SETTLE(v) __asm__("" : "+w"(v))
 
-/* A function of its own has its registers for itself. */
-#define ELM_NOINLINE __attribute__((noinline))
-
 /* base - zero of 16 rows. */
 ELM_INLINE void load_zeros(const uint8_t *zeros, uint8_t base, int16x8_t z[2]) {
     uint8x16_t q = vld1q_u8(zeros);

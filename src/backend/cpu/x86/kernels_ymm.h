@@ -118,14 +118,14 @@ ELM_INLINE void block(const uint8_t *codes, const int8_t *x, size_t xs, const in
     acc[0][1] = form == FORM_I8 ? _mm256_add_epi32(acc[0][1], odd[1]) : dot_join(acc[0][1], odd[1]);
 }
 
-/* Blocks [begin, begin + n) along K; the group of the first and how many blocks of it are left. */
+/* Blocks [begin, begin + n) along K. */
 typedef struct k_range {
-    size_t begin, n, group, left;
+    size_t begin, n;
 } k_range;
 
 /* Adds a range of m tokens of a panel, whose codes begin at `codes`, to their sums, rows of SUMS floats that
  * hold nothing before the first range; of planes those of half `half` of the rows. Scales are read as stored
- * (`expanded` is NULL) or from there. m, form and zeros are constants. */
+ * (`expanded` is NULL, and the range is all of K) or from there. m, form and zeros are constants. */
 ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t half, size_t token,
                      const k_range *k, const uint8_t *codes, const block_scales *expanded,
                      float *sums, const int m, const int form, const bool zeros) {
@@ -139,9 +139,8 @@ ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t half, size_
     const float *d = job->acts.d + token * bs + k->begin;
     const int32_t *start = job->acts.start + token * bs + k->begin,
                   *sum = job->acts.sum + token * bs + k->begin;
-    size_t group = k->group, left = k->left;
+    size_t group = 0, left = 0; /* of stored scales */
     scales16 s = {0};
-    if (stored) s = load_scales(w, panel, group, half, n_v, zero, zeros);
     __m256 y[TILE_TOKENS][2];
 #pragma GCC unroll 5
     for (int t = 0; t < m; t++)
@@ -149,14 +148,15 @@ ELM_INLINE void tile(const elm_cpu_linear *job, size_t panel, size_t half, size_
         for (int v = 0; v < n_v; v++)
             y[t][v] = first ? _mm256_setzero_ps() : _mm256_load_ps(sums + SUMS * t + 8 * v);
     for (size_t b = 0; b < k->n; b++, x += 32, codes += block_bytes) {
-        if (stored && left == 0) {
-            s = load_scales(w, panel, ++group, half, n_v, zero, zeros);
-            left = w->group_blocks;
-        }
-        left--;
-        if (stored)
+        if (stored) {
+            if (left == 0) {
+                s = load_scales(w, panel, group++, half, n_v, zero, zeros);
+                left = w->group_blocks;
+            }
+            left--;
             for (size_t i = 0; i < block_bytes; i += 64)
                 _mm_prefetch((const char *)codes + GEMV_PREFETCH_BYTES + i, _MM_HINT_T0);
+        }
         __m256i acc[TILE_TOKENS][2];
         block(codes, x, xs, start + b, sum + b, bs, m, form, acc);
 #pragma GCC unroll 5
@@ -251,7 +251,7 @@ ELM_INLINE void gemv_panels(const elm_cpu_linear *job, size_t begin, size_t end,
                             const bool zeros) {
     const elm_cpu_weight *w = job->weight;
     const size_t panel_bytes = (size_t)w->k_padded * (form == FORM_I4 ? 8 : 16);
-    const k_range all = {0, w->n_blocks, 0, w->group_blocks};
+    const k_range all = {0, w->n_blocks};
     for (size_t panel = begin; panel < end; panel++) {
         const tile_source stored = {.codes = (const uint8_t *)w->codes + panel * panel_bytes};
         _Alignas(32) float sums[GEMM_MIN_TOKENS * SUMS];
@@ -300,13 +300,8 @@ ELM_INLINE void expand(const elm_cpu_weight *w, size_t panel, const k_range *k, 
 ELM_INLINE void expand_scales(const elm_cpu_weight *w, size_t panel, const k_range *k,
                               block_scales *out, const int form, const bool zeros) {
     const int zero = form == FORM_U4 ? ELM_ZERO_I4 : ELM_ZERO_I8;
-    size_t group = k->group, left = k->left;
-    for (size_t b = 0; b < k->n; b++, left--) {
-        if (left == 0) {
-            group++;
-            left = w->group_blocks;
-        }
-        scales16 s = load_scales(w, panel, group, 0, 2, zero, zeros);
+    for (size_t b = 0; b < k->n; b++) {
+        scales16 s = load_scales(w, panel, (k->begin + b) / w->group_blocks, 0, 2, zero, zeros);
         for (size_t v = 0; v < 2; v++) {
             _mm256_store_ps(out[b].s + 8 * v, s.s[v]);
             if (zeros) _mm256_store_si256((__m256i *)(void *)(out[b].z + 8 * v), s.z[v]);
@@ -341,8 +336,7 @@ ELM_INLINE void gemm(const elm_cpu_linear *job, size_t panel, size_t n_panels, s
     tile_source from = {.codes = s->codes, .expanded = s->scales};
     for (size_t b0 = 0; b0 < w->n_blocks; b0 += PART_BLOCKS) {
         const size_t left = w->n_blocks - b0;
-        k_range k = {b0, left < PART_BLOCKS ? left : PART_BLOCKS, b0 / w->group_blocks,
-                     w->group_blocks - b0 % w->group_blocks};
+        const k_range k = {b0, left < PART_BLOCKS ? left : PART_BLOCKS};
         for (size_t p = 0; p < n_panels; p++) {
             expand(w, panel + p, &k, s->codes + p * PART_BYTES, form);
             expand_scales(w, panel + p, &k, s->scales + p * PART_BLOCKS, form, zeros);
@@ -512,7 +506,7 @@ ELM_INLINE void value_i8_tile(const int16_t *w, const float *unit, const float *
 }
 
 /* 16 columns. A function of its own: its registers are not the tiles'. */
-static __attribute__((noinline)) void fetch_columns(const int8_t *v) {
+static ELM_NOINLINE void fetch_columns(const int8_t *v) {
     for (size_t i = 0; i < 16 * ELM_CPU_KV_BLOCK; i += 64) fetch_behind(v + i);
 }
 
